@@ -1,0 +1,115 @@
+package statedir
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// maxSecret bounds what is read as a secret: a wrong path (a device, a log)
+// must not fill memory. A password has 43 bytes, a key file some 250.
+const maxSecret = 64 << 10
+
+// tempPrefix marks files that are being written; what a crash leaves of them
+// is removed by the next writer of the same name.
+const tempPrefix = ".redoubt-new-"
+
+// WriteFile replaces the file at path with data, or leaves it as it was. The
+// file gets mode before it holds a byte. The directory must exist.
+func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
+	dir, base := filepath.Split(path)
+	temp := filepath.Join(dir, tempPrefix+base)
+	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temp)
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	if err := errors.Join(fill(f, data, mode), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func fill(f *os.File, data []byte, mode os.FileMode) error {
+	if err := f.Chmod(mode); err != nil { // the umask may have taken bits away
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// syncDir makes the rename itself durable (fsync(2), "NOTES").
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// ReadSecret reads a file that only its owner can read. One that others can
+// read is refused, since it has to be taken as known to them.
+func ReadSecret(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by other users (mode %04o): run chmod 600 %s, and replace the secret if others may have seen it", path, info.Mode().Perm(), path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxSecret {
+		return nil, fmt.Errorf("%s is larger than %d bytes: not a secret of ours", path, maxSecret)
+	}
+	return data, nil
+}
+
+// ReadPassword reads a password file: one line, with or without its end.
+func ReadPassword(path string) (string, error) {
+	data, err := ReadSecret(path)
+	if err != nil {
+		return "", err
+	}
+	password := strings.TrimRight(string(data), "\r\n")
+	if password == "" || strings.ContainsAny(password, "\r\n\x00") {
+		return "", fmt.Errorf("%s must hold one line with the password", path)
+	}
+	return password, nil
+}
+
+// NewPassword makes a password of 256 random bits in characters that need no
+// escaping in a URL (RFC 4648 §5).
+func NewPassword() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails since Go 1.24: the program ends instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

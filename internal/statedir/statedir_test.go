@@ -1,0 +1,166 @@
+package statedir_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+)
+
+func TestOpenLocksOutASecondProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	first, err := statedir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := statedir.Open(path); !errors.Is(err, statedir.ErrInUse) {
+		t.Fatalf("second Open: %v, want ErrInUse", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := statedir.Open(path)
+	if err != nil {
+		t.Fatalf("after Close: %v", err)
+	}
+	again.Close()
+}
+
+func TestOpenRefusesADirectoryThatOthersCanEnter(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, err := statedir.Open(path)
+	if err == nil || !strings.Contains(err.Error(), "chmod 700 "+path) {
+		t.Fatalf("got %v, want the mend", err)
+	}
+}
+
+func TestReadSecretRefusesEveryModeThatOthersCanUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode := os.FileMode(0o400); mode <= 0o777; mode++ {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := statedir.ReadSecret(path)
+		if private := mode&0o077 == 0; private != (err == nil) {
+			t.Fatalf("mode %04o: %v", mode, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "s3cret") {
+			t.Fatalf("the error repeats the secret: %v", err)
+		}
+	}
+}
+
+func TestReadPasswordWantsExactlyOneLine(t *testing.T) {
+	dir := t.TempDir()
+	for i, c := range []struct {
+		content, want string
+	}{
+		{"pw", "pw"}, {"pw\n", "pw"}, {"pw\r\n", "pw"},
+		{"", ""}, {"\n", ""}, {"a\nb", ""}, {"a\x00b", ""},
+	} {
+		path := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := statedir.ReadPassword(path)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%q: got %q, %v", c.content, got, err)
+		}
+	}
+}
+
+// TestWriteFileIsOldOrNewWhenKilledAtAnyMoment kills a process that replaces a
+// file over and over, and looks at what it left.
+func TestWriteFileIsOldOrNewWhenKilledAtAnyMoment(t *testing.T) {
+	if path := os.Getenv("STATEDIR_TEST_WRITE"); path != "" {
+		for i := byte(0); ; i++ { // until it is killed
+			if err := statedir.WriteFile(path, whole('a'+i%26), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			os.Stdout.Write([]byte{'.'})
+		}
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	for round := range 25 {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "STATEDIR_TEST_WRITE="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Read(make([]byte, 1+round*7)); err != nil { // at another moment each time
+			t.Fatal(err)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(whole(got[0])) {
+			t.Fatalf("round %d: a torn file of %d bytes", round, len(got))
+		}
+		if err := statedir.WriteFile(path, whole('z'), 0o600); err != nil {
+			t.Fatalf("round %d: the rest of a killed writer is in the way: %v", round, err)
+		}
+		entries, _ := os.ReadDir(filepath.Dir(path))
+		if len(entries) != 1 {
+			t.Fatalf("round %d: left behind: %v", round, entries)
+		}
+	}
+}
+
+func whole(c byte) []byte { return []byte(strings.Repeat(string(c), 300<<10)) }
+
+// TestWriteFileKeepsTheOldFileOnAFullDisk mounts a small file system for it.
+func TestWriteFileKeepsTheOldFileOnAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatalf("mount a small tmpfs (root is needed): %v", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	path := filepath.Join(dir, "file")
+	if err := statedir.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := statedir.WriteFile(path, make([]byte, 1<<20), 0o600)
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
+		t.Fatalf("got %v, want ENOSPC with the path", err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != "old" {
+		t.Fatalf("old file: %q, %v", got, err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 1 {
+		t.Fatalf("left behind: %v", entries)
+	}
+}
+
+func TestWriteFileGivesTheModeWhateverTheUmask(t *testing.T) {
+	old := syscall.Umask(0o777)
+	defer syscall.Umask(old)
+	path := filepath.Join(t.TempDir(), "file")
+	if err := statedir.WriteFile(path, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o640 {
+		t.Fatalf("mode %v, %v", info.Mode(), err)
+	}
+}
