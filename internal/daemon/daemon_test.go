@@ -1,0 +1,165 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// journal writes down what happens, in order.
+type journal struct {
+	mu     sync.Mutex
+	events []string
+}
+
+func (j *journal) add(format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.events = append(j.events, fmt.Sprintf(format, args...))
+}
+
+func (j *journal) part(name string, startup, drain time.Duration) Part {
+	return Part{Name: name, Run: func(ctx context.Context, ready func()) error {
+		j.add("start %s", name)
+		time.Sleep(startup) // synctest's clock
+		ready()
+		<-ctx.Done()
+		time.Sleep(drain)
+		j.add("end %s", name)
+		return nil
+	}}
+}
+
+func failing(name string, after time.Duration, err error) Part {
+	return Part{Name: name, Run: func(ctx context.Context, ready func()) error {
+		ready()
+		select {
+		case <-time.After(after):
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}}
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestPartsStartInOrderAndStopInReverse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		signals := make(chan os.Signal, 2)
+		go func() {
+			time.Sleep(time.Minute)
+			signals <- syscall.SIGTERM
+		}()
+		err := run(t.Context(), quiet, signals, func() { j.add("ready") },
+			[]Part{j.part("engine", time.Second, time.Second), j.part("gateway", time.Second, time.Second), j.part("sidecar", 0, 5*time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"start engine", "start gateway", "start sidecar", "ready", "end sidecar", "end gateway", "end engine"}
+		if !slices.Equal(j.events, want) {
+			t.Fatalf("got  %q\nwant %q", j.events, want)
+		}
+	})
+}
+
+func TestTheFirstFailureEndsAllAndIsTheError(t *testing.T) {
+	broken := errors.New("broken")
+	for name, c := range map[string]struct {
+		end  error
+		want string
+	}{
+		"with an error":    {broken, "gateway: broken"},
+		"without an error": {nil, "gateway ended by itself"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var j journal
+				err := run(t.Context(), quiet, nil, func() {},
+					[]Part{j.part("engine", 0, time.Second), failing("gateway", time.Second, c.end), j.part("sidecar", 0, 0)})
+				if err == nil || err.Error() != c.want {
+					t.Fatalf("got %v, want %s", err, c.want)
+				}
+				if j.events[len(j.events)-1] != "end engine" {
+					t.Fatalf("the engine did not end last: %q", j.events)
+				}
+			})
+		})
+	}
+}
+
+func TestAPartThatFailsToStartKeepsTheNextFromStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		never := Part{Name: "gateway", Run: func(context.Context, func()) error { return errors.New("port taken") }}
+		err := run(t.Context(), quiet, nil, func() { j.add("ready") }, []Part{j.part("engine", 0, 0), never, j.part("sidecar", 0, 0)})
+		if err == nil || err.Error() != "gateway: port taken" {
+			t.Fatal(err)
+		}
+		if want := []string{"start engine", "end engine"}; !slices.Equal(j.events, want) {
+			t.Fatalf("got %q, want %q", j.events, want)
+		}
+	})
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		signals := make(chan os.Signal, 2)
+		signals <- syscall.SIGTERM
+		signals <- syscall.SIGTERM
+		began := time.Now()
+		stuck := j.part("stuck", 0, time.Hour)
+		err := run(t.Context(), quiet, signals, func() {}, []Part{stuck})
+		if !errors.Is(err, ErrInterrupted) {
+			t.Fatalf("got %v, want ErrInterrupted", err)
+		}
+		if d := time.Since(began); d != 0 {
+			t.Fatalf("took %v", d)
+		}
+		time.Sleep(2 * time.Hour) // synctest wants the part to end, too
+	})
+}
+
+func TestAnErrorWhileStoppingIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		bad := Part{Name: "gateway", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			<-ctx.Done()
+			return errors.New("could not drain")
+		}}
+		err := run(ctx, quiet, nil, func() {}, []Part{bad})
+		if err == nil || !strings.Contains(err.Error(), "gateway: while stopping: could not drain") {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestRunStopsOnARealSignal(t *testing.T) {
+	signal.Ignore(syscall.SIGHUP) // as nohup does; must not matter
+	ready := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	var j journal
+	if err := Run(t.Context(), quiet, ready, j.part("only", 0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if j.events[len(j.events)-1] != "end only" {
+		t.Fatalf("%q", j.events)
+	}
+}
