@@ -1,0 +1,93 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+)
+
+func (c *Gateway) check() []problem {
+	problems := checkNames(c.Deployment, c.Name)
+	problems = append(problems, checkAddress("listen", c.Listen)...)
+	if c.Engine.MaxValue > c.Engine.Memory {
+		problems = append(problems, problem{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)})
+	}
+	return problems
+}
+
+func (c *Gateway) resolve(dir string) []problem {
+	problems := resolveTLS(&c.TLS, dir)
+	return append(problems, resolveFile("engine.password_digests", &c.Engine.PasswordDigests, dir)...)
+}
+
+func (c *Sidecar) check() []problem {
+	problems := checkNames(c.Deployment, c.Name)
+	problems = append(problems, checkAddress("listen", c.Listen)...)
+	if len(c.Gateways) == 0 {
+		problems = append(problems, problem{path: "gateways", text: "is missing: name at least one gateway ({name: cache-1, address: HOST:PORT})"})
+	}
+	for i, g := range c.Gateways {
+		at := fmt.Sprintf("gateways[%d]", i)
+		if err := identity.ValidName(g.Name); err != nil {
+			problems = append(problems, problem{path: at + ".name", text: err.Error()})
+		}
+		problems = append(problems, checkAddress(at+".address", g.Address)...)
+	}
+	problems = append(problems, checkUIDs("allow_uids", c.AllowUIDs)...)
+	return append(problems, checkUIDs("unix.allow_uids", c.Unix.AllowUIDs)...)
+}
+
+func (c *Sidecar) resolve(dir string) []problem {
+	if c.Unix.Path != "" && !filepath.IsAbs(c.Unix.Path) {
+		c.Unix.Path = filepath.Join(dir, c.Unix.Path)
+	}
+	return resolveTLS(&c.TLS, dir)
+}
+
+func checkNames(deployment, name string) (problems []problem) {
+	if err := identity.ValidDeployment(deployment); err != nil {
+		problems = append(problems, problem{path: "deployment", text: err.Error()})
+	}
+	if err := identity.ValidName(name); err != nil {
+		problems = append(problems, problem{path: "name", text: err.Error()})
+	}
+	return problems
+}
+
+func checkAddress(path, address string) []problem {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return []problem{{path: path, text: fmt.Sprintf("%q is not HOST:PORT", address)}}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n > 65535 {
+		return []problem{{path: path, text: fmt.Sprintf("%q has no port between 0 and 65535", address)}}
+	}
+	return nil
+}
+
+func checkUIDs(path string, uids []int) (problems []problem) {
+	for i, uid := range uids {
+		if uid < 0 || uid > 1<<32-2 {
+			problems = append(problems, problem{path: fmt.Sprintf("%s[%d]", path, i), text: fmt.Sprintf("%d is not a user id", uid)})
+		}
+	}
+	return problems
+}
+
+func resolveTLS(t *TLS, dir string) []problem {
+	problems := resolveFile("tls.certificate", &t.Certificate, dir)
+	problems = append(problems, resolveFile("tls.key", &t.Key, dir)...)
+	return append(problems, resolveFile("tls.ca", &t.CA, dir)...)
+}
+
+func resolveFile(path string, f *File, dir string) []problem {
+	resolved, err := f.resolve(dir)
+	if err != nil {
+		return []problem{{path: path, text: err.Error()}}
+	}
+	*f = File(resolved)
+	return nil
+}

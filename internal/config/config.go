@@ -1,0 +1,84 @@
+// Package config reads the configuration files: one YAML file a role,
+// gateway.yaml and sidecar.yaml.
+//
+// The structs below are the schema. A field's tags carry its key, its default
+// and its documentation, and docs/configuration.md is printed from them, so
+// that the three can't differ. LoadGateway and LoadSidecar are strict: an
+// unknown or repeated key, a wrong type or a value out of bounds is an error
+// that names the file, the line, the key and what would be right. No secret
+// stands in a configuration file, only the path of the file that holds it.
+//
+// The roles never see these structs: package cli maps them to each role's own
+// options. The tests load what should work and what shouldn't, a fuzz target
+// the rest.
+package config
+
+// Gateway is gateway.yaml, on the cache host.
+type Gateway struct {
+	Deployment string        `yaml:"deployment" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/gateway/NAME)."`
+	Name       string        `yaml:"name" doc:"This gateway's name in its certificate."`
+	Listen     string        `yaml:"listen" default:"0.0.0.0:6379" doc:"The one address that application hosts reach."`
+	Admit      []Network     `yaml:"admit" default:"[]" doc:"Networks that may connect at all, as CIDRs; others are closed before TLS begins. Empty: every network that the firewall lets through."`
+	TLS        TLS           `yaml:"tls" doc:"Who this gateway is, and whom it believes."`
+	Limits     GatewayLimits `yaml:"limits" doc:"Bounds, so that no peer can use up the gateway."`
+	Engine     Engine        `yaml:"engine" doc:"The Redis or Valkey server behind the gateway, and what the application may do with it."`
+}
+
+// TLS names the files of a host's identity.
+type TLS struct {
+	Certificate File `yaml:"certificate" default:"/etc/redoubt/tls/tls.crt" doc:"This host's certificate, PEM."`
+	Key         File `yaml:"key" default:"/etc/redoubt/tls/tls.key" doc:"Its private key, PEM; must not be readable by others."`
+	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM. Its key is never needed here."`
+}
+
+// GatewayLimits bounds what peers can take.
+type GatewayLimits struct {
+	Connections      int      `yaml:"connections" default:"10000" min:"1" max:"1000000" doc:"Tunnel connections at the same time."`
+	PerIdentity      int      `yaml:"per_identity" default:"5000" min:"1" max:"1000000" doc:"Tunnel connections of one application host (one certificate identity)."`
+	Handshakes       int      `yaml:"handshakes" default:"256" min:"1" max:"100000" doc:"TLS handshakes under way at the same time."`
+	HandshakeTimeout Duration `yaml:"handshake_timeout" default:"5s" min:"100ms" max:"1m" doc:"How long a peer may take to prove who it is."`
+	DrainTimeout     Duration `yaml:"drain_timeout" default:"10s" min:"0s" max:"10m" doc:"How long connections may finish on a stop."`
+}
+
+// Engine is the policy of the cache.
+type Engine struct {
+	Binary          string   `yaml:"binary" default:"" doc:"Path of redis-server or valkey-server, 7.0 or later. Empty: the one that is installed."`
+	User            string   `yaml:"user" default:"" doc:"User that the engine runs as when the gateway is root. Empty: redoubt-engine if it exists, else a uid that nobody has."`
+	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). Two lines: both passwords are valid, which is how one is replaced."`
+	Uses            []string `yaml:"uses" default:"[cache]" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
+	Allow           []string `yaml:"allow" default:"[]" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
+	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub."`
+	Memory          Size     `yaml:"memory" default:"1gb" min:"16mb" max:"16tb" doc:"Memory for data (maxmemory)."`
+	MaxValue        Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value or argument (proto-max-bulk-len)."`
+	MaxClients      int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts (maxclients)."`
+}
+
+// Sidecar is sidecar.yaml, on an application host.
+type Sidecar struct {
+	Deployment       string        `yaml:"deployment" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/app/NAME)."`
+	Name             string        `yaml:"name" doc:"This host's name in its certificate."`
+	Listen           string        `yaml:"listen" default:"127.0.0.1:6379" doc:"Where the application finds its Redis."`
+	AllowNonLoopback bool          `yaml:"allow_non_loopback" default:"false" doc:"Let listen be an address that other hosts can reach. What they send is not encrypted: only for a network that exists inside this host."`
+	AllowUIDs        []int         `yaml:"allow_uids" default:"[]" doc:"Local users (numeric ids) that may use listen. Empty: every local user who knows the password."`
+	Unix             Unix          `yaml:"unix" doc:"A unix socket beside, or instead of, the TCP port."`
+	Gateways         []Peer        `yaml:"gateways" doc:"The gateways, in order of preference."`
+	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
+	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`
+}
+
+// Unix is the sidecar's unix socket.
+type Unix struct {
+	Path      string `yaml:"path" default:"" doc:"Path of the socket. Empty: none."`
+	AllowUIDs []int  `yaml:"allow_uids" default:"[]" doc:"Local users (numeric ids) that may use it. Empty: those that the socket's mode and directory let in."`
+}
+
+// Peer is a gateway as a sidecar knows it.
+type Peer struct {
+	Name    string `yaml:"name" doc:"The name in its certificate; another one is refused."`
+	Address string `yaml:"address" doc:"HOST:PORT of its tunnel."`
+}
+
+// SidecarLimits bounds what local applications can take.
+type SidecarLimits struct {
+	Connections int `yaml:"connections" default:"10000" min:"1" max:"1000000" doc:"Application connections at the same time."`
+}

@@ -1,0 +1,171 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+const goodGateway = "deployment: clinic\nname: cache-1\n"
+
+func parseGateway(text string) (*Gateway, error) {
+	c := new(Gateway)
+	return c, parse("/etc/redoubt/gateway.yaml", []byte(text), c)
+}
+
+func parseSidecar(text string) (*Sidecar, error) {
+	c := new(Sidecar)
+	return c, parse("/etc/redoubt/sidecar.yaml", []byte(text), c)
+}
+
+func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
+	c, err := parseGateway(goodGateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Listen != "0.0.0.0:6379" || c.Limits.Connections != 10000 || time.Duration(c.Limits.HandshakeTimeout) != 5*time.Second ||
+		c.Engine.Memory != 1<<30 || c.Engine.MaxValue != 512<<20 || len(c.Engine.Uses) != 1 || c.Engine.Uses[0] != "cache" ||
+		c.TLS.Key != "/etc/redoubt/tls/tls.key" {
+		t.Fatalf("%+v", c)
+	}
+}
+
+func TestPathsAreRelativeToTheFile(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/redoubt")
+	c, err := parseGateway(goodGateway + "tls: {certificate: a.crt, key: 'credential:tls.key', ca: /srv/../ca.crt}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.TLS.Certificate != "/etc/redoubt/a.crt" || c.TLS.Key != "/run/credentials/redoubt/tls.key" || c.TLS.CA != "/ca.crt" {
+		t.Fatalf("%+v", c.TLS)
+	}
+}
+
+// TestErrorsNameFileLineAndCause: each wrong file gives exactly these words.
+func TestErrorsNameFileLineAndCause(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	for name, c := range map[string]struct {
+		parse func(string) error
+		text  string
+		want  []string
+	}{
+		"unknown key":      {gw, goodGateway + "listn: 1.2.3.4:1\n", []string{"gateway.yaml:3:", "listn"}},
+		"nested unknown":   {gw, goodGateway + "limits:\n  conections: 5\n", []string{"gateway.yaml:4:", "conections"}},
+		"wrong type":       {gw, goodGateway + "limits:\n  connections: many\n", []string{"gateway.yaml:4: limits.connections must be a whole number"}},
+		"repeated key":     {gw, goodGateway + "name: other\n", []string{"gateway.yaml:3:", "name"}},
+		"broken YAML":      {gw, goodGateway + "tls: {certificate: a\n", []string{"gateway.yaml:"}},
+		"tab":              {gw, "deployment: clinic\n\tname: x\n", []string{"gateway.yaml:2:"}},
+		"two documents":    {gw, goodGateway + "---\nname: b\n", []string{"gateway.yaml: holds more than one document"}},
+		"empty":            {gw, "", []string{"gateway.yaml: deployment"}},
+		"a list":           {gw, "- a\n", []string{"gateway.yaml:1:"}},
+		"bad deployment":   {gw, "deployment: Clinic One\nname: a\n", []string{"gateway.yaml:1: deployment"}},
+		"out of bounds":    {gw, goodGateway + "limits:\n  connections: 0\n", []string{"gateway.yaml:4: limits.connections is 0, must be between 1 and 1000000"}},
+		"negative":         {gw, goodGateway + "limits: {handshake_timeout: -5s}\n", []string{"gateway.yaml:3:", "duration"}},
+		"bad size":         {gw, goodGateway + "engine: {memory: lots}\n", []string{"gateway.yaml:3:", "engine.memory", "a size"}},
+		"value > memory":   {gw, goodGateway + "engine:\n  memory: 64mb\n  max_value: 128mb\n", []string{"gateway.yaml:5: engine.max_value is 128mb, more than engine.memory (64mb)"}},
+		"bad CIDR":         {gw, goodGateway + "admit: [10.0.0.0]\n", []string{"gateway.yaml:3:", "admit[0]", "a network"}},
+		"bad address":      {gw, goodGateway + "listen: 6379\n", []string{"gateway.yaml:3: listen", "HOST:PORT"}},
+		"no credential":    {gw, goodGateway + "tls: {key: 'credential:k'}\n", []string{"gateway.yaml:3: tls.key", "LoadCredential=k"}},
+		"no gateway":       {sc, "deployment: clinic\nname: web-1\n", []string{"gateways is missing"}},
+		"gateway's port":   {sc, "deployment: clinic\nname: web-1\ngateways:\n  - name: cache-1\n    address: cache-1\n", []string{"sidecar.yaml:5: gateways[0].address", "HOST:PORT"}},
+		"negative uid":     {sc, "deployment: clinic\nname: web-1\ngateways: [{name: c, address: 'c:1'}]\nunix: {allow_uids: [0, -1]}\n", []string{"sidecar.yaml:4: unix.allow_uids[1] -1 is not a user id"}},
+		"several problems": {gw, "deployment: clinic\nname: cache-1\nlisten: x\nlimits:\n  handshakes: 0\n", []string{"gateway.yaml:3: listen", "gateway.yaml:5: limits.handshakes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.parse(c.text)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got  %s\nwant %q in it", err, want)
+				}
+			}
+		})
+	}
+}
+
+func gw(text string) error { _, err := parseGateway(text); return err }
+func sc(text string) error { _, err := parseSidecar(text); return err }
+
+// TestErrorsDontRepeatALineThatMayHoldASecret: somebody writes a password
+// where only its file's path belongs.
+func TestErrorsDontRepeatALineThatMayHoldASecret(t *testing.T) {
+	for _, text := range []string{
+		goodGateway + "engine:\n  password: hunter2hunter2\n",
+		goodGateway + "engine: {password_digests: {secret: hunter2hunter2}}\n",
+		goodGateway + "tls: |\n  hunter2hunter2\n",
+		"deployment: clinic\nname: x\n  password: hunter2hunter2\n",
+	} {
+		if err := gw(text); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestLoadNamesAMissingFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.yaml")
+	if _, err := LoadSidecar(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestTheDocumentIsCommittedAndItsExamplesLoad(t *testing.T) {
+	const page = "../../docs/configuration.md"
+	doc := Document()
+	if *update {
+		if err := os.WriteFile(page, []byte(doc), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	committed, err := os.ReadFile(page)
+	if err != nil || string(committed) != doc {
+		t.Fatalf("%s differs from the schema (%v): run go test ./internal/config -update", page, err)
+	}
+	blocks := strings.Split(doc, "```")
+	if err := gw(strings.TrimPrefix(blocks[len(blocks)-4], "yaml\n")); err != nil {
+		t.Errorf("gateway.yaml as documented: %v", err)
+	}
+	if err := sc(strings.TrimPrefix(blocks[len(blocks)-2], "yaml\n")); err != nil {
+		t.Errorf("sidecar.yaml as documented: %v", err)
+	}
+}
+
+func TestSizesPrintAsTheyAreRead(t *testing.T) {
+	for _, text := range []string{"0b", "1b", "1kb", "1536kb", "512mb", "1gb", "16tb"} {
+		var s Size
+		if _, ok := s.set(text); !ok || s.String() != text {
+			t.Errorf("%s: %v, %v", text, s, ok)
+		}
+	}
+	for _, text := range []string{"", "mb", "-1", "1.5gb", "9223372036854775808", "16777216tb", "1 gb x"} {
+		var s Size
+		if _, ok := s.set(text); ok {
+			t.Errorf("%q was read as %d", text, s)
+		}
+	}
+}
+
+// FuzzParse: whatever the file, an error or a configuration within its bounds.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		goodGateway, "", "a: &a [*a]", "? x", goodGateway + "limits: {connections: 99999999999999999999}",
+		"deployment: clinic\nname: web-1\ngateways: [{name: c, address: 'c:1'}]\n", "{", "\x00", "- - - -",
+		goodGateway + "admit: [10.0.0.0/8, '::/0']\nengine: {uses: [cache, queues], memory: 2gb}\n", "<<: *x", "!!binary a",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, into := range []schema{new(Gateway), new(Sidecar)} {
+			if err := parse("f.yaml", data, into); err == nil && len(checkBounds(reflect.ValueOf(into).Elem())) != 0 {
+				t.Fatalf("accepted out of bounds: %+v", into)
+			}
+		}
+	})
+}

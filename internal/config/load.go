@@ -1,0 +1,105 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxFile bounds a configuration file: what is larger is another file.
+const maxFile = 1 << 20
+
+// LoadGateway reads and checks gateway.yaml.
+func LoadGateway(path string) (*Gateway, error) {
+	c := new(Gateway)
+	return c, load(path, c)
+}
+
+// LoadSidecar reads and checks sidecar.yaml.
+func LoadSidecar(path string) (*Sidecar, error) {
+	c := new(Sidecar)
+	return c, load(path, c)
+}
+
+// schema is a role's configuration, with the rules that its tags can't say.
+type schema interface {
+	check() []problem
+	// resolve makes paths absolute; dir is where the file lies.
+	resolve(dir string) []problem
+}
+
+func load(path string, into schema) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if len(data) > maxFile {
+		return fmt.Errorf("configuration: %s is larger than %d bytes", path, maxFile)
+	}
+	return parse(path, data, into)
+}
+
+// parse fills into from data; path is where it came from, for the errors.
+func parse(path string, data []byte, into schema) error {
+	var doc, more yaml.Node
+	docs := yaml.NewDecoder(bytes.NewReader(data))
+	if err := docs.Decode(&doc); err != nil && err != io.EOF {
+		return syntaxError(path, err)
+	}
+	if err := docs.Decode(&more); err != io.EOF {
+		return fmt.Errorf("%s: holds more than one document", path)
+	}
+	d := decoder{lines: map[string]int{}}
+	root := reflect.ValueOf(into).Elem()
+	setDefaults(root)
+	if len(doc.Content) > 0 { // not an empty file
+		d.decodeStruct(doc.Content[0], "", root)
+	}
+	if len(d.problems) == 0 {
+		d.problems = append(checkBounds(root), into.check()...)
+		d.problems = append(d.problems, into.resolve(filepath.Dir(path))...)
+	}
+	return d.report(path)
+}
+
+// syntaxLine finds the place in the library's message, which may go on to
+// quote the file; only the place and the fixed words before a quote are kept.
+var syntaxLine = regexp.MustCompile("^yaml: (?:line ([0-9]+): )?([^`'\"]*)")
+
+func syntaxError(path string, err error) error {
+	m := syntaxLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return fmt.Errorf("%s: not YAML", path)
+	}
+	if m[1] != "" {
+		path += ":" + m[1]
+	}
+	return fmt.Errorf("%s: not YAML: %s", path, m[2])
+}
+
+func (d *decoder) report(path string) error {
+	var errs []error
+	for _, p := range d.problems {
+		if p.line == 0 {
+			p.line = d.lines[p.path]
+		}
+		where := path
+		if p.line != 0 {
+			where = fmt.Sprintf("%s:%d", path, p.line)
+		}
+		errs = append(errs, fmt.Errorf("%s: %s %s", where, p.path, p.text))
+	}
+	return errors.Join(errs...)
+}
