@@ -1,0 +1,143 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+)
+
+// Request says what a host's certificate shall be.
+type Request struct {
+	ID identity.ID
+	// DNS and IPs are further names of the host. Redoubt's own ends compare
+	// identities and look at neither; applications that speak TLS to the gateway
+	// by themselves check them.
+	DNS  []string
+	IPs  []netip.Addr
+	Life time.Duration // 0 is LeafLife; never beyond the CA's own end
+}
+
+// Leaf is a host's certificate with its key and the CA that signed it.
+type Leaf struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+	ca   *x509.Certificate
+}
+
+// Issue makes a key and a certificate for a host.
+func (ca *CA) Issue(r Request) (*Leaf, error) {
+	now := time.Now()
+	if err := ca.check(&r, now); err != nil {
+		return nil, fmt.Errorf("issue a certificate: %w", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
+	}
+	template := ca.template(r, now)
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
+	}
+	return &Leaf{cert, key, ca.cert}, nil
+}
+
+// check refuses what must not be signed and fills in the life.
+func (ca *CA) check(r *Request, now time.Time) error {
+	if r.ID.IsZero() {
+		return errors.New("no identity asked for")
+	}
+	if d := r.ID.Deployment(); d != ca.deployment {
+		return fmt.Errorf("%s is of deployment %q, this CA is of %q", r.ID, d, ca.deployment)
+	}
+	if !now.Before(ca.cert.NotAfter) {
+		return fmt.Errorf("the CA of %q expired on %s: make a new one", ca.deployment, ca.cert.NotAfter.Format(time.DateOnly))
+	}
+	if r.Life == 0 {
+		r.Life = LeafLife
+	}
+	if r.Life < 0 || r.Life > MaxLeafLife {
+		return fmt.Errorf("a life of %s is not between 0 and %d days", r.Life, MaxLeafLife/(24*time.Hour))
+	}
+	for _, name := range r.DNS {
+		if err := identity.ValidName(name); err != nil {
+			return fmt.Errorf("DNS %w", err)
+		}
+	}
+	for _, ip := range r.IPs {
+		if !ip.IsValid() || ip.IsUnspecified() || ip.Zone() != "" {
+			return fmt.Errorf("%q is not an address that a host can be reached at", ip)
+		}
+	}
+	return nil
+}
+
+func (ca *CA) template(r Request, now time.Time) *x509.Certificate {
+	usage := x509.ExtKeyUsageClientAuth
+	if r.ID.Role() == identity.Gateway {
+		usage = x509.ExtKeyUsageServerAuth
+	}
+	end := now.Add(r.Life)
+	if end.After(ca.cert.NotAfter) {
+		end = ca.cert.NotAfter
+	}
+	template := &x509.Certificate{
+		SerialNumber: newSerial(),
+		// For people who look at it with other tools; no code of ours reads it.
+		Subject: pkix.Name{
+			Organization:       []string{r.ID.Deployment()},
+			OrganizationalUnit: []string{string(r.ID.Role())},
+			CommonName:         r.ID.Name(),
+		},
+		URIs:                  []*url.URL{r.ID.URL()},
+		DNSNames:              r.DNS,
+		NotBefore:             now.Add(-ClockSkew),
+		NotAfter:              end,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{usage},
+		BasicConstraintsValid: true, // and IsCA false
+	}
+	for _, ip := range r.IPs {
+		template.IPAddresses = append(template.IPAddresses, net.IP(ip.Unmap().AsSlice()))
+	}
+	return template
+}
+
+// Save writes tls.crt, tls.key (0600) and ca.crt into dir, which it makes (0700)
+// when it isn't there. It replaces older ones; a reader that comes between the
+// files finds a key that doesn't match and can try again.
+func (l *Leaf) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("save the certificate: %w", err)
+	}
+	err := errors.Join(
+		writeKey(filepath.Join(dir, keyFile), l.key),
+		statedir.WriteFile(filepath.Join(dir, caCertFile), encodeCert(l.ca), 0o644),
+		statedir.WriteFile(filepath.Join(dir, certFile), encodeCert(l.cert), 0o644),
+	)
+	if err != nil {
+		return fmt.Errorf("save the certificate: %w", err)
+	}
+	return nil
+}
+
+// Certificate is the host's certificate; its key stays inside.
+func (l *Leaf) Certificate() *x509.Certificate { return l.cert }

@@ -1,0 +1,106 @@
+package pki
+
+import (
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+)
+
+// maxCertFile bounds what is read as certificates: one of ours has 900 bytes.
+const maxCertFile = 1 << 20
+
+const (
+	certBlock = "CERTIFICATE"
+	keyBlock  = "PRIVATE KEY" // PKCS #8, RFC 5958
+)
+
+// Read reads the certificates of a PEM file, in its order; there is at least
+// one. Text around them is passed over, as RFC 7468 §2 allows.
+func Read(path string) ([]*x509.Certificate, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxCertFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxCertFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes: not a certificate file", path, maxCertFile)
+	}
+	certs, err := parseCerts(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return certs, nil
+}
+
+func parseCerts(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type != certBlock {
+			return nil, fmt.Errorf("holds a PEM block %q where only certificates belong", block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("not a certificate: %w", err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("holds no certificate in PEM form")
+	}
+	return certs, nil
+}
+
+func encodeCert(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: cert.Raw})
+}
+
+func readKey(path string) (crypto.Signer, error) {
+	data, err := statedir.ReadSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}
+
+// parseKey passes no error of a parser on: some repeat what they read.
+func parseKey(data []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(data)
+	if block == nil || block.Type != keyBlock {
+		return nil, errors.New("holds no private key in PEM form (PKCS #8)")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("holds a private key that can't be read")
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("holds a private key that can't sign")
+	}
+	return signer, nil
+}
+
+func writeKey(path string, key crypto.Signer) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return statedir.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), 0o600)
+}
