@@ -1,0 +1,20 @@
+//go:build !linux || (!amd64 && !arm64)
+
+package sandbox
+
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+)
+
+// Command fails: there is nothing here to confine a program with.
+func Command(Spec) (*exec.Cmd, error) {
+	return nil, fmt.Errorf("sandbox: %s/%s can't confine the engine: Linux on amd64 or arm64 is needed", runtime.GOOS, runtime.GOARCH)
+}
+
+// Main returns: no shim is ever started here.
+func Main() {}
+
+// Probe reports every protection as missing.
+func Probe() Report { return Report{} }

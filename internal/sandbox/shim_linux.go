@@ -1,0 +1,254 @@
+//go:build amd64 || arm64
+
+package sandbox
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// shim is the process between Command and the program.
+type shim struct {
+	order
+	ruleset int // Landlock's, from openRuleset to restrict; -1: this kernel has none
+}
+
+type step struct {
+	name string
+	do   func() error
+}
+
+// steps is the way down, in order. What needs rights (namespaces, opening and
+// entering paths, capabilities, identity) comes before what takes them away.
+func (s *shim) steps() []step {
+	return []step{
+		{"core dump filter", emptyCoreDumps},
+		{"resource limits", setLimits},
+		{"descriptors", closeDescriptorsOnExec},
+		{"dumpable", forbidAttach},
+		{"namespaces", s.isolate},
+		{"landlock", s.openRuleset},
+		{"directory", s.enterDir},
+		{"bounding set", dropBoundingSet},
+		{"identity", s.becomeUser},
+		{"capabilities", dropCapabilities},
+		{"directory", s.checkDir},
+		{"no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
+		{"parent", s.dieWithParent},
+		{"MDWE", refuseExecGain},
+		{"landlock", s.restrict},
+		{"exec", s.filterAndExec},
+	}
+}
+
+// emptyCoreDumps takes every page out of a dump; the setting survives exec
+// (core(5)). A dump still holds registers, so the limit below matters more.
+func emptyCoreDumps() error {
+	err := os.WriteFile("/proc/self/coredump_filter", []byte("0"), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a kernel that can't dump core
+	}
+	return err
+}
+
+// setLimits sets soft and hard limits. CORE is 1 and not 0: with a piped
+// core_pattern the kernel ignores 0 but refuses exactly 1 (fs/coredump.c), and
+// 1 byte is too little for a file.
+func setLimits() error {
+	// A write past FSIZE raises SIGXFSZ, which kills; ignored it is EFBIG, and
+	// an ignored signal stays ignored over exec.
+	signal.Ignore(unix.SIGXFSZ)
+	for _, limit := range []struct {
+		name     string
+		resource int
+		value    uint64
+	}{
+		{"CORE", unix.RLIMIT_CORE, 1},
+		{"FSIZE", unix.RLIMIT_FSIZE, 0},
+		{"MSGQUEUE", unix.RLIMIT_MSGQUEUE, 0},
+	} {
+		if err := unix.Prlimit(0, limit.resource, &unix.Rlimit{Cur: limit.value, Max: limit.value}, nil); err != nil {
+			return fmt.Errorf("%s: %w", limit.name, err)
+		}
+	}
+	unix.Umask(0o117) // the socket is born rw-rw----: no moment in which others may connect (CVE-2023-45145)
+	return nil
+}
+
+// closeDescriptorsOnExec leaves the program standard input, output and error,
+// whatever the supervisor itself had inherited. close_range(2) could do it in
+// one call, but with CLOSE_RANGE_CLOEXEC only from Linux 5.11.
+func closeDescriptorsOnExec() error {
+	open, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range open {
+		fd, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			return err
+		}
+		if fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}
+
+// forbidAttach keeps processes of the same uid from taking hold of the shim
+// (ptrace, /proc/PID/mem) and by it of the program. Exec ends it, but by then
+// the filter stands. Everything that /proc/self is needed for comes earlier:
+// this gives its files to root.
+func forbidAttach() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+func (s *shim) isolate() error {
+	if !s.Isolate {
+		return nil
+	}
+	err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%w: own namespaces need root (CAP_SYS_ADMIN)", err)
+	}
+	return err
+}
+
+// openRuleset opens the paths of the Landlock rules while we still may: the
+// later uid need not be able to reach them.
+func (s *shim) openRuleset() error {
+	abi, err := landlockABI()
+	if err != nil {
+		return err
+	}
+	s.ruleset = -1
+	if abi = min(abi, s.Landlock); abi == 0 {
+		return nil // reported by Probe, which the supervisor prints
+	}
+	s.ruleset, err = newRuleset(abi, s.Spec)
+	return err
+}
+
+func (s *shim) enterDir() error { return os.Chdir(s.Dir) }
+
+// becomeUser changes this thread only: it is the one that stays.
+func (s *shim) becomeUser() error {
+	if s.UID == -1 {
+		return nil
+	}
+	uid, gid := uintptr(s.UID), uintptr(s.GID)
+	for _, call := range []struct{ nr, a, b, c uintptr }{
+		{unix.SYS_SETGROUPS, 0, 0, 0},
+		{unix.SYS_SETRESGID, gid, gid, gid},
+		{unix.SYS_SETRESUID, uid, uid, uid},
+	} {
+		if _, _, errno := unix.RawSyscall(call.nr, call.a, call.b, call.c); errno != 0 {
+			return fmt.Errorf("become uid %d, gid %d: %w (only root can)", s.UID, s.GID, errno)
+		}
+	}
+	return nil
+}
+
+// checkDir finds a directory that the new identity can't use: the program's
+// own message would come later and say less.
+func (s *shim) checkDir() error {
+	if err := unix.Access(".", unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("uid %d can't make its socket in %s: %w", unix.Getuid(), s.Dir, err)
+	}
+	return nil
+}
+
+// dieWithParent arms the parent-death signal. It comes after the change of
+// identity, which clears it (prctl(2)). The parent may be gone by then already.
+func (s *shim) dieWithParent() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	if unix.Getppid() != s.Parent {
+		return errors.New("the process that started this one has ended")
+	}
+	return nil
+}
+
+// refuseExecGain is inherited by exec. A kernel before 6.3 doesn't know it; the
+// filter refuses the same by its arguments.
+func refuseExecGain() error {
+	err := unix.Prctl(unix.PR_SET_MDWE, unix.PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
+	if errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+func (s *shim) restrict() error {
+	if s.ruleset == -1 {
+		return nil
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(s.ruleset), 0, 0)
+	return errnoOrNil(errno)
+}
+
+// filterAndExec is one step because nothing of Go's runtime may come between:
+// from the filter on, most of its system calls are refused.
+func (s *shim) filterAndExec() error {
+	path, err := unix.BytePtrFromString(s.Path)
+	if err != nil {
+		return fmt.Errorf("%q: %w", s.Path, err)
+	}
+	argv, err := syscall.SlicePtrFromStrings(s.Args)
+	if err != nil {
+		return fmt.Errorf("arguments of %s: %w", filepath.Base(s.Path), err)
+	}
+	envp, err := syscall.SlicePtrFromStrings([]string{"LC_ALL=C", "TZ=UTC0"})
+	if err != nil {
+		return err
+	}
+	key := newExecKey()
+	debug.SetGCPercent(-1) // a collection could start a thread, and a thread that starts while another one execs fails loudly
+	if s.Seccomp {
+		if err := installFilter(filter(os.Getpid(), key)); err != nil {
+			return fmt.Errorf("seccomp: %w", err)
+		}
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVE,
+		uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])),
+		uintptr(key[0]), uintptr(key[1]), uintptr(key[2]))
+	runtime.KeepAlive(argv)
+	runtime.KeepAlive(envp)
+	return fmt.Errorf("%s: %w", s.Path, errno)
+}
+
+// execKey opens the filter for one exec. execve takes three arguments, but a
+// filter sees six registers: the kernel ignores the other three, the filter
+// wants 192 random bits in them. Exec wipes the registers and the memory that
+// held them, so the program can't repeat it. (A secret address of the path
+// would hold 28 bits on a usual kernel, vm.mmap_rnd_bits: an hour's guessing.)
+type execKey [3]uint64
+
+func newExecKey() execKey {
+	var bytes [24]byte
+	_, _ = rand.Read(bytes[:]) // never fails since Go 1.24
+	var key execKey
+	for i := range key {
+		key[i] = binary.NativeEndian.Uint64(bytes[8*i:])
+	}
+	return key
+}
+
+func errnoOrNil(errno syscall.Errno) error {
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
