@@ -1,0 +1,84 @@
+package engine
+
+import "strings"
+
+// Rights of the two users. The application's user has an allow-list: under
+// "+@all -…" each engine upgrade would add commands nobody has looked at, under
+// "-@all +…" new commands on known kinds of data come along and new kinds do
+// not. Redis's own category @dangerous alone leaves SCRIPT DEBUG (which can
+// stop the server), FUNCTION LOAD, DUMP and MEMORY PURGE open.
+// Reasons: docs/decisions/0002.
+
+// A rule is one word of an ACL, and the engines that know it.
+type rule struct {
+	text  string
+	known applies
+}
+
+// appRules is what every application may do; the policy's openings follow.
+// Order matters: an ACL is read from left to right, the last word wins.
+var appRules = []rule{
+	{"-@all", always},
+	{"+@read", always}, {"+@write", always}, {"+@transaction", always},
+	{"-@scripting", always}, {"-@admin", always}, {"-@dangerous", always},
+
+	{"-dump", always},                                      // internal encodings: half of a RESTORE attack
+	{"-lcs", always},                                       // time and memory of both lengths multiplied
+	{"-lolwut", always},                                    // of no use
+	{"-georadius", always}, {"-georadiusbymember", always}, // STORE past the key's permission; GEOSEARCHSTORE instead
+	{"-clusterscan", since(nil, at(9, 1))}, // names of all keys of a cluster
+	{"-xackdel", xackdelOverflows},
+
+	// Vector sets: in every build of Redis 8, no category of their own, and
+	// names that rename-command cannot take away.
+	{"-vadd", since(at(8, 0), nil)}, {"-vcard", since(at(8, 0), nil)}, {"-vdim", since(at(8, 0), nil)},
+	{"-vemb", since(at(8, 0), nil)}, {"-vgetattr", since(at(8, 0), nil)}, {"-vinfo", since(at(8, 0), nil)},
+	{"-vismember", since(at(8, 0), nil)}, {"-vlinks", since(at(8, 0), nil)}, {"-vrandmember", since(at(8, 0), nil)},
+	{"-vrem", since(at(8, 0), nil)}, {"-vsetattr", since(at(8, 0), nil)}, {"-vsim", since(at(8, 0), nil)},
+
+	// What client libraries ask about the connection and the server.
+	{"+ping", always}, {"+echo", always}, {"+select", always}, {"+time", always}, {"+dbsize", always},
+	{"+wait", always}, {"+info", always}, {"+command", always}, {"+readonly", always}, {"+readwrite", always},
+	{"+memory|usage", always},
+	{"+client|id", always}, {"+client|getname", always}, {"+client|setname", always}, {"+client|info", always},
+	{"+client|reply", always}, {"+client|tracking", always}, {"+client|trackinginfo", always},
+	{"+client|caching", always}, {"+client|getredir", always},
+	{"+client|setinfo", since(at(7, 2), at(7, 2))}, {"+client|no-touch", since(at(7, 2), at(7, 2))},
+	{"+client|capa", since(nil, at(8, 0))},
+}
+
+// xackdelOverflows: CVE-2025-62507, a stack overflow of XACKDEL, which came
+// with Redis 8.2 and was mended in 8.2.3.
+func xackdelOverflows(v Version) bool {
+	return v.Product == productRedis && !v.release().before(release{8, 2, 0}) && v.release().before(release{8, 2, 3})
+}
+
+// appUser is the application's line: the user that AUTH with a password alone
+// names. digests are SHA-256 in hex, more than one while a password is changed.
+func appUser(v Version, p Policy, digests []string) string {
+	words := []string{"user", "default", "on", "sanitize-payload"}
+	for _, digest := range digests {
+		words = append(words, "#"+digest)
+	}
+	words = append(words, "resetkeys", "~*", "resetchannels", "&*")
+	for _, r := range appRules {
+		if r.known(v) {
+			words = append(words, r.text)
+		}
+	}
+	for _, o := range p.switches() {
+		words = append(words, o.Rules...)
+	}
+	return strings.Join(words, " ")
+}
+
+// supervisor is the name of our own user.
+const supervisor = "redoubt"
+
+// supervisorUser is our own line: see that the engine lives, read back what it
+// runs with, change the application's password; no key, no channel, no more.
+// CONFIG and ACL are renamed, yet ACL rules go by the declared name.
+func supervisorUser(digest string) string {
+	return "user " + supervisor + " on sanitize-payload #" + digest +
+		" resetkeys resetchannels -@all +ping +info +config|get +acl|list +acl|setuser"
+}

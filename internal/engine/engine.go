@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
+)
+
+// Options is what an engine is made from.
+type Options struct {
+	Binary    string       // path of the server; "" looks for redis-server, then valkey-server
+	RunDir    string       // an empty directory; "" makes one in memory and removes it at the end
+	User      string       // whom it runs as; "" as root: redoubt-engine, else a free uid; not root: ourselves
+	Passwords []string     // SHA-256 of the application's passwords, in hex; two while one is changed
+	Policy    Policy       // what the application may do
+	Log       *slog.Logger // nil: slog.Default()
+}
+
+// Engine is a supervised redis-server or valkey-server.
+type Engine struct {
+	options Options
+	path    string
+	version Version
+	id      identity
+
+	// configuration is render, but for a test that opens the engine's doors to
+	// see whether the sandbox alone holds.
+	configuration func(secrets) string
+
+	mu     sync.Mutex
+	socket string // "" when there is none
+	pid    int    // 0 when not running
+}
+
+// New finds the engine and asks it for its version; it starts nothing that
+// stays. An error that is ErrEnvironment says that this machine has no engine
+// that we can run; any other one that the options are wrong.
+func New(o Options) (*Engine, error) {
+	if err := o.Policy.Validate(); err != nil {
+		return nil, err
+	}
+	if err := validateDigests(o.Passwords); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	path, version, err := find(o.Binary)
+	if err != nil {
+		return nil, err
+	}
+	id, err := chooseIdentity(o.User)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{options: o, path: path, version: version, id: id}
+	policy := o.Policy.withDefaults()
+	e.configuration = func(s secrets) string { return render(version, policy, o.Passwords, s) }
+	return e, nil
+}
+
+// validateDigests holds the one thing that comes from outside as text and goes
+// into the configuration to its form, so that it can carry nothing else in.
+func validateDigests(digests []string) error {
+	if len(digests) == 0 {
+		return errors.New("engine: the application has no password: an engine without one is never started")
+	}
+	for i, digest := range digests {
+		if len(digest) != 64 || strings.Trim(digest, "0123456789abcdef") != "" {
+			return fmt.Errorf("engine: password %d is not a SHA-256 digest: 64 hexadecimal digits in lower case are needed", i+1)
+		}
+	}
+	return nil
+}
+
+// Version says which engine was found.
+func (e *Engine) Version() Version { return e.version }
+
+// PID is the engine's process, or 0 when it does not run.
+func (e *Engine) PID() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pid
+}
+
+// Dial opens a connection to the engine's socket. It does not wait for an
+// engine that is away.
+func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
+	e.mu.Lock()
+	socket := e.socket
+	e.mu.Unlock()
+	if socket == "" {
+		return nil, errors.New("engine: not running")
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	return conn, nil
+}
+
+// Run starts the engine, calls ready once when it answers, and keeps it running
+// until ctx ends; then it stops it and returns nil. An engine that does not
+// even start the first time is not going to: that is returned. Call it once.
+func (e *Engine) Run(ctx context.Context, ready func()) (err error) {
+	dir, err := prepareRunDir(e.options.RunDir, e.id)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.remove()) }()
+
+	var wait backoff
+	var once sync.Once
+	everReady := false
+	for {
+		born := time.Now()
+		err := e.liveOnce(ctx, dir, func() {
+			everReady = true
+			once.Do(ready)
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !everReady {
+			return fmt.Errorf("engine: %s at %s did not start: %w", e.version, e.path, err)
+		}
+		delay := wait.next(time.Since(born))
+		e.options.Log.Error("the engine is restarted; its data is gone", "cause", err, "in", delay)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delay):
+		}
+	}
+}
+
+// liveOnce is one life of the engine, from an empty directory to a process
+// that has been waited for. It says why the life ended.
+func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
+	if err := dir.clearSocket(); err != nil {
+		return err
+	}
+	secret := newSecrets()
+	cmd, err := sandbox.Command(sandbox.Spec{
+		// argv[0] says what the binary is: on Debian the path is a link to redis-check-rdb.
+		Path: e.path, Args: []string{e.version.Product + "-server", "-"}, Dir: dir.path,
+		UID: e.id.uid, GID: e.id.gid, Isolate: sandbox.Probe().Namespaces,
+	})
+	if err != nil {
+		return unable("%w", err)
+	}
+	p, err := startProcess(cmd, e.configuration(secret), e.options.Log)
+	if err != nil {
+		return err
+	}
+	e.setRunning(dir.socket(), cmd.Process.Pid)
+	defer e.setRunning("", 0)
+
+	c, err := awaitAnswer(ctx, p, dir.socket(), secret.password)
+	if err == nil {
+		defer c.close()
+		ready()
+		err = watch(ctx, p, c)
+	}
+	p.stopFor(ctx)
+	return e.report(p, dir, err)
+}
+
+func (e *Engine) setRunning(socket string, pid int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.socket, e.pid = socket, pid
+}
