@@ -1,0 +1,56 @@
+# What a newcomer needs is "make run" and "make test"; "make help" lists all.
+# Whatever is missing on the machine is installed through its package manager.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+NEED    := .ci/need
+TOOL    := go tool -modfile=tools/go.mod
+
+# What the product runs, and what its tests talk to it with.
+RUN_NEEDS  := redis-server=redis-server
+TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 setpriv=util-linux \
+	gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/hiredis/hiredis.h=libhiredis-dev \
+	/usr/bin/python3=python3 /usr/lib/python3/dist-packages/redis/__init__.py=python3-redis \
+	node=nodejs npm=npm openssl=openssl tcpdump=tcpdump
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.PHONY: build
+build: ## the binary, bin/redoubt (10 s)
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/redoubt ./cmd/redoubt
+
+.PHONY: run
+run: ## a whole deployment on this machine, until Ctrl-C
+	@$(NEED) $(RUN_NEEDS)
+	@$(MAKE) --no-print-directory build
+	bin/redoubt up
+
+.PHONY: test
+test: ## every test but the slow ones, with the race detector (5 min)
+	@$(NEED) $(TEST_NEEDS)
+	go test -race -timeout 10m ./...
+
+.PHONY: test-slow
+test-slow: ## every generation of engines, in roots of their own releases (5 min; more the first time)
+	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap
+	go test -tags slow -timeout 20m ./test/engines/...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for a few seconds
+	.ci/fuzz 10s
+
+.PHONY: lint
+lint: ## formatting, vet, staticcheck, on every platform that we build for
+	@out=$$(gofmt -l cmd internal test); [ -z "$$out" ] || { echo "gofmt -w these: $$out" >&2; exit 1; }
+	go vet ./...
+	go vet -tags slow ./test/engines/...
+	$(TOOL) staticcheck ./...
+	GOOS=linux GOARCH=arm64 go vet ./cmd/... ./internal/...
+	GOOS=darwin go vet ./cmd/... ./internal/...
+	go mod tidy -diff
+
+.PHONY: bench
+bench: ## benchmarks of the data path
+	@$(NEED) $(TEST_NEEDS)
+	go test -run=NONE -bench=. -benchmem ./internal/...
