@@ -1,0 +1,126 @@
+package command
+
+import (
+	"maps"
+	"slices"
+)
+
+// Class is the way that a command takes.
+type Class uint8
+
+const (
+	// Shared commands leave no trace on their connection and answer once, at
+	// once: those of many sessions can follow each other on one lane.
+	Shared Class = iota
+	// Pinned commands wait, or change their connection's state or the number
+	// of replies: a session that uses one needs a lane of its own.
+	Pinned
+	// Local commands are answered by the sidecar: they concern the session,
+	// not the lane, or the locked engine can't or must not answer them.
+	Local
+	// Refused commands are never needed by an application and could leak,
+	// stop or change the cache.
+	Refused
+)
+
+func (c Class) String() string {
+	switch c {
+	case Shared:
+		return "shared"
+	case Pinned:
+		return "pinned"
+	case Local:
+		return "local"
+	}
+	return "refused"
+}
+
+// Command is what the table says about a command.
+type Command struct {
+	// Name as engines write it: "get", "config|set". "" is an unknown command.
+	Name  string
+	Class Class
+	// Barred, of a Refused one: answered by the sidecar and never forwarded,
+	// since it could stop or poison a lane if an ACL were wrong, or the locked
+	// engine doesn't have it. The other Refused ones are the ACL's to refuse.
+	Barred bool
+	// MayBlock: Shared unless [Blocks] says that its arguments ask to wait.
+	MayBlock bool
+	// Arity as COMMAND gives it: how many arguments, the name (two for a
+	// subcommand) included; negative: at least so many.
+	Arity int
+	// Since is the version that brought it, of the products that have it:
+	// "redis 7.2, valkey 7.2"; "" if all supported ones (7.0 and later) do.
+	Since string
+	// Reason for the class, for people.
+	Reason string
+}
+
+// Known says whether the table has the command.
+func (c Command) Known() bool { return c.Name != "" }
+
+// longest is more than any name in the table takes.
+const longest = 64
+
+// table is built once and only read.
+var table = build()
+
+// unknown commands may do anything to their connection.
+const unknownReason = "not in the table: it may change its connection's state or the number of replies"
+
+// Lookup finds a command by its first two arguments; sub is looked at only if
+// the command has subcommands.
+func Lookup(name, sub []byte) Command {
+	var key [longest]byte
+	n := lower(key[:], name)
+	if n < 0 {
+		return unknown()
+	}
+	c, ok := table[string(key[:n])]
+	if !ok {
+		return unknown()
+	}
+	if !c.container || len(sub) == 0 {
+		return c.Command
+	}
+	key[n] = '|'
+	m := lower(key[n+1:], sub)
+	if m >= 0 {
+		if s, ok := table[string(key[:n+1+m])]; ok {
+			return s.Command
+		}
+	}
+	if c.Barred || c.Class == Local { // all of it stays here, whatever is new in it
+		return c.Command
+	}
+	return unknown()
+}
+
+func unknown() Command { return Command{Class: Pinned, Reason: unknownReason} }
+
+// All lists the table in alphabetical order, for documents and tests.
+func All() []Command {
+	list := make([]Command, 0, len(table))
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		list = append(list, table[name].Command)
+	}
+	return list
+}
+
+// lower copies name in lower case, as engines compare names, and returns its
+// length; -1 if it is no name: empty, too long, or with a '|' of its own.
+func lower(dst, name []byte) int {
+	if len(name) == 0 || len(name) >= len(dst) {
+		return -1
+	}
+	for i, c := range name {
+		if c == '|' {
+			return -1
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst[i] = c
+	}
+	return len(name)
+}
