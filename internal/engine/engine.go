@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -30,9 +32,12 @@ type Engine struct {
 	version Version
 	id      identity
 
-	// configuration is render, but for a test that opens the engine's doors to
-	// see whether the sandbox alone holds.
+	// The three steps of a start that tests replace: to open the engine's own
+	// doors and see whether the sandbox alone holds, to take the sandbox away
+	// and see that it was that, and to see what is withheld from our log.
 	configuration func(secrets) string
+	command       func(sandbox.Spec) (*exec.Cmd, error)
+	tap           func(io.Reader) io.Reader
 
 	mu     sync.Mutex
 	socket string // "" when there is none
@@ -60,10 +65,13 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: o, path: path, version: version, id: id}
 	policy := o.Policy.withDefaults()
-	e.configuration = func(s secrets) string { return render(version, policy, o.Passwords, s) }
-	return e, nil
+	return &Engine{
+		options: o, path: path, version: version, id: id,
+		configuration: func(s secrets) string { return render(version, policy, o.Passwords, s) },
+		command:       sandbox.Command,
+		tap:           func(r io.Reader) io.Reader { return r },
+	}, nil
 }
 
 // validateDigests holds the one thing that comes from outside as text and goes
@@ -148,7 +156,7 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 		return err
 	}
 	secret := newSecrets()
-	cmd, err := sandbox.Command(sandbox.Spec{
+	cmd, err := e.command(sandbox.Spec{
 		// argv[0] says what the binary is: on Debian the path is a link to redis-check-rdb.
 		Path: e.path, Args: []string{e.version.Product + "-server", "-"}, Dir: dir.path,
 		UID: e.id.uid, GID: e.id.gid, Isolate: sandbox.Probe().Namespaces,
@@ -156,7 +164,7 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err != nil {
 		return unable("%w", err)
 	}
-	p, err := startProcess(cmd, e.configuration(secret), e.options.Log)
+	p, err := startProcess(cmd, e.configuration(secret), e.tap, e.options.Log)
 	if err != nil {
 		return err
 	}

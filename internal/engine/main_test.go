@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,10 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // has locked itself down.
 func TestMain(m *testing.M) {
 	sandbox.Main()
+	if os.Getenv(parentEnv) != "" {
+		fmt.Fprintln(os.Stderr, beParent())
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -30,7 +31,7 @@ type process struct {
 // startProcess starts cmd, the engine behind the sandbox's shim, with its
 // configuration on stdin. Two goroutines live as long as it does; done closes
 // after both.
-func startProcess(cmd *exec.Cmd, configuration string, log *slog.Logger) (*process, error) {
+func startProcess(cmd *exec.Cmd, configuration string, tap func(io.Reader) io.Reader, log *slog.Logger) (*process, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("engine: pipe for its output: %w", err)
@@ -42,7 +43,7 @@ func startProcess(cmd *exec.Cmd, configuration string, log *slog.Logger) (*proce
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		p.out.read(r)
+		p.out.read(tap(r))
 	}()
 	started := make(chan error)
 	go p.live(started, w, r, drained)
@@ -65,6 +66,9 @@ func (p *process) live(started chan<- error, w, r *os.File, drained <-chan struc
 
 	err := p.cmd.Start()
 	w.Close()
+	for _, f := range p.cmd.ExtraFiles {
+		f.Close() // the sandbox's: the child has its own by now
+	}
 	started <- err
 	if err == nil {
 		p.end = howItEnded(p.cmd.Wait())
