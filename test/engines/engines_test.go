@@ -3,49 +3,142 @@
 // Package engines_test holds Redoubt's promises against every generation of
 // engine that Debian ships, each in a root of its own release (see test/lab).
 //
-// It is the slower rest: unpacking the roots takes a few seconds each, once.
+// It is the slower rest: unpacking a root takes some four seconds, once.
 //
 //	CGO_ENABLED=0 go test -tags engines ./test/engines
 package engines_test
 
 import (
-	"bufio"
-	"fmt"
-	"io"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
+// TestMain is the sandbox's shim first: an engine's process is this binary
+// until it has locked itself down.
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	os.Exit(m.Run())
+}
+
+const tooOld = "redis-6.0"
+
 // each runs a claim as a subtest per engine, on a host of the engine's release.
-func each(t *testing.T, claim func(t *testing.T, b lab.Binary)) {
+func each(t *testing.T, claim func(t *testing.T, b lab.Binary), but ...string) {
 	for _, name := range lab.Engines() {
+		if len(but) > 0 && name == but[0] {
+			continue
+		}
 		t.Run(name, func(t *testing.T) { lab.InRoot(t, name, claim) })
 	}
 }
 
 // TestEveryEngineStartsByItself is the control: what fails under our lock and
-// not here is our doing.
+// not here is our doing. It also sees that what must be refused is there.
 func TestEveryEngineStartsByItself(t *testing.T) {
 	each(t, func(t *testing.T, b lab.Binary) {
 		socket := filepath.Join(t.TempDir(), "engine.sock")
 		lab.Plain(t, b.Path, "port 0", "unixsocket "+socket, `save ""`)
-		conn := dial(t, socket)
-		if got := ask(t, conn, "PING"); got != "+PONG" {
-			t.Errorf("PING: %q", got)
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
 		}
-		info := ask(t, conn, "INFO server")
+		app := lab.NewClient(t, conn)
+		app.Want("+PONG\r\n", "PING")
 		field := b.Product + "_version:" + b.Version
-		if !strings.Contains(info, field) {
+		if info := app.Do("INFO", "server"); !strings.Contains(info, field) {
 			t.Errorf("INFO server has no %q:\n%s", field, info)
 		}
+		app.Want("*2\r\n$4\r\nport\r\n$1\r\n0\r\n", "CONFIG", "GET", "port")
+		app.Want("+OK\r\n", "SAVE")
 	})
+}
+
+func TestEveryEngineRunsLockedDown(t *testing.T) {
+	each(t, func(t *testing.T, b lab.Binary) {
+		app := lab.NewClient(t, lockedDown(t, b))
+		app.Want("+OK\r\n", "AUTH", password)
+		app.Want("+PONG\r\n", "PING")
+		app.Want("+OK\r\n", "SET", "k", "v")
+		app.Want("$1\r\nv\r\n", "GET", "k")
+		for _, command := range []string{
+			"SAVE", "BGSAVE", "BGREWRITEAOF", "CONFIG GET port", "CONFIG SET maxmemory 1", "CONFIG REWRITE",
+			"MODULE LIST", "MODULE LOAD /usr/lib/x.so", "DEBUG SLEEP 0", "ACL LIST", "ACL SETUSER default nopass",
+			"REPLICAOF NO ONE", "FLUSHALL", "SHUTDOWN NOSAVE", "MONITOR", "SCRIPT DEBUG SYNC",
+		} {
+			answer := app.Do(strings.Fields(command)...)
+			if !strings.HasPrefix(answer, "-NOPERM ") && !strings.HasPrefix(answer, "-ERR unknown command") {
+				t.Errorf("%s: %q", command, answer)
+			}
+		}
+	}, tooOld)
+}
+
+func TestTooOldAnEngineIsRefused(t *testing.T) {
+	lab.InRoot(t, tooOld, func(t *testing.T, b lab.Binary) {
+		_, err := engine.New(engine.Options{Binary: b.Path, Passwords: []string{digest()}})
+		if !errors.Is(err, engine.ErrEnvironment) {
+			t.Fatalf("New: %v", err)
+		}
+		for _, part := range []string{"redis-server " + b.Version + " at " + b.Path, "too old", "7.0 or later"} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("the error does not tell %q: %v", part, err)
+			}
+		}
+	})
+}
+
+const password = "a password of the tests"
+
+func digest() string {
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:])
+}
+
+// lockedDown runs the engine as Redoubt does, until the test ends, and returns
+// a connection that has not said yet who it is.
+func lockedDown(t *testing.T, b lab.Binary) net.Conn {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Binary: b.Path, Passwords: []string{digest()},
+		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Version().String(); got != b.Product+" "+b.Version {
+		t.Errorf("the engine was taken for %s, it is %s %s", got, b.Product, b.Version)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- e.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatalf("Run: %v", err)
+	}
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Run, at the end: %v", err)
+		}
+	})
+	conn, err := e.Dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // TestARootIsNeverWrittenTo: one root serves every test, so what a test does to
@@ -69,45 +162,4 @@ func TestARootIsNeverWrittenTo(t *testing.T) {
 			}
 		})
 	})
-}
-
-func dial(t *testing.T, socket string) net.Conn {
-	t.Helper()
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// ask sends an inline command and returns its reply: a line, or a bulk
-// string's content.
-func ask(t *testing.T, conn net.Conn, command string) string {
-	t.Helper()
-	if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	in := bufio.NewReader(conn)
-	line, err := in.ReadString('\n')
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	line = strings.TrimSuffix(line, "\r\n")
-	size, bulk := strings.CutPrefix(line, "$")
-	if !bulk {
-		return line
-	}
-	n, err := strconv.Atoi(size)
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	body := make([]byte, n+2)
-	if _, err := io.ReadFull(in, body); err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	return string(body[:n])
 }
