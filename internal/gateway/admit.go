@@ -1,0 +1,182 @@
+package gateway
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+)
+
+// admitted says whether a source may speak to us at all.
+func admitted(networks []netip.Prefix, source netip.Addr) bool {
+	if len(networks) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(source) })
+}
+
+// sourceOf is a peer's address, an IPv4 one as such also when it came through an
+// IPv6 socket.
+func sourceOf(conn net.Conn) netip.Addr {
+	a, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	addr, _ := netip.AddrFromSlice(a.IP)
+	return addr.Unmap()
+}
+
+// handshakes are the connections whose peers have not yet proved who they are:
+// all that a stranger can hold of us, each for HandshakeTimeout at most. When
+// they are as many as allowed, the newest of the source that has the most makes
+// room, which may be the newcomer itself. So
+//   - a source that has at least two fewer than the busiest always gets in, and
+//     one that has a single handshake never loses it, however many the busiest
+//     opens and however slowly it goes on;
+//   - a host that connects anew with all it has, after an outage, may use all
+//     there is, and its oldest, which are nearest their end, stay.
+//
+// A fixed share for each source would fail the second where it kept the first.
+// A queue (leaving newcomers in the kernel's backlog) would fail the first: they
+// would stand behind the slow ones.
+type handshakes struct {
+	most int
+
+	mu       sync.Mutex
+	count    int
+	closed   bool
+	bySource map[netip.Prefix][]*handshake // each in order of arrival
+}
+
+// handshake is one connection among them.
+type handshake struct {
+	conn   net.Conn
+	source netip.Prefix
+	ousted bool // under handshakes.mu
+}
+
+func newHandshakes(most int) *handshakes {
+	return &handshakes{most: most, bySource: map[netip.Prefix][]*handshake{}}
+}
+
+// sourceBlock is what counts as one source: an IPv6 host has a /64 to choose its
+// address from (RFC 4291 §2.5.1).
+func sourceBlock(addr netip.Addr) netip.Prefix {
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	block, _ := addr.Prefix(bits) // of an invalid address: the zero block, one source like another
+	return block
+}
+
+// enter takes a connection in, or returns nil when there is no room for it.
+func (h *handshakes) enter(conn net.Conn, source netip.Addr) *handshake {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	block := sourceBlock(source)
+	if h.count >= h.most {
+		busiest := h.busiest()
+		if len(h.bySource[block])+1 >= len(h.bySource[busiest]) { // taking one away would be no fairer
+			return nil
+		}
+		theirs := h.bySource[busiest]
+		newest := theirs[len(theirs)-1]
+		newest.ousted = true
+		newest.conn.Close() // its handler sees the error and leaves
+		h.remove(newest)
+	}
+	entry := &handshake{conn: conn, source: block}
+	h.bySource[block] = append(h.bySource[block], entry)
+	h.count++
+	return entry
+}
+
+// busiest looks at every source: only when all places are taken, and there are
+// no more sources than places.
+func (h *handshakes) busiest() (busiest netip.Prefix) {
+	for source, theirs := range h.bySource {
+		if len(theirs) > len(h.bySource[busiest]) {
+			busiest = source
+		}
+	}
+	return busiest
+}
+
+// remove must be called with mu held.
+func (h *handshakes) remove(entry *handshake) {
+	theirs := h.bySource[entry.source]
+	i := slices.Index(theirs, entry)
+	if i < 0 {
+		return // ousted before
+	}
+	h.count--
+	if len(theirs) == 1 {
+		delete(h.bySource, entry.source)
+		return
+	}
+	h.bySource[entry.source] = slices.Delete(theirs, i, i+1)
+}
+
+// leave gives the place back and says whether it had been taken away before.
+func (h *handshakes) leave(entry *handshake) (ousted bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.remove(entry)
+	return entry.ousted
+}
+
+// close ends all of them and lets no more in.
+func (h *handshakes) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, theirs := range h.bySource {
+		for _, entry := range theirs {
+			entry.conn.Close()
+		}
+	}
+}
+
+// peers counts connections by proved identity.
+type peers struct {
+	most, mostEach int
+
+	mu    sync.Mutex
+	count int
+	each  map[identity.ID]int
+}
+
+func newPeers(most, mostEach int) *peers {
+	return &peers{most: most, mostEach: mostEach, each: map[identity.ID]int{}}
+}
+
+// enter counts a connection, or says which limit it would break.
+func (p *peers) enter(id identity.ID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.each[id] >= p.mostEach {
+		return fmt.Errorf("this identity has its %d connections already (limits.per_identity)", p.mostEach)
+	}
+	if p.count >= p.most {
+		return fmt.Errorf("there are %d connections already (limits.connections)", p.most)
+	}
+	p.count++
+	p.each[id]++
+	return nil
+}
+
+func (p *peers) leave(id identity.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count--
+	if p.each[id]--; p.each[id] == 0 {
+		delete(p.each, id)
+	}
+}

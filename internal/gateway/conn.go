@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// engineTimeout bounds connecting to the engine. A unix socket answers at once,
+// unless the engine's backlog is full or it is being restarted.
+const engineTimeout = 2 * time.Second
+
+// welcome is called by the accept loop and must not block.
+func (g *Gateway) welcome(ctx context.Context, conn net.Conn) {
+	source := sourceOf(conn)
+	if !admitted(g.options.Admit, source) {
+		conn.Close()
+		g.refusals.log(source, identity.ID{}, "its network is not admitted (admit)")
+		return
+	}
+	entry := g.handshakes.enter(conn, source)
+	if entry == nil {
+		conn.Close()
+		g.refusals.log(source, identity.ID{}, tooMany)
+		return
+	}
+	g.handlers.Go(func() {
+		defer conn.Close()
+		g.serve(ctx, entry, source)
+	})
+}
+
+const tooMany = "too many handshakes under way, most of them from its own source (limits.handshakes)"
+
+// serve is a connection's life.
+func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr) {
+	conn := tls.Server(entry.conn, g.config)
+	peer, err := g.prove(conn)
+	if err != nil && !peer.IsZero() {
+		g.refusals.log(source, peer, err.Error())
+		// The place among the handshakes is held until then, so that what refused
+		// peers can keep of us is bounded like all of strangers'.
+		hangUp(conn, entry.conn)
+		g.handshakes.leave(entry)
+		return
+	}
+	if err != nil {
+		reason := err.Error()
+		if g.handshakes.leave(entry) {
+			reason = tooMany
+		}
+		if ctx.Err() == nil { // else it is we who ended it
+			g.refusals.log(source, peer, reason)
+		}
+		return
+	}
+	defer g.peers.leave(peer)
+	if g.handshakes.leave(entry) {
+		g.refusals.log(source, peer, tooMany)
+		return
+	}
+	entry.conn.SetDeadline(time.Time{})
+	switch conn.ConnectionState().NegotiatedProtocol {
+	case tunnel.Relay, "": // "": an application that speaks TLS by itself
+		g.relay(ctx, conn, entry.conn, source, peer)
+	}
+}
+
+// prove shakes hands and counts the peer; when it returns no error, the caller
+// owes peers.leave. An error with a peer means: known, and refused all the same.
+func (g *Gateway) prove(conn *tls.Conn) (identity.ID, error) {
+	timeout := g.options.Limits.HandshakeTimeout
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return identity.ID{}, err
+	}
+	if err := conn.Handshake(); err != nil {
+		return identity.ID{}, errors.New(explain(err, timeout))
+	}
+	peer, err := tunnel.Peer(conn.ConnectionState())
+	if err != nil {
+		return identity.ID{}, err
+	}
+	return peer, g.peers.enter(peer)
+}
+
+// relay connects a proved peer to the engine and carries until both are done.
+func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, raw net.Conn, source netip.Addr, peer identity.ID) {
+	log := g.options.Log.With("peer", peer, "source", source)
+	engine, err := g.dialEngine(ctx)
+	if err != nil {
+		log.Error("connection refused: the engine is away", "error", err)
+		hangUp(conn, raw)
+		return
+	}
+	defer engine.Close()
+	r, err := newRelay(conn, raw, engine)
+	if err != nil {
+		log.Error("connection refused", "error", err)
+		return
+	}
+	if !g.relays.add(r) { // the drain has begun
+		hangUp(conn, raw)
+		return
+	}
+	defer g.relays.remove(r)
+	log.Info("connection opened")
+	start := time.Now()
+	r.run()
+	log.Info("connection closed", "reason", r.reason(),
+		"bytes_in", r.in.written.Load(), "bytes_out", r.out.written.Load(), "duration", time.Since(start))
+}
+
+func (g *Gateway) dialEngine(ctx context.Context) (*net.UnixConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
+	conn, err := g.options.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	engine, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("the engine's connection is a %T, only a unix socket will do", conn)
+	}
+	return engine, nil
+}
+
+// hangUp ends a connection to a peer that may be sending. Closing with unread
+// bytes would make the kernel send a reset, and that can overtake our last words
+// (RFC 9112 §9.6 tells the story); so say goodbye, then read to the peer's end.
+func hangUp(conn *tls.Conn, raw net.Conn) {
+	raw.SetDeadline(time.Now().Add(linger))
+	if conn.CloseWrite() != nil {
+		return
+	}
+	finish(raw)
+	io.Copy(io.Discard, raw)
+}
+
+// finish sends FIN behind what was written.
+func finish(raw net.Conn) {
+	if c, ok := raw.(*net.TCPConn); ok {
+		c.CloseWrite()
+	}
+}

@@ -1,0 +1,204 @@
+// Package gateway is the cache host's end of the tunnel: the one open port.
+//
+// It admits by network, ends TLS, learns who is there, counts, and then carries
+// bytes between the peer and the engine's unix socket until one of them ends.
+// It knows no RESP: what a command may do is the engine's ACL's business, and a
+// relay that doesn't parse can't be fooled by parsing differently.
+//
+// The daemon calls New, which opens the port, and Run, which blocks until its
+// context ends and everything that it started has ended too. A connection's way
+// is the order of the files: gateway.go accepts, admit.go counts, conn.go shakes
+// hands and dials the engine, relay.go carries, drain.go brings it to an end.
+//
+// It guarantees:
+//   - no byte reaches the engine from a peer that has not passed tunnel's check;
+//   - who has not proved anything yet can't lock out who has, nor one source
+//     another: see handshakes in admit.go;
+//   - bytes come out in order, unchanged, as far as they come at all; half-close
+//     passes through in both directions; a peer that stops reading holds up
+//     nobody else, and its own sender by back-pressure only;
+//   - one log line for each connection opened, closed or refused, with identity,
+//     source, reason, bytes and duration. Refusals are bounded in number, since
+//     strangers cause them.
+//
+// It never logs or keeps what is carried, never speaks to a peer by itself, and
+// never connects anywhere but through Options.Dial.
+//
+// The tests relay to a real redis-server over real TLS, attack the port with
+// everything that is not a rightful client, and end with a check that no
+// goroutine is left.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// Options are what a gateway needs; every field but Admit is required.
+type Options struct {
+	Listen      string // HOST:PORT
+	Credentials *tunnel.Credentials
+	Admit       []netip.Prefix // networks that may connect; empty: all
+	Limits      Limits
+	// Dial connects to the engine. It must return a *net.UnixConn: the engine
+	// listens nowhere else.
+	Dial func(context.Context) (net.Conn, error)
+	Log  *slog.Logger
+}
+
+// Limits bound what peers can take; every one is required.
+type Limits struct {
+	Connections int // of peers who proved their identity, at a time
+	PerIdentity int // the same, of one identity
+	Handshakes  int // of peers who haven't yet
+	// HandshakeTimeout bounds the time from connect to a proved identity.
+	HandshakeTimeout time.Duration
+	// DrainTimeout bounds the end of all connections on a stop; 0 cuts them.
+	DrainTimeout time.Duration
+}
+
+// Gateway is an open port and the connections through it.
+type Gateway struct {
+	options    Options
+	config     *tls.Config
+	listener   net.Listener
+	handshakes *handshakes
+	peers      *peers
+	relays     *relays
+	refusals   *refusals
+	handlers   sync.WaitGroup
+}
+
+// New opens the port, so that one that is taken is known at once. Nothing is
+// accepted before Run.
+func New(o Options) (*Gateway, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	listener, err := tunnel.Listen(context.Background(), o.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("gateway: %s is taken by another process (ss -ltnp shows it): %w", o.Listen, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gateway: listen on %s: %w", o.Listen, err)
+	}
+	return &Gateway{
+		options:    o,
+		config:     o.Credentials.ServerConfig(),
+		listener:   listener,
+		handshakes: newHandshakes(o.Limits.Handshakes),
+		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
+		relays:     newRelays(),
+		refusals:   newRefusals(o.Log),
+	}, nil
+}
+
+func (o *Options) check() error {
+	if o.Credentials == nil || o.Dial == nil || o.Log == nil {
+		return errors.New("credentials, a way to the engine and a log are required")
+	}
+	if id := o.Credentials.ID(); id.Role() != identity.Gateway {
+		return fmt.Errorf("%s can't serve: a gateway's certificate is needed", id)
+	}
+	for _, p := range o.Admit {
+		if !p.IsValid() {
+			return fmt.Errorf("admit: %s is not a network", p)
+		}
+	}
+	l := o.Limits
+	if l.Connections < 1 || l.PerIdentity < 1 || l.Handshakes < 1 || l.HandshakeTimeout <= 0 || l.DrainTimeout < 0 {
+		return fmt.Errorf("limits must be positive, they are %+v", l)
+	}
+	return nil
+}
+
+// Addr is where it listens.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+// Run accepts connections until ctx ends, then drains: it returns within
+// DrainTimeout, and a little, with every goroutine ended. The end of ctx is no
+// error. It can be called once.
+func (g *Gateway) Run(ctx context.Context, ready func()) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	unlisten := context.AfterFunc(ctx, func() { g.listener.Close() })
+	defer unlisten()
+	g.warnOfFewFiles()
+	ready()
+	err := g.accept(ctx)
+	stop() // when accept failed by itself: whoever dials the engine now stops too
+	g.listener.Close()
+	g.drain()
+	g.refusals.flush()
+	return err
+}
+
+// accept hands each connection to a goroutine of its own. It never waits for a
+// peer: a stranger who is slow must not hold the door shut.
+func (g *Gateway) accept(ctx context.Context) error {
+	var pause time.Duration
+	for {
+		conn, err := g.listener.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			g.welcome(ctx, conn)
+		case ctx.Err() != nil:
+			return nil
+		case passing(err):
+			// The next Accept would fail at once, so a loop would spin.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			g.options.Log.Error("accept failed, trying again", "error", err, "pause", pause)
+			if !wait(ctx, pause) {
+				return nil
+			}
+		default:
+			return fmt.Errorf("gateway: accept on %s: %w", g.Addr(), err)
+		}
+	}
+}
+
+// passing tells a lack that can pass from a listener that is broken (accept(2)).
+func passing(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// warnOfFewFiles: running into EMFILE would hit peers at random, long before a
+// limit of ours says a clear word.
+func (g *Gateway) warnOfFewFiles() {
+	const others = 64 // log, listener, engine, admin port
+	need := uint64(2*g.options.Limits.Connections + g.options.Limits.Handshakes + others)
+	var have syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &have); err != nil || uint64(have.Cur) >= need {
+		return
+	}
+	g.options.Log.Warn("the limit on connections is more than this process may open: raise LimitNOFILE (ulimit -n) or lower limits.connections",
+		"connections", g.options.Limits.Connections, "files_needed", need, "files_allowed", have.Cur)
+}

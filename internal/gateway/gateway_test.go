@@ -1,0 +1,254 @@
+package gateway_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/gateway"
+)
+
+func TestRedisAnswersThroughTheTunnel(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, nil)
+	conn := g.dial()
+	if got := ask(t, conn, "SET", "MARKKEY", "MARKVALUE"); got != "+OK" {
+		t.Fatalf("SET: %s", got)
+	}
+	if got := ask(t, conn, "STRLEN", "MARKKEY"); got != ":9" {
+		t.Fatalf("STRLEN: %s", got)
+	}
+	conn.Close()
+	g.line("connection opened", "peer=spiffe://clinic/app/web", "source=127.0.0.1")
+	g.line("connection closed", "peer=spiffe://clinic/app/web", `reason="peer closed"`, "bytes_in=", "bytes_out=9", "duration=")
+	if text, _ := g.log.all(); strings.Contains(text, "MARK") {
+		t.Errorf("the log repeats what was carried:\n%s", text)
+	}
+}
+
+// TestAnApplicationsOwnTLSIsServedToo: no ALPN, a CA file and a certificate are
+// what Redis client libraries have settings for.
+func TestAnApplicationsOwnTLSIsServedToo(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, nil)
+	cfg := g.app.ClientConfig(g.gateway)
+	cfg.NextProtos, cfg.VerifyConnection = nil, nil
+	conn, err := tls.Dial("tcp", g.Addr().String(), cfg)
+	must(t, err)
+	defer conn.Close()
+	if got := ask(t, conn, "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+func TestATakenPortIsKnownAtOnceAndNamed(t *testing.T) {
+	g := start(t, "/nowhere", nil)
+	_, err := gateway.New(gateway.Options{
+		Listen: g.Addr().String(), Credentials: g.host("spiffe://clinic/gateway/second"),
+		Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1},
+		Dial:   func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
+	})
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), g.Addr().String()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	g := start(t, "/nowhere", nil)
+	good := gateway.Options{
+		Listen: "127.0.0.1:0", Credentials: g.host("spiffe://clinic/gateway/second"),
+		Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1},
+		Dial:   func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
+	}
+	for says, change := range map[string]func(*gateway.Options){
+		"credentials":             func(o *gateway.Options) { o.Credentials = nil },
+		"a way to the engine":     func(o *gateway.Options) { o.Dial = nil },
+		"a log":                   func(o *gateway.Options) { o.Log = nil },
+		"can't serve":             func(o *gateway.Options) { o.Credentials = g.app },
+		"not a network":           func(o *gateway.Options) { o.Admit = []netip.Prefix{{}} },
+		"limits must be positive": func(o *gateway.Options) { o.Limits.Handshakes = 0 },
+		"HandshakeTimeout:0s":     func(o *gateway.Options) { o.Limits.HandshakeTimeout = 0 },
+		"listen on 192.0.2.1:1":   func(o *gateway.Options) { o.Listen = "192.0.2.1:1" }, // TEST-NET-1: nobody's
+		"listen on not-a-port: ":  func(o *gateway.Options) { o.Listen = "not-a-port" },
+	} {
+		o := good
+		change(&o)
+		if _, err := gateway.New(o); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want it to say %q", err, says)
+		}
+	}
+}
+
+func TestLimitsCloseWithAWordInTheLogAndLetInAgain(t *testing.T) {
+	path, _ := redis(t)
+	for name, limits := range map[string]func(*gateway.Limits){
+		"limits.connections":  func(l *gateway.Limits) { l.Connections = 2 },
+		"limits.per_identity": func(l *gateway.Limits) { l.PerIdentity = 2 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, path, func(o *gateway.Options) { limits(&o.Limits) })
+			first, second := g.dial(), g.dial()
+			for _, c := range []net.Conn{first, second} {
+				if got := ask(t, c, "PING"); got != "+PONG" {
+					t.Fatal(got)
+				}
+			}
+			third := g.dial()
+			third.Write([]byte(encode("PING"))) // unread at their end, which must not become a reset
+			if _, err := third.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("the third: %v, want a clean end", err)
+			}
+			g.line("connection refused", name, "peer=spiffe://clinic/app/web")
+			if n := g.dials.Load(); n != 2 {
+				t.Errorf("the engine was dialled %d times", n)
+			}
+			first.Close()
+			g.line("connection closed")
+			if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestOneIdentityAtItsLimitLeavesOthersAlone(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, func(o *gateway.Options) { o.Limits.PerIdentity = 1 })
+	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+		t.Fatal(got)
+	}
+	g.app = g.host("spiffe://clinic/app/other")
+	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+func TestEngineAwayIsACleanEndAndNotForEver(t *testing.T) {
+	path, _ := redis(t)
+	away := path + ".away"
+	must(t, os.Rename(path, away))
+	g := start(t, path, nil)
+	if _, err := g.dial().Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want a clean end", err)
+	}
+	g.line("the engine is away", "peer=spiffe://clinic/app/web", path)
+	must(t, os.Rename(away, path))
+	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+func TestOnlyAUnixSocketIsAnEngine(t *testing.T) {
+	g := start(t, "", func(o *gateway.Options) {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // an engine on TCP
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
+		addr := l.Addr().String()
+		o.Dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
+	})
+	if _, err := g.dial().Read(make([]byte, 1)); err != io.EOF {
+		t.Error(err)
+	}
+	g.line("only a unix socket will do")
+}
+
+func TestEngineKilledEndsItsConnections(t *testing.T) {
+	path, server := redis(t)
+	g := start(t, path, nil)
+	conn := g.dial()
+	ask(t, conn, "PING")
+	must(t, server.Process.Kill())
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("got %v, want a clean end", err)
+	}
+	conn.Close()
+	g.line("connection closed", `reason="engine closed"`)
+}
+
+func TestAPeerThatResetsIsForgotten(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, func(o *gateway.Options) { o.Limits.Connections = 1 })
+	conn := g.dial()
+	ask(t, conn, "PING")
+	must(t, conn.NetConn().(*net.TCPConn).SetLinger(0))
+	conn.NetConn().Close()
+	g.line("connection closed", "peer lost", "connection reset")
+	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+// TestOutOfFilesIsWaitedOut takes all descriptors away for a while.
+func TestOutOfFilesIsWaitedOut(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, nil)
+	client := g.raw("127.0.0.1") // accepted before
+	g.raw("127.0.0.1").Close()
+	var old syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
+	few := old
+	few.Cur = 128
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
+	waiting := g.raw("127.0.0.1")
+	var taken []int
+	for {
+		fd, err := syscall.Dup(2)
+		if err != nil {
+			break
+		}
+		taken = append(taken, fd)
+	}
+	giveBack := func() {
+		for _, fd := range taken {
+			syscall.Close(fd)
+		}
+		taken = nil
+	}
+	defer giveBack()
+	client.Close()
+	waiting.Close()
+	// Closing gave some back; take those too, but one for a client to come by.
+	for {
+		fd, err := syscall.Dup(2)
+		if err != nil {
+			break
+		}
+		taken = append(taken, fd)
+	}
+	syscall.Close(taken[len(taken)-1])
+	taken = taken[:len(taken)-1]
+	late := g.raw("127.0.0.1") // takes the last one; the gateway has none to accept it
+	g.line("accept failed, trying again", "too many open files")
+	giveBack()
+	late.Close()
+	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+func TestTooFewFilesForTheLimitsIsSaidAtStart(t *testing.T) {
+	g := start(t, "/nowhere", func(o *gateway.Options) { o.Limits.Connections = 1 << 40 })
+	g.line("LimitNOFILE", "files_needed=")
+}
+
+func TestAnIdleGatewayStopsAtOnce(t *testing.T) {
+	g := start(t, "/nowhere", nil)
+	begun := time.Now()
+	g.stop()
+	must(t, g.wait())
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("an idle gateway took %s to stop", took)
+	}
+	if _, err := net.Dial("tcp", g.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the port still answers: %v", err)
+	}
+}
