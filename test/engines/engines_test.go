@@ -1,11 +1,11 @@
-//go:build engines
+//go:build slow
 
 // Package engines_test holds Redoubt's promises against every generation of
 // engine that Debian ships, each in a root of its own release (see test/lab).
 //
 // It is the slower rest: unpacking a root takes some four seconds, once.
 //
-//	CGO_ENABLED=0 go test -tags engines ./test/engines
+//	CGO_ENABLED=0 go test -tags slow ./test/engines
 package engines_test
 
 import (
@@ -31,8 +31,6 @@ func TestMain(m *testing.M) {
 	sandbox.Main()
 	os.Exit(m.Run())
 }
-
-const tooOld = "redis-6.0"
 
 // each runs a claim as a subtest per engine, on a host of the engine's release.
 func each(t *testing.T, claim func(t *testing.T, b lab.Binary), but ...string) {
@@ -82,11 +80,11 @@ func TestEveryEngineRunsLockedDown(t *testing.T) {
 				t.Errorf("%s: %q", command, answer)
 			}
 		}
-	}, tooOld)
+	}, lab.TooOld)
 }
 
 func TestTooOldAnEngineIsRefused(t *testing.T) {
-	lab.InRoot(t, tooOld, func(t *testing.T, b lab.Binary) {
+	lab.InRoot(t, lab.TooOld, func(t *testing.T, b lab.Binary) {
 		_, err := engine.New(engine.Options{Binary: b.Path, Passwords: []string{digest()}})
 		if !errors.Is(err, engine.ErrEnvironment) {
 			t.Fatalf("New: %v", err)

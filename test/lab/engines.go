@@ -19,13 +19,13 @@ type Binary struct {
 	Root    string // the root as seen from here; "/" for code that InRoot runs
 }
 
-// release says which engines a Debian suite ships, and what to unpack for them.
+// release says where an engine comes from: a suite of Debian's archive.
 type release struct {
-	suite    string
-	extra    string // a suite whose packages come on top, such as backports
-	expired  bool   // its release file may be past its date on a mirror; signatures are checked all the same
-	packages []string
-	engines  map[string]string // name in Engines to product
+	engine  string // as in Engines
+	product string
+	suite   string
+	extra   string // a suite on top that has the engine, such as backports
+	expired bool   // its release file may be past its date on a mirror; signatures are checked all the same
 }
 
 // releases is the whole choice, oldest first. Stable suites keep their
@@ -33,43 +33,52 @@ type release struct {
 // the binary; forky still moves, so its engines are named "next".
 func releases() []release {
 	return []release{
-		{suite: "bullseye", packages: []string{"redis-server"},
-			engines: map[string]string{"redis-6.0": "redis"}},
-		{suite: "bookworm", packages: []string{"redis-server"},
-			engines: map[string]string{"redis-7.0": "redis"}},
-		{suite: "bookworm", extra: "bookworm-backports", packages: []string{"valkey-server"},
-			engines: map[string]string{"valkey-8.0": "valkey"}},
-		{suite: "trixie", packages: []string{"redis-server", "valkey-server"},
-			engines: map[string]string{"redis-8.0": "redis", "valkey-8.1": "valkey"}},
-		{suite: "forky", expired: true, packages: []string{"redis-server", "valkey-server"},
-			engines: map[string]string{"redis-next": "redis", "valkey-next": "valkey"}},
+		{engine: "redis-6.0", product: "redis", suite: "bullseye"},
+		{engine: "redis-7.0", product: "redis", suite: "bookworm"},
+		{engine: "valkey-8.0", product: "valkey", suite: "bookworm", extra: "bookworm-backports"},
+		{engine: "redis-8.0", product: "redis", suite: "trixie"},
+		{engine: "valkey-8.1", product: "valkey", suite: "trixie"},
+		{engine: "redis-next", product: "redis", suite: "forky", expired: true},
+		{engine: "valkey-next", product: "valkey", suite: "forky", expired: true},
 	}
 }
 
-// Engines lists what can be had, oldest first. "redis-6.0" is there to be
-// refused: Redoubt wants 7.0 or later.
+// TooOld is the engine that is there to be refused: Redoubt wants 7.0 or later.
+const TooOld = "redis-6.0"
+
+// Engines lists what can be had, oldest first.
 func Engines() []string {
-	return []string{"redis-6.0", "redis-7.0", "valkey-8.0", "redis-8.0", "valkey-8.1", "redis-next", "valkey-next"}
+	var names []string
+	for _, r := range releases() {
+		names = append(names, r.engine)
+	}
+	return names
 }
 
 // Engine finds the named engine, building its root first where the cache has
 // none. What can't be had fails the test.
 func Engine(t testing.TB, name string) Binary {
 	t.Helper()
+	r := releaseOf(t, name)
+	return r.open(t, buildRoot(t, r))
+}
+
+func releaseOf(t testing.TB, name string) release {
+	t.Helper()
 	for _, r := range releases() {
-		if product, ok := r.engines[name]; ok {
-			return open(t, name, product, buildRoot(t, r))
+		if r.engine == name {
+			return r
 		}
 	}
 	t.Fatalf("lab: no engine %q; there are %s", name, strings.Join(Engines(), ", "))
-	return Binary{}
+	return release{}
 }
 
 // open asks the binary in a root for its version, and checks that it is the
 // generation that the name promises.
-func open(t testing.TB, name, product, root string) Binary {
+func (r release) open(t testing.TB, root string) Binary {
 	t.Helper()
-	b := Binary{Name: name, Product: product, Path: "/usr/bin/" + product + "-server", Root: root}
+	b := Binary{Name: r.engine, Product: r.product, Path: "/usr/bin/" + r.product + "-server", Root: root}
 
 	cmd := exec.CommandContext(t.Context(), b.Path, "--version")
 	cmd.Dir = "/"
@@ -84,9 +93,9 @@ func open(t testing.TB, name, product, root string) Binary {
 	}
 	b.Version = string(found[1])
 
-	generation := strings.TrimPrefix(name, product+"-")
+	generation := strings.TrimPrefix(r.engine, r.product+"-")
 	if generation != "next" && !strings.HasPrefix(b.Version, generation+".") {
-		t.Fatalf("lab: %s turned out to be %s %s; releases() in this file needs a look", name, product, b.Version)
+		t.Fatalf("lab: %s turned out to be %s %s; releases() in this file needs a look", r.engine, r.product, b.Version)
 	}
 	return b
 }

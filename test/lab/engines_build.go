@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// buildRoot returns the folder into which the release's packages are
-// extracted (never installed: no package script runs). It lives in the user's
+// buildRoot returns the folder into which the engine's package and what it
+// depends on are extracted (no package script runs). It lives in the user's
 // cache folder, is built once, and is never written to again: programs run in
 // a throwaway copy (see Command). A lock keeps two builds from running at a
 // time, and the finished root appears in one rename, so a build that was cut
@@ -25,7 +25,7 @@ func buildRoot(t testing.TB, r release) string {
 	unlock := lock(t, filepath.Join(cache, "lock"))
 	defer unlock()
 
-	root := filepath.Join(cache, r.key())
+	root := filepath.Join(cache, r.name()+"_"+r.pkg())
 	if _, err := os.Stat(root); err == nil {
 		return root
 	}
@@ -35,7 +35,7 @@ func buildRoot(t testing.TB, r release) string {
 		t.Fatalf("lab: clearing an unfinished root: %v", err)
 	}
 
-	t.Logf("lab: unpacking %s of Debian %s into %s", strings.Join(r.packages, ", "), r.name(), root)
+	t.Logf("lab: unpacking %s of Debian %s into %s", r.pkg(), r.name(), root)
 	begun := time.Now()
 	mmdebstrap(t, r, mirror, fresh)
 	linkUsr(t, fresh)
@@ -53,8 +53,7 @@ func (r release) name() string {
 	return r.suite
 }
 
-// key names the root in the cache; another choice of packages is another root.
-func (r release) key() string { return r.name() + "_" + strings.Join(r.packages, "_") }
+func (r release) pkg() string { return r.product + "-server" }
 
 func rootCache(t testing.TB) string {
 	t.Helper()
@@ -83,7 +82,7 @@ func lock(t testing.TB, path string) (unlock func()) {
 	return func() { f.Close() }
 }
 
-// mmdebstrap unpacks the release's packages and what they depend on.
+// mmdebstrap unpacks the engine's package and what it depends on.
 func mmdebstrap(t testing.TB, r release, mirror, target string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -93,7 +92,7 @@ func mmdebstrap(t testing.TB, r release, mirror, target string) {
 	if err != nil {
 		t.Fatal("lab: mmdebstrap is missing: apt-get install mmdebstrap")
 	}
-	args := []string{"--variant=extract", "--include=" + strings.Join(r.packages, ",")}
+	args := []string{"--variant=extract", "--include=" + r.pkg()}
 	if r.expired {
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}

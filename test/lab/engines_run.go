@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// enter makes a throwaway host of an extracted root and runs a program in it.
+// enter makes a throwaway host of an extracted root and runs a program of this
+// machine in it, in /tmp (a test that looks around itself must not find /proc).
 // It runs in mount and process namespaces of its own, so nothing of it can be
 // seen from outside, and all of it is gone with its first process. Changes go
 // to memory (an overlay on tmpfs), so a root serves many tests at once.
@@ -17,7 +18,7 @@ import (
 // process 1 itself would be a parent that no real host has.
 const enter = `
 set -eu
-root=$1 scratch=$2 self=$3
+root=$1 scratch=$2 program=$3
 shift 3
 mount -t tmpfs -o mode=0755 lab "$scratch"
 cd "$scratch"
@@ -28,31 +29,26 @@ mkdir -p dev proc run tmp
 chmod 1777 tmp
 mount --rbind /dev dev
 mount -t proc proc proc
-touch lab.test
-mount --bind "$self" lab.test
+touch lab.program
+mount --bind "$program" lab.program
 status=0
-chroot . "$@" || status=$?
+unshare --root=. --wd=/tmp /lab.program "$@" || status=$?
 exit "$status"
 `
-
-// self is where a program in the root finds the test binary.
-const self = "/lab.test"
 
 // insideVar tells a test binary that it has been started inside a root, and
 // for which engine.
 const insideVar = "REDOUBT_LAB_INSIDE"
 
-// Command prepares to run a program on a throwaway host of the engine's
-// release: its files, its libraries, the real kernel. argv[0] is a path inside.
-// Killing the command kills everything that it started; so does the test's end.
-func (b Binary) Command(t testing.TB, argv ...string) *exec.Cmd {
+// Command prepares to run a static binary of this machine on a throwaway host
+// of the engine's release: its files, its libraries, the real kernel, this
+// machine's network. Killing the command kills everything that it started; so
+// does the test's end.
+func (b Binary) Command(t testing.TB, program string, args ...string) *exec.Cmd {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatalf("lab: %v", err)
-	}
-	args := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter, "sh", b.Root, t.TempDir(), exe}
-	cmd := exec.CommandContext(t.Context(), "unshare", append(args, argv...)...)
+	requireStatic(t, program)
+	host := []string{"--mount", "--pid", "--fork", "--kill-child", "sh", "-c", enter, "sh", b.Root, t.TempDir(), program}
+	cmd := exec.CommandContext(t.Context(), "unshare", append(host, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp"}
 	return cmd
 }
@@ -68,11 +64,14 @@ func (b Binary) Command(t testing.TB, argv ...string) *exec.Cmd {
 func InRoot(t *testing.T, name string, inside func(t *testing.T, b Binary)) {
 	t.Helper()
 	if os.Getenv(insideVar) == name {
-		inside(t, open(t, name, strings.Split(name, "-")[0], "/"))
+		inside(t, releaseOf(t, name).open(t, "/"))
 		return
 	}
-	requireStatic(t)
-	cmd := Engine(t, name).Command(t, self, "-test.v", "-test.run="+onlyTest(t.Name()))
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatalf("lab: %v", err)
+	}
+	cmd := Engine(t, name).Command(t, exe, "-test.v", "-test.run="+onlyTest(t.Name()))
 	cmd.Env = append(cmd.Env, insideVar+"="+name)
 	out, err := cmd.CombinedOutput()
 	// A pattern that matches no test succeeds too: the test's own verdict counts.
@@ -91,20 +90,18 @@ func onlyTest(name string) string {
 	return strings.Join(parts, "/")
 }
 
-func requireStatic(t testing.TB) {
+// requireStatic refuses a program that asks for a dynamic linker: it would meet
+// the libraries of another release than its own.
+func requireStatic(t testing.TB, program string) {
 	t.Helper()
-	exe, err := os.Executable()
+	file, err := elf.Open(program)
 	if err != nil {
-		t.Fatalf("lab: %v", err)
-	}
-	file, err := elf.Open(exe)
-	if err != nil {
-		t.Fatalf("lab: reading the test binary: %v", err)
+		t.Fatalf("lab: reading %s: %v", program, err)
 	}
 	defer file.Close()
 	for _, segment := range file.Progs {
 		if segment.Type == elf.PT_INTERP {
-			t.Fatal("lab: the test binary is linked dynamically and can't run in another release's root: set CGO_ENABLED=0")
+			t.Fatalf("lab: %s is linked dynamically and can't run in another release's root: build it with CGO_ENABLED=0", program)
 		}
 	}
 }
