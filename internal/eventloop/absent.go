@@ -1,0 +1,44 @@
+//go:build !linux
+
+package eventloop
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// errPlatform is what everything says where there is no epoll.
+var errPlatform = errors.New("eventloop: only Linux has epoll")
+
+// Poller can't be had here.
+type Poller struct{}
+
+// NewPoller says that this needs Linux.
+func NewPoller() (*Poller, error) { return nil, errPlatform }
+
+// Close does nothing.
+func (p *Poller) Close() error { return errPlatform }
+
+// Add does nothing.
+func (p *Poller) Add(int, Token) error { return errPlatform }
+
+// Wake does nothing.
+func (p *Poller) Wake() {}
+
+// Wait does nothing.
+func (p *Poller) Wait(time.Duration) []Event { return nil }
+
+// Read does nothing.
+func Read(int, []byte) (int, error) { return 0, errPlatform }
+
+// Write does nothing.
+func Write(int, []byte) (int, error) { return 0, errPlatform }
+
+// Accept does nothing.
+func Accept(int) (int, error) { return -1, errPlatform }
+
+// Close does nothing.
+func Close(int) error { return errPlatform }
+
+func duplicate(syscall.Conn) (int, error) { return -1, errPlatform }

@@ -1,0 +1,55 @@
+package eventloop
+
+import (
+	"io"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// These calls skip the notes that Go's scheduler takes of a call that may
+// sleep. So they are for non-blocking descriptors only: one that slept would
+// hold up garbage collection for the whole process.
+
+// Read receives into b. It returns ErrAgain when there is nothing now, io.EOF
+// at the end.
+func Read(fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return 0, ErrAgain
+	case errno != 0:
+		return 0, errno
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return int(n), nil
+}
+
+// Write sends what the kernel takes now. Less than all is no error; none at all
+// is n == 0.
+func Write(fd int, b []byte) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return 0, nil
+	case errno != 0:
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// Accept takes the next connection, non-blocking, or returns ErrAgain.
+func Accept(fd int) (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR || errno == unix.ECONNABORTED:
+		return -1, ErrAgain
+	case errno != 0:
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+// Close closes a descriptor that the loop owns.
+func Close(fd int) error { return unix.Close(fd) }

@@ -1,0 +1,229 @@
+//go:build linux
+
+package eventloop_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
+)
+
+var token = eventloop.Token{Index: 7, Generation: 3}
+
+// sockets are two ends of a TCP connection on loopback.
+func sockets(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+func poller(t *testing.T) *eventloop.Poller {
+	t.Helper()
+	p, err := eventloop.NewPoller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// looped detaches a connection and adds it to a poller.
+func looped(t *testing.T, p *eventloop.Poller, conn net.Conn) (*eventloop.Wire, int) {
+	t.Helper()
+	w := eventloop.NewWire(conn)
+	fd, err := w.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Add(fd, token); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close() })
+	return w, fd
+}
+
+// waitFor waits for an event with the token.
+func waitFor(t *testing.T, p *eventloop.Poller) eventloop.Event {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		for _, ev := range p.Wait(time.Second) {
+			if ev.Token == token {
+				return ev
+			}
+		}
+	}
+	t.Fatal("no event")
+	return eventloop.Event{}
+}
+
+func TestWaitEndsWhenWoken(t *testing.T) {
+	p := poller(t)
+	for range 3 {
+		go func() { p.Wake(); p.Wake() }()
+		events := p.Wait(-1)
+		if len(events) != 1 || !events[0].Token.Woken() {
+			t.Fatalf("%+v", events)
+		}
+	}
+}
+
+func TestWaitEndsAtItsLimit(t *testing.T) {
+	p := poller(t)
+	began := time.Now()
+	if events := p.Wait(20 * time.Millisecond); len(events) != 0 {
+		t.Fatalf("%+v", events)
+	}
+	if d := time.Since(began); d < 20*time.Millisecond {
+		t.Fatalf("ended after %v", d)
+	}
+	if events := p.Wait(0); len(events) != 0 {
+		t.Fatalf("%+v", events)
+	}
+}
+
+func TestReadAndWriteNeverSleep(t *testing.T) {
+	p := poller(t)
+	peer, conn := sockets(t)
+	_, fd := looped(t, p, conn)
+	buf := make([]byte, 1<<20)
+	if _, err := eventloop.Read(fd, buf); err != eventloop.ErrAgain {
+		t.Fatalf("read of nothing: %v", err)
+	}
+	sent := 0
+	for {
+		n, err := eventloop.Write(fd, buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			break // the kernel's buffers are full
+		}
+		sent += n
+	}
+	go func() { io.CopyN(io.Discard, peer, int64(sent)); peer.Close() }()
+	for {
+		if ev := waitFor(t, p); ev.Readable {
+			if _, err := eventloop.Read(fd, buf); err == io.EOF {
+				break
+			} else if err != eventloop.ErrAgain {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := eventloop.Write(fd, buf); err == nil {
+		if _, err = eventloop.Write(fd, buf); err == nil {
+			t.Error("writing to a closed peer is no error")
+		}
+	}
+}
+
+func TestAClosedDescriptorTellsNothingMore(t *testing.T) {
+	p := poller(t)
+	peer, conn := sockets(t)
+	w, _ := looped(t, p, conn)
+	w.Close()
+	io.WriteString(peer, "x")
+	for _, ev := range p.Wait(50 * time.Millisecond) {
+		if ev.Token == token {
+			t.Fatalf("%+v", ev)
+		}
+	}
+	if err := w.Close(); err == nil {
+		t.Fatal("the second Close would close another's descriptor")
+	}
+}
+
+// TestTLSLivesOnAWire sets TLS up in the blocking life, detaches, and then moves
+// more than the kernel's buffers hold in both directions from a loop.
+func TestTLSLivesOnAWire(t *testing.T) {
+	const size = 8 << 20
+	a, b := sockets(t)
+	server := tls.Server(a, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}})
+	wire := eventloop.NewWire(b)
+	client := tls.Client(wire, &tls.Config{InsecureSkipVerify: true})
+	served := make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(server, server, size) // an echo
+		served <- err
+	}()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	p := poller(t)
+	fd, err := wire.Detach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Add(fd, token); err != nil {
+		t.Fatal(err)
+	}
+	sent, received := 0, 0
+	buf, chunk := make([]byte, 64<<10), make([]byte, 100_000)
+	for received < size {
+		for sent < size && wire.Unsent() == 0 {
+			wire.Hold()
+			n, err := client.Write(chunk[:min(len(chunk), size-sent)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent += n
+			if err := wire.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for {
+			n, err := client.Read(buf)
+			received += n
+			if err == eventloop.ErrAgain {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if received < size {
+			waitFor(t, p)
+			wire.Ready()
+			if err := wire.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}

@@ -1,0 +1,133 @@
+package eventloop
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxEvents is what one Wait takes at most; the rest comes with the next.
+const maxEvents = 512
+
+// A Poller is an epoll instance that one goroutine waits on. Only Wake may be
+// called by others.
+type Poller struct {
+	epoll  int
+	wake   int // eventfd
+	woken  atomic.Bool
+	raw    [maxEvents]unix.EpollEvent
+	events [maxEvents]Event
+}
+
+// NewPoller opens a poller; Close it.
+func NewPoller() (*Poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	p := &Poller{epoll: epoll, wake: wake}
+	if err := p.add(wake, wakeToken, unix.EPOLLIN); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Close ends the poller. What was added to it stays open.
+func (p *Poller) Close() error {
+	unix.Close(p.wake)
+	return unix.Close(p.epoll)
+}
+
+// Add has the poller tell of fd under a token, edge-triggered: once for each
+// time that it becomes readable, writable or closed. A closed descriptor leaves
+// by itself.
+func (p *Poller) Add(fd int, token Token) error {
+	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP)
+}
+
+func (p *Poller) add(fd int, token Token, events uint32) error {
+	ev := unix.EpollEvent{Events: events | unix.EPOLLET}
+	*(*Token)(unsafe.Pointer(&ev.Fd)) = token // epoll_data is 64 bits: Fd and Pad
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}
+
+// Wake makes the present or next Wait return. Any goroutine may call it; calls
+// before that Wait cost one system call together.
+func (p *Poller) Wake() {
+	if p.woken.Swap(true) {
+		return
+	}
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	// It can't fail: the counter is drained before it could overflow.
+	unix.Write(p.wake, one[:])
+}
+
+// Wait returns what has happened: at once if something has, else within limit
+// (0: don't wait; negative: for ever). The slice is good until the next Wait.
+func (p *Poller) Wait(limit time.Duration) []Event {
+	// A call that can't sleep needs no word with Go's scheduler; one that can
+	// must have it, or a garbage collection would wait for a packet.
+	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, 0, 0, 0)
+	if int(n) <= 0 && limit != 0 {
+		n = p.sleep(limit)
+	}
+	if int(n) <= 0 { // none, or EINTR
+		return nil
+	}
+	events := p.events[:0]
+	for i := range p.raw[:n] {
+		ev := &p.raw[i]
+		token := *(*Token)(unsafe.Pointer(&ev.Fd))
+		if token == wakeToken {
+			p.drainWake()
+		}
+		const ended = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+		events = append(events, Event{
+			Token:    token,
+			Readable: ev.Events&(unix.EPOLLIN|ended) != 0,
+			Writable: ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0,
+		})
+	}
+	return events
+}
+
+func (p *Poller) sleep(limit time.Duration) uintptr {
+	var timeout *unix.Timespec
+	if limit > 0 {
+		ts := unix.NsecToTimespec(int64(limit))
+		timeout = &ts
+	}
+	// epoll_pwait2 (Linux 5.11) counts in nanoseconds; older kernels say ENOSYS.
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(unsafe.Pointer(timeout)), 0, 0)
+	if errno == unix.ENOSYS {
+		ms := -1
+		if limit > 0 {
+			ms = int((limit + time.Millisecond - 1) / time.Millisecond)
+		}
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(ms), 0, 0)
+	}
+	if errno != 0 {
+		return 0
+	}
+	return n
+}
+
+func (p *Poller) drainWake() {
+	p.woken.Store(false) // before the read: a Wake in between writes again
+	var count [8]byte
+	unix.Read(p.wake, count[:])
+}
