@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,7 +30,7 @@ const (
 // the pipe with the order: the caller may close it after Start, else the
 // garbage collector does.
 func Command(s Spec) (*exec.Cmd, error) {
-	return command(order{Spec: s, Landlock: math.MaxInt, Seccomp: true})
+	return command(order{Spec: s, Layers: allLayers()})
 }
 
 func command(o order) (*exec.Cmd, error) {

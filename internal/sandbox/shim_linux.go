@@ -48,7 +48,7 @@ func (s *shim) steps() []step {
 		{"directory", s.checkDir},
 		{"no_new_privs", func() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }},
 		{"parent", s.dieWithParent},
-		{"MDWE", refuseExecGain},
+		{"MDWE", s.refuseExecGain},
 		{"landlock", s.restrict},
 		{"exec", s.filterAndExec},
 	}
@@ -133,7 +133,7 @@ func (s *shim) openRuleset() error {
 		return err
 	}
 	s.ruleset = -1
-	if abi = min(abi, s.Landlock); abi == 0 {
+	if abi = min(abi, s.Layers.Landlock); abi == 0 {
 		return nil // reported by Probe, which the supervisor prints
 	}
 	s.ruleset, err = newRuleset(abi, s.Spec)
@@ -183,7 +183,10 @@ func (s *shim) dieWithParent() error {
 
 // refuseExecGain is inherited by exec. A kernel before 6.3 doesn't know it; the
 // filter refuses the same by its arguments.
-func refuseExecGain() error {
+func (s *shim) refuseExecGain() error {
+	if !s.Layers.MDWE {
+		return nil
+	}
 	err := unix.Prctl(unix.PR_SET_MDWE, unix.PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0)
 	if errors.Is(err, unix.EINVAL) {
 		return nil
@@ -216,7 +219,7 @@ func (s *shim) filterAndExec() error {
 	}
 	key := newExecKey()
 	debug.SetGCPercent(-1) // a collection could start a thread, and a thread that starts while another one execs fails loudly
-	if s.Seccomp {
+	if s.Layers.Seccomp {
 		if err := installFilter(filter(os.Getpid(), key)); err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 )
 
@@ -51,11 +52,18 @@ type order struct {
 	// Parent is the process that must still be there when the parent-death
 	// signal is armed, else nobody would ever stop the program.
 	Parent int
-	// Landlock is the highest ABI to use and Seccomp whether to filter. Only
-	// tests hold them back, to prove each layer without the other.
-	Landlock int
+	Layers layers
+}
+
+// layers are the guarantees that stand on their own. Only tests hold some
+// back, to prove each one without the others.
+type layers struct {
+	Landlock int // the highest ABI to use; 0: none
+	MDWE     bool
 	Seccomp  bool
 }
+
+func allLayers() layers { return layers{Landlock: math.MaxInt, MDWE: true, Seccomp: true} }
 
 // maxOrder is PIPE_BUF: what any pipe takes at once, so that writing an order
 // before its reader exists cannot block (pipe(7)).
