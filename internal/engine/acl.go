@@ -26,8 +26,9 @@ var appRules = []rule{
 	{"-lcs", always},                                       // time and memory of both lengths multiplied
 	{"-lolwut", always},                                    // of no use
 	{"-georadius", always}, {"-georadiusbymember", always}, // STORE past the key's permission; GEOSEARCHSTORE instead
-	{"-clusterscan", since(nil, at(9, 1))}, // names of all keys of a cluster
-	{"-xackdel", xackdelOverflows},
+	{"-clusterscan", since(nil, at(9, 1))},                                    // names of all keys of a cluster
+	{"-xackdel", between(productRedis, release{8, 2, 0}, release{8, 2, 3})},   // CVE-2025-62507: overflows the stack
+	{"-hpersist", between(productValkey, release{9, 0, 0}, release{9, 0, 5})}, // on a wrong type its replies are one too many
 
 	// Vector sets: in every build of Redis 8, no category of their own, and
 	// names that rename-command cannot take away.
@@ -45,12 +46,6 @@ var appRules = []rule{
 	{"+client|caching", always}, {"+client|getredir", always},
 	{"+client|setinfo", since(at(7, 2), at(7, 2))}, {"+client|no-touch", since(at(7, 2), at(7, 2))},
 	{"+client|capa", since(nil, at(8, 0))},
-}
-
-// xackdelOverflows: CVE-2025-62507, a stack overflow of XACKDEL, which came
-// with Redis 8.2 and was mended in 8.2.3.
-func xackdelOverflows(v Version) bool {
-	return v.Product == productRedis && !v.release().before(release{8, 2, 0}) && v.release().before(release{8, 2, 3})
 }
 
 // appUser is the application's line: the user that AUTH with a password alone

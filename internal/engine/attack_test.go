@@ -32,12 +32,12 @@ var byDefault = strings.Fields(`
 EVAL_return(1)_0 EVAL_RO_return(1)_0 EVALSHA_x_0 EVALSHA_RO_x_0 SCRIPT_LOAD_return(1) SCRIPT_EXISTS_x
 FCALL_f_0 FCALL_RO_f_0 FUNCTION_LOAD_x FUNCTION_LIST`)
 
-// refusals is what a refused command is answered with; the last three are
-// those of Lua. Anything else, a wrong number of arguments say, would mean
+// refusals is what a refused command is answered with; the last six are
+// Lua's words for it, by version. Anything else, a wrong number of arguments say, would mean
 // that the command was not refused but misspelt.
 var refusals = regexp.MustCompile(`^(NOPERM |ERR unknown command|ERR unknown subcommand|ERR Unknown subcommand|` +
 	`ERR This Redis command is not allowed from script|ERR Unknown Redis command called from script|ERR The user executing the script can't run this command or subcommand|` +
-	`ERR This Valkey command is not allowed from script|ERR Unknown Valkey command called from script|ERR Unknown command called from script|ERR This command is not allowed from script)`)
+	`ERR This Valkey command is not allowed from script|ERR Unknown command called from script|ERR ACL failure in script: User default has no permissions to run )`)
 
 func words(attack string) []string { return strings.Split(attack, "_") }
 

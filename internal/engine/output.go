@@ -83,6 +83,9 @@ var templates = []template{
 
 	// Why it does not start.
 	{number: configLine, level: slog.LevelError, sentence: "the engine refuses its configuration", fatal: true},
+	// Redis 8 takes an unknown directive for a module's, and finds no module.
+	{prefix: "Module Configuration detected without loadmodule directive", level: slog.LevelError, sentence: "the engine does not know a directive of its configuration", fatal: true},
+	{prefix: "Failed to configure LOCALE", level: slog.LevelError, sentence: "the engine does not know the locale that it was started with", fatal: true},
 	{prefix: "Failed opening Unix socket", level: slog.LevelError, sentence: "the engine could not open its socket", fatal: true},
 	{prefix: "Failed listening on ", level: slog.LevelError, sentence: "the engine could not listen", fatal: true},
 	{prefix: "Could not create server TCP listening socket", level: slog.LevelError, sentence: "the engine could not listen", fatal: true},

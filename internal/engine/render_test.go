@@ -15,7 +15,7 @@ import (
 // newest and each that knows a directive more or less.
 var versions = []Version{
 	{productRedis, 7, 0, 15}, {productRedis, 7, 2, 7}, {productRedis, 7, 4, 2}, {productRedis, 8, 0, 6}, {productRedis, 8, 2, 1},
-	{productValkey, 7, 2, 8}, {productValkey, 8, 0, 1}, {productValkey, 8, 1, 1}, {productValkey, 9, 1, 2},
+	{productValkey, 7, 2, 8}, {productValkey, 8, 0, 1}, {productValkey, 8, 1, 1}, {productValkey, 9, 0, 1}, {productValkey, 9, 1, 2},
 }
 
 // policies is the plain cache, and the two ends of what a policy can be.

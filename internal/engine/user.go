@@ -46,7 +46,7 @@ func chooseIdentity(name string) (identity, error) {
 	}
 	id, err := identityOf(ownUser)
 	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) {
+	if errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist) { // a container may have no /etc/passwd at all
 		return freeIdentity()
 	}
 	return id, err

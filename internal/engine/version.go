@@ -82,4 +82,11 @@ func since(redis, valkey *release) applies {
 	}
 }
 
+// between is true for one product's releases from first on, before mended.
+func between(product string, first, mended release) applies {
+	return func(v Version) bool {
+		return v.Product == product && !v.release().before(first) && v.release().before(mended)
+	}
+}
+
 func at(major, minor int) *release { return &release{major, minor, 0} }
