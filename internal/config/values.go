@@ -48,6 +48,14 @@ func (s *Size) set(text string) (string, bool) {
 	return want, false
 }
 
+// UnmarshalText reads a size from the command line.
+func (s *Size) UnmarshalText(text []byte) error {
+	if want, ok := s.set(string(text)); !ok {
+		return fmt.Errorf("%q must be %s", text, want)
+	}
+	return nil
+}
+
 // String writes the size with the largest unit that loses nothing.
 func (s Size) String() string {
 	for _, u := range sizeUnits {

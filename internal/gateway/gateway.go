@@ -68,6 +68,11 @@ type Limits struct {
 	DrainTimeout time.Duration
 }
 
+// DefaultLimits are those of a configuration that says nothing.
+func DefaultLimits() Limits {
+	return Limits{Connections: 10_000, PerIdentity: 5_000, Handshakes: 256, HandshakeTimeout: 5 * time.Second, DrainTimeout: 10 * time.Second}
+}
+
 // Gateway is an open port and the connections through it.
 type Gateway struct {
 	options    Options

@@ -1,0 +1,15 @@
+// Redoubt gives a healthcare team a Redis cache that they may put patient data
+// in. "redoubt --help" tells what it does.
+package main
+
+import (
+	"os"
+
+	"github.com/redoubt-cache/redoubt/internal/cli"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
+)
+
+func main() {
+	sandbox.Main() // does not return where this process is to become the engine
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

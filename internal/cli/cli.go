@@ -1,0 +1,76 @@
+// Package cli is the command line: one file a subcommand, each of which parses,
+// calls one package, and prints.
+//
+// Main is called by cmd/redoubt and by the tests of the command line, and does
+// all but exit. A subcommand is a struct whose fields are its flags and whose
+// Run does the work; the struct "program" below lists them all. Configuration
+// files are mapped to each role's own options here, so that no role sees them.
+//
+// The rules of the surface stand in output.go: what goes to standard output,
+// what to standard error, and what an exit code means.
+package cli
+
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// program is every subcommand, in the order in which --help lists them.
+type program struct {
+	Up      upCmd      `cmd:"" help:"Run a whole deployment on this machine: engine, gateway and sidecar."`
+	Gateway gatewayCmd `cmd:"" help:"Run the cache host's part: the engine and the tunnel's end before it."`
+	Sidecar sidecarCmd `cmd:"" help:"Run the application host's part: a Redis on 127.0.0.1 that is the tunnel's beginning."`
+	Pki     pkiCmd     `cmd:"" name:"pki" help:"The deployment's private CA and the hosts' certificates."`
+	Secret  secretCmd  `cmd:"" help:"The application's password."`
+	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`
+}
+
+const description = `A Redis cache that patient data may be put in: locked down, reached through mutually authenticated TLS, nothing on a disk.
+
+Start with "redoubt up", which runs all of it on this machine.`
+
+// env is what a subcommand may use of the world.
+type env struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+}
+
+// Main runs the command line and returns the exit code (output.go).
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	e := &env{ctx: context.Background(), stdout: stdout, stderr: stderr}
+	asked := false // for help, which kong has printed by then
+	parser, err := kong.New(&program{},
+		kong.Name("redoubt"), kong.Description(description),
+		kong.Writers(stdout, stderr), kong.Exit(func(int) { asked = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Bind(e))
+	if err != nil {
+		return e.fail(err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	call, err := parser.Parse(args)
+	if asked {
+		return exitGood
+	}
+	if err != nil {
+		return e.fail(usage(err, helpFor(args)))
+	}
+	return e.fail(call.Run())
+}
+
+// helpFor names the help that fits: of the subcommand, if one was named.
+func helpFor(args []string) string {
+	words := []string{"redoubt"}
+	for _, a := range args {
+		if strings.HasPrefix(a, "-") || len(words) == 3 {
+			break
+		}
+		words = append(words, a)
+	}
+	return strings.Join(append(words, "--help"), " ")
+}

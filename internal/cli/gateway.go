@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+type gatewayCmd struct {
+	Config string   `default:"/etc/redoubt/gateway.yaml" placeholder:"FILE" help:"Configuration (${default}); docs/configuration.md has every key."`
+	Log    logFlags `embed:"" prefix:"log-" set:"level=info"`
+}
+
+func (gatewayCmd) Help() string {
+	return `Runs on the cache host: starts the engine in its sandbox, reachable over a unix socket only, and ends the tunnels of application hosts before it.
+
+Example:
+
+  redoubt gateway --config /etc/redoubt/gateway.yaml
+
+SIGTERM drains connections and stops; a second one stops at once.`
+}
+
+func (c *gatewayCmd) Run(e *env) error {
+	conf, err := config.LoadGateway(c.Config)
+	if err != nil {
+		return misconfigured(err)
+	}
+	log := c.Log.logger(e)
+	options, err := engineOptions(conf.Engine)
+	if err != nil {
+		return misconfigured(err)
+	}
+	options.Log = log
+	eng, err := engine.New(options)
+	if err != nil {
+		return misconfigured(err)
+	}
+	credentials, err := loadCredentials(conf.TLS, conf.Deployment, conf.Name)
+	if err != nil {
+		return misconfigured(err)
+	}
+	gatewayOptions := gatewayOptions(conf)
+	gatewayOptions.Credentials, gatewayOptions.Dial, gatewayOptions.Log = credentials, eng.Dial, log
+	gw, err := gateway.New(gatewayOptions)
+	if err != nil {
+		return err
+	}
+	ready := func() {
+		log.Info("ready", "address", gw.Addr().String(), "identity", credentials.ID().String(), "engine", eng.Version().String(), "certificate_until", credentials.NotAfter())
+	}
+	return daemon.Run(e.ctx, log, ready,
+		daemon.Part{Name: "engine", Run: eng.Run},
+		daemon.Part{Name: "gateway", Run: gw.Run})
+}
+
+// gatewayOptions maps the file to the role's options; what isn't in the file
+// (credentials, the engine) is added by the caller.
+func gatewayOptions(c *config.Gateway) gateway.Options {
+	o := gateway.Options{
+		Listen: c.Listen,
+		Limits: gateway.Limits{
+			Connections:      c.Limits.Connections,
+			PerIdentity:      c.Limits.PerIdentity,
+			Handshakes:       c.Limits.Handshakes,
+			HandshakeTimeout: time.Duration(c.Limits.HandshakeTimeout),
+			DrainTimeout:     time.Duration(c.Limits.DrainTimeout),
+		},
+	}
+	o.Admit = make([]netip.Prefix, len(c.Admit))
+	for i, network := range c.Admit {
+		o.Admit[i] = network.Prefix
+	}
+	return o
+}
+
+func engineOptions(c config.Engine) (engine.Options, error) {
+	digests, err := readDigests(string(c.PasswordDigests))
+	if err != nil {
+		return engine.Options{}, err
+	}
+	policy := engine.Policy{
+		Allow: c.Allow, Deny: c.Deny,
+		Memory: int64(c.Memory), MaxValue: int64(c.MaxValue), MaxClients: c.MaxClients,
+	}
+	for _, use := range c.Uses {
+		policy.Uses = append(policy.Uses, engine.Use(use))
+	}
+	return engine.Options{Binary: c.Binary, User: c.User, Passwords: digests, Policy: policy}, nil
+}
+
+// readDigests reads the passwords' digests, one a line. They are of passwords
+// with 256 random bits, so that knowing a digest helps nobody; the file needs no
+// secrecy, only that nobody else can write it.
+func readDigests(path string) ([]string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("engine.password_digests: %w (redoubt secret new makes one)", err)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("engine.password_digests: %s can be written by other users (mode %04o): run chmod 644 %s", path, info.Mode().Perm(), path)
+	}
+	var digests []string
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			digests = append(digests, line)
+		}
+	}
+	if len(digests) == 0 {
+		return nil, fmt.Errorf("engine.password_digests: %s is empty (redoubt secret new makes one)", path)
+	}
+	return digests, nil
+}
+
+// loadCredentials loads a host's identity and holds it against what the
+// configuration says it is: a certificate copied from another host is an error.
+func loadCredentials(t config.TLS, deployment, name string) (*tunnel.Credentials, error) {
+	credentials, err := tunnel.LoadCredentials(string(t.Certificate), string(t.Key), string(t.CA))
+	if err != nil {
+		return nil, err
+	}
+	if id := credentials.ID(); id.Deployment() != deployment || id.Name() != name {
+		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", t.Certificate, id, deployment, name)
+	}
+	return credentials, nil
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/sidecar"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+type sidecarCmd struct {
+	Config string   `default:"/etc/redoubt/sidecar.yaml" placeholder:"FILE" help:"Configuration (${default}); docs/configuration.md has every key."`
+	Log    logFlags `embed:"" prefix:"log-" set:"level=info"`
+}
+
+func (sidecarCmd) Help() string {
+	return `Runs on an application host: the application finds an ordinary Redis on 127.0.0.1:6379, and all it says travels through the tunnel. The application has the password, this process the host's certificate; neither alone opens the cache.
+
+Example:
+
+  redoubt sidecar --config /etc/redoubt/sidecar.yaml`
+}
+
+func (c *sidecarCmd) Run(e *env) error {
+	conf, err := config.LoadSidecar(c.Config)
+	if err != nil {
+		return misconfigured(err)
+	}
+	log := c.Log.logger(e)
+	credentials, err := loadCredentials(conf.TLS, conf.Deployment, conf.Name)
+	if err != nil {
+		return misconfigured(err)
+	}
+	endpoints, err := gatewayEndpoints(conf)
+	if err != nil {
+		return misconfigured(err)
+	}
+	dialer := &tunnel.Dialer{Credentials: credentials, Endpoints: endpoints}
+	options := sidecarOptions(conf)
+	options.Dial, options.Log = dialer.Dial, log
+	sc, err := sidecar.New(options)
+	if err != nil {
+		return err
+	}
+	ready := func() {
+		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
+	}
+	return daemon.Run(e.ctx, log, ready, daemon.Part{Name: "sidecar", Run: sc.Run})
+}
+
+// sidecarOptions maps the file to the role's options; the caller adds the rest.
+func sidecarOptions(c *config.Sidecar) sidecar.Options {
+	o := sidecar.Options{
+		Listen:           c.Listen,
+		AllowNonLoopback: c.AllowNonLoopback,
+		AllowUIDs:        c.AllowUIDs,
+		Limits:           sidecar.Limits{Connections: c.Limits.Connections},
+	}
+	if c.Unix.Path != "" {
+		o.Unix = &sidecar.UnixListener{Path: c.Unix.Path, AllowUIDs: c.Unix.AllowUIDs}
+	}
+	return o
+}
+
+func gatewayEndpoints(c *config.Sidecar) ([]tunnel.Endpoint, error) {
+	var endpoints []tunnel.Endpoint
+	for _, g := range c.Gateways {
+		id, err := identity.New(c.Deployment, identity.Gateway, g.Name)
+		if err != nil {
+			return nil, fmt.Errorf("gateways: %w", err)
+		}
+		endpoints = append(endpoints, tunnel.Endpoint{Address: g.Address, ID: id})
+	}
+	return endpoints, nil
+}

@@ -1,0 +1,158 @@
+// Package up is the whole deployment on one machine: CA, certificates and
+// password in one directory, and the engine, gateway and sidecar over them.
+//
+// "redoubt up" calls New, which makes or finds the state and opens the ports,
+// and runs the three parts in this order: engine, gateway, sidecar. They are
+// the very parts that real hosts run; only the place of their files differs,
+// so that what works here works there.
+//
+// It guarantees that a second New on the same directory finds the same CA,
+// certificates and password (a certificate near its end is issued anew), that
+// two processes never share a directory, and that the password is in files of
+// mode 0600 only. It starts nothing: the caller owns the parts' life.
+//
+// The tests in test/e2e run it as a user does.
+package up
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"syscall"
+
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/sidecar"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// Options says where the deployment lives.
+type Options struct {
+	Dir              string // state, made if missing
+	Listen           string // the sidecar's address, for the application
+	AllowNonLoopback bool   // Listen may be reachable by other hosts
+	Gateway          string // the gateway's address
+	Binary           string // the engine; "" finds it
+	Policy           engine.Policy
+	Log              *slog.Logger
+}
+
+// Deployment is an opened deployment whose ports are taken.
+type Deployment struct {
+	Engine  *engine.Engine
+	Gateway *gateway.Gateway
+	Sidecar *sidecar.Sidecar
+
+	dir *statedir.Dir
+	url string
+}
+
+// ErrTaken is in the chain of an error about a port that somebody else has.
+var ErrTaken = syscall.EADDRINUSE
+
+// New makes or finds the deployment's state and opens its ports.
+func New(o Options) (_ *Deployment, err error) {
+	dir, err := statedir.Open(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			dir.Close()
+		}
+	}()
+	password, err := findPassword(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Deployment{dir: dir}
+	digest := sha256.Sum256([]byte(password))
+	d.Engine, err = engine.New(engine.Options{
+		Binary: o.Binary, Passwords: []string{hex.EncodeToString(digest[:])}, Policy: o.Policy, Log: o.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	server, client, err := findCertificates(dir)
+	if err != nil {
+		return nil, err
+	}
+	d.Gateway, err = gateway.New(gateway.Options{
+		Listen: o.Gateway, Credentials: server, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
+	})
+	if err != nil {
+		return nil, taken("--gateway", o.Gateway, err)
+	}
+	dialer := tunnel.Dialer{Credentials: client, Endpoints: []tunnel.Endpoint{{Address: d.Gateway.Addr().String(), ID: server.ID()}}}
+	d.Sidecar, err = sidecar.New(sidecar.Options{
+		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,
+	})
+	if err != nil {
+		return nil, taken("--listen", o.Listen, err)
+	}
+	d.url = redisURL(password, d.Sidecar.Addr())
+	if err := statedir.WriteFile(dir.AppEnv(), []byte("REDIS_URL="+d.url+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Close gives the directory back, after the parts have ended.
+func (d *Deployment) Close() error { return d.dir.Close() }
+
+// AppEnv is the file that the application takes REDIS_URL from.
+func (d *Deployment) AppEnv() string { return d.dir.AppEnv() }
+
+// Dir is the deployment's directory.
+func (d *Deployment) Dir() string { return d.dir.Path() }
+
+// Identities are those of the gateway and of the sidecar.
+func (d *Deployment) Identities() (gateway, app identity.ID) { return gatewayID(), appID() }
+
+// taken names the flag that mends a port that somebody else has.
+func taken(flag, address string, err error) error {
+	if errors.Is(err, ErrTaken) {
+		return fmt.Errorf("up: %s is in use by another process: stop it (another Redis? another redoubt?), or choose another address with %s: %w", address, flag, ErrTaken)
+	}
+	return err
+}
+
+// redisURL is what client libraries take (redis:// URI scheme, IANA
+// provisional registration). The password has no character that needs escaping.
+func redisURL(password string, addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: net.JoinHostPort(host, port)}
+	return u.String()
+}
+
+func findPassword(dir *statedir.Dir) (string, error) {
+	password, err := statedir.ReadPassword(dir.Password())
+	if !errors.Is(err, fs.ErrNotExist) {
+		return password, err
+	}
+	password = statedir.NewPassword()
+	return password, statedir.WriteFile(dir.Password(), []byte(password+"\n"), 0o600)
+}
+
+// Prove asks the cache, as an application would, whether it is there.
+func (d *Deployment) Prove(ctx context.Context) error {
+	password, err := statedir.ReadPassword(d.dir.Password())
+	if err != nil {
+		return err
+	}
+	return roundTrip(ctx, d.Sidecar.Addr(), password)
+}

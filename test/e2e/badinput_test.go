@@ -1,0 +1,138 @@
+package e2e_test
+
+import (
+	"crypto/rand"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// TestGarbageOnEitherPortEndsInABoundAndTheRestGoesOn: each connection that
+// speaks nonsense, or too slowly, is closed; a good one beside it never notices.
+func TestGarbageOnEitherPortEndsInABoundAndTheRestGoesOn(t *testing.T) {
+	d := lab.Up(t)
+	random := make([]byte, 1<<20)
+	rand.Read(random)
+	good := d.Connect(t)
+	for name, garbage := range map[string]string{
+		"random bytes":         string(random),
+		"an HTTP request":      "POST / HTTP/1.1\r\nHost: cache\r\nContent-Length: 5\r\n\r\nhello",
+		"a huge argument":      "*1\r\n$9223372036854775807\r\n",
+		"a negative argument":  "*2\r\n$3\r\nGET\r\n$-2\r\n\r\n",
+		"a huge array":         "*2147483648\r\n",
+		"no array":             "*x\r\n",
+		"a line without end":   strings.Repeat("a", 1<<20),
+		"unbalanced quotes":    "SET \"k v\r\n",
+		"a TLS client's hello": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"Redis without TLS":    "*1\r\n$4\r\nPING\r\n",
+		"nothing":              "",
+	} {
+		for port, address := range map[string]string{"sidecar": d.Sidecar, "gateway": d.Gateway} {
+			if port == "sidecar" && (name == "nothing" || name == "a TLS client's hello" || name == "Redis without TLS") {
+				continue // an idle or a slow application is not an attack
+			}
+			t.Run(port+"/"+name, func(t *testing.T) {
+				conn := mustConnect(t, address)
+				defer conn.Close()
+				// The gateway gives a handshake 5 s; the machine may be busy.
+				conn.SetDeadline(time.Now().Add(15 * time.Second))
+				io.WriteString(conn, garbage) // may fail half-way: closed already
+				if _, err := io.Copy(io.Discard, conn); err != nil && isTimeout(err) {
+					t.Error("the connection is still open")
+				}
+			})
+		}
+	}
+	good.Want("+PONG\r\n", "PING")
+	d.Connect(t).Want("+PONG\r\n", "PING")
+	if strings.Contains(d.Output(), "goroutine ") {
+		t.Errorf("something panicked:\n%s", d.Output())
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+// TestALaggingHandshakeLocksNobodyOut holds more handshakes open than the
+// gateway takes at a time.
+func TestALaggingHandshakeLocksNobodyOut(t *testing.T) {
+	d := lab.Up(t)
+	for range 300 {
+		defer mustConnect(t, d.Gateway).Close()
+	}
+	c := lab.NewClient(t, mustConnect(t, d.Sidecar))
+	began := time.Now()
+	c.Want("+OK\r\n", "AUTH", d.Password())
+	t.Logf("a new application was served after %v", time.Since(began))
+}
+
+// TestFilesThatCantBeTrustedAreRefused: each line of the error says what to do.
+func TestFilesThatCantBeTrustedAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		role  string
+		spoil func(s *site) error
+		code  int
+		says  []string
+	}{
+		"the key is open to the group": {"gateway", func(s *site) error { return os.Chmod(s.path("cache-1", "tls", "tls.key"), 0o640) }, 2, []string{"tls.key", "chmod 600"}},
+		"the sidecar's key is open":    {"sidecar", func(s *site) error { return os.Chmod(s.path("web-1", "tls", "tls.key"), 0o604) }, 2, []string{"tls.key", "chmod 600"}},
+		"no certificate":               {"gateway", func(s *site) error { return os.Remove(s.path("cache-1", "tls", "tls.crt")) }, 2, []string{"tls.crt"}},
+		"another host's key": {"gateway", func(s *site) error {
+			return os.Rename(s.path("web-1", "tls", "tls.key"), s.path("cache-1", "tls", "tls.key"))
+		}, 2, []string{"not the key of this certificate"}},
+		"broken YAML":     {"gateway", func(s *site) error { return os.WriteFile(s.path("cache-1", "gateway.yaml"), []byte("a: [b"), 0o600) }, 2, []string{"gateway.yaml", "not YAML"}},
+		"no such file":    {"sidecar", func(s *site) error { return os.Remove(s.path("web-1", "sidecar.yaml")) }, 2, []string{"sidecar.yaml"}},
+		"digest writable": {"gateway", func(s *site) error { return os.Chmod(s.path("secret", "password.sha256"), 0o666) }, 2, []string{"password.sha256", "chmod 644"}},
+		"no digest":       {"gateway", func(s *site) error { return os.WriteFile(s.path("secret", "password.sha256"), nil, 0o600) }, 2, []string{"password.sha256", "redoubt secret new"}},
+		"a password instead of its digest": {"gateway", func(s *site) error {
+			return os.WriteFile(s.path("secret", "password.sha256"), []byte("hunter2hunter2\n"), 0o600)
+		}, 2, []string{"SHA-256"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			if err := c.spoil(s); err != nil {
+				t.Fatal(err)
+			}
+			host, dir := s.cache, "cache-1"
+			if c.role == "sidecar" {
+				host, dir = s.web, "web-1"
+			}
+			out, code := run(t, host.Command(lab.Redoubt(t), c.role, "--config", s.path(dir, c.role+".yaml")))
+			if code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(out, want) {
+					t.Errorf("doesn't say %q:\n%s", want, out)
+				}
+			}
+			if strings.Contains(out, "hunter2") {
+				t.Errorf("repeats the secret:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestACertificateOfAnotherHostIsRefused: a directory copied from web-1.
+func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
+	s := newSite(t)
+	if out, code := run(t, exec.Command("cp", "-r", s.path("web-1", "tls"), s.path("cache-1"))); code != 0 {
+		t.Fatal(out)
+	}
+	if err := os.RemoveAll(s.path("web-1")); err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(t, s.cache.Command(lab.Redoubt(t), "gateway", "--config", filepath.Join(s.path("cache-1"), "gateway.yaml")))
+	if code != 2 || !strings.Contains(out, "spiffe://clinic/app/web-1") {
+		t.Fatalf("exit code %d\n%s", code, out)
+	}
+}

@@ -1,0 +1,13 @@
+// Package e2e_test runs the real binary as a user does: one file a promise.
+// It needs root, for network namespaces, small file systems and the sandbox's
+// own uid, as the Makefile's machine has.
+package e2e_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
