@@ -1,0 +1,199 @@
+package tunnel_test
+
+import (
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+func TestLoadedCredentialsKnowWhoTheyAre(t *testing.T) {
+	d := deploy(t, "clinic")
+	c := d.credentials(identity.App, "web")
+	if c.ID() != d.id(identity.App, "web") {
+		t.Errorf("it is %s", c.ID())
+	}
+	if left := time.Until(c.NotAfter()); left < 89*24*time.Hour || left > 91*24*time.Hour {
+		t.Errorf("it lives %s", left)
+	}
+}
+
+// write puts a certificate and its key where load looks for them.
+func write(t *testing.T, dir string, cert tls.Certificate) {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, "tls.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+}
+
+func TestLoadCredentialsRefusesAndSaysWhatToMend(t *testing.T) {
+	d := deploy(t, "clinic")
+	web := "spiffe://clinic/app/web"
+	file := func(name string, change func(path string) error) func(*testing.T, string) {
+		return func(t *testing.T, dir string) { must(t, change(filepath.Join(dir, name))) }
+	}
+	mode := func(m os.FileMode) func(string) error { return func(p string) error { return os.Chmod(p, m) } }
+	text := func(s string) func(string) error {
+		return func(p string) error { return os.WriteFile(p, []byte(s), 0o600) }
+	}
+	forged := func(uris []string, change func(*x509.Certificate)) func(*testing.T, string) {
+		return func(t *testing.T, dir string) { write(t, dir, d.forge(uris, change)) }
+	}
+	for _, c := range []struct {
+		name  string
+		file  string // that the error must name
+		says  string
+		spoil func(*testing.T, string)
+	}{
+		{"no certificate", "tls.crt", "no such file", file("tls.crt", os.Remove)},
+		{"no key", "tls.key", "no such file", file("tls.key", os.Remove)},
+		{"no CA", "ca.crt", "no such file", file("ca.crt", os.Remove)},
+		{"a key for the group", "tls.key", "chmod 600", file("tls.key", mode(0o640))},
+		{"a key for everybody", "tls.key", "chmod 600", file("tls.key", mode(0o604))},
+		{"an empty certificate", "tls.crt", "no certificate", file("tls.crt", text(""))},
+		{"an empty key", "tls.key", "no private key", file("tls.key", text(""))},
+		{"an empty CA", "ca.crt", "no CA certificate", file("ca.crt", text(""))},
+		{"junk as a key", "tls.key", "can't be read", file("tls.key", text("-----BEGIN PRIVATE KEY-----\nSECR\n-----END PRIVATE KEY-----\n"))},
+		{"a key in the CA file", "ca.crt", "PRIVATE KEY", func(t *testing.T, dir string) {
+			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.key"), filepath.Join(dir, "ca.crt")))
+		}},
+		{"another host's key", "tls.key", "not the key of this certificate", func(t *testing.T, dir string) {
+			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.key"), filepath.Join(dir, "tls.key")))
+		}},
+		{"another deployment's CA", "ca.crt", "does not stand under", func(t *testing.T, dir string) {
+			must(t, os.Rename(filepath.Join(deploy(t, "clinic").host(identity.App, "web"), "ca.crt"), filepath.Join(dir, "ca.crt")))
+		}},
+		{"a host's certificate as the CA", "ca.crt", "not a CA", func(t *testing.T, dir string) {
+			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.crt"), filepath.Join(dir, "ca.crt")))
+		}},
+		{"a certificate file without end", "tls.crt", "larger than", file("tls.crt", func(p string) error {
+			return os.WriteFile(p, make([]byte, 1<<20+1), 0o644)
+		})},
+		{"expired", "tls.crt", "expired at", forged([]string{web}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })},
+		{"not yet valid", "tls.crt", "clock", forged([]string{web}, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })},
+		{"no identity", "tls.crt", "0 URIs", forged(nil, func(c *x509.Certificate) { c.DNSNames = []string{"web"} })},
+		{"two identities", "tls.crt", "2 URIs", forged([]string{web, "spiffe://clinic/app/more"}, nil)},
+		{"a usage that no peer would take", "tls.crt", "incompatible key usage", forged([]string{web}, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		})},
+		{"a CA's own certificate", "tls.crt", "is a CA's", forged([]string{web}, func(c *x509.Certificate) { c.IsCA = true })},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := d.host(identity.App, "web")
+			c.spoil(t, dir)
+			_, err := load(dir)
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), filepath.Join(dir, c.file)) {
+				t.Errorf("%v, want it to say %q and name %s", err, c.says, c.file)
+			}
+			if err != nil && strings.Contains(err.Error(), "SECR") {
+				t.Errorf("the error repeats the key: %v", err)
+			}
+		})
+	}
+}
+
+// TestCertificatesOfAnotherMakerWork: a root and an intermediate, as other CAs
+// have them, and without a name constraint, so that the deployment is ours to
+// check.
+func TestCertificatesOfAnotherMakerWork(t *testing.T) {
+	d := deploy(t, "clinic")
+	root := sign(t, nil, asCA("root"), nil, nil)
+	rootCert, err := x509.ParseCertificate(root.Certificate[0])
+	must(t, err)
+	middle := sign(t, nil, asCA("middle"), rootCert, root.PrivateKey.(crypto.Signer))
+	middleCert, err := x509.ParseCertificate(middle.Certificate[0])
+	must(t, err)
+	host := func(uri string) *tunnel.Credentials {
+		dir := t.TempDir()
+		leaf := sign(t, []string{uri}, nil, middleCert, middle.PrivateKey.(crypto.Signer))
+		write(t, dir, leaf)
+		chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}),
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: middle.Certificate[0]})...)
+		must(t, os.WriteFile(filepath.Join(dir, "tls.crt"), chain, 0o644))
+		must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate[0]}), 0o644))
+		c, err := load(dir)
+		must(t, err)
+		return c
+	}
+	gateway, app := host(d.id(identity.Gateway, "cache").String()), host(d.id(identity.App, "web").String())
+	if o := connect(t, gateway.ServerConfig(), app.ClientConfig(gateway.ID())); o.server != nil || o.client != nil {
+		t.Errorf("server %v, client %v", o.server, o.client)
+	}
+	// Another CA of the same root may well certify another deployment.
+	stranger := sign(t, []string{"spiffe://lab/app/web"}, nil, middleCert, middle.PrivateKey.(crypto.Signer))
+	stranger.Certificate = append(stranger.Certificate, middle.Certificate[0])
+	refused(t, "server", connect(t, gateway.ServerConfig(), anybody(stranger)).server, `deployment must be "clinic"`)
+	lab := host("spiffe://lab/gateway/cache")
+	server := lab.ServerConfig()
+	server.ClientAuth = tls.NoClientCert // it would refuse us before we refuse it
+	refused(t, "client", connect(t, server, app.ClientConfig(lab.ID())).client, `deployment must be "clinic"`)
+}
+
+func asCA(name string) func(*x509.Certificate) {
+	return func(c *x509.Certificate) {
+		c.IsCA, c.KeyUsage, c.ExtKeyUsage = true, x509.KeyUsageCertSign, nil
+		c.Subject.CommonName = name
+	}
+}
+
+// FuzzLoadCredentials feeds arbitrary files in the place of each of the three.
+func FuzzLoadCredentials(f *testing.F) {
+	names := [...]string{"tls.crt", "tls.key", "ca.crt"}
+	ca, err := pki.NewCA("clinic", 0)
+	if err != nil {
+		f.Fatal(err)
+	}
+	id, err := identity.New("clinic", identity.App, "web")
+	if err != nil {
+		f.Fatal(err)
+	}
+	leaf, err := ca.Issue(pki.Request{ID: id})
+	if err != nil {
+		f.Fatal(err)
+	}
+	dir := f.TempDir()
+	if err := leaf.Save(dir); err != nil {
+		f.Fatal(err)
+	}
+	good := map[string][]byte{}
+	for i, name := range names {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		good[name] = data
+		f.Add(data, i)
+		f.Add(data[:len(data)/2], i)
+	}
+	for _, seed := range []string{"", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"} {
+		f.Add([]byte(seed), 0)
+		f.Add([]byte(seed), 1)
+		f.Add([]byte(seed), 2)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, which int) {
+		dir, spoilt := t.TempDir(), names[uint(which)%3]
+		for name, content := range good {
+			if name == spoilt {
+				content = data
+			}
+			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		}
+		c, err := load(dir)
+		if err == nil && !strings.Contains(string(data), strings.Split(string(good[spoilt]), "\n")[1]) {
+			t.Fatalf("%s: taken as %s", spoilt, c.ID())
+		}
+		if err != nil && (len(err.Error()) > 2000 || !strings.Contains(err.Error(), dir)) {
+			t.Fatalf("%s: %v", spoilt, err)
+		}
+	})
+}
