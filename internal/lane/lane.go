@@ -1,0 +1,391 @@
+package lane
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/resp"
+)
+
+// A Client is who commands are sent for.
+type Client interface {
+	// Deliver hands over bytes of replies, of which n end in them. The bytes
+	// are the lane's again when it returns.
+	Deliver(b []byte, n int)
+	// Fail says that n replies will not come.
+	Fail(n int, how Failure)
+}
+
+// Failure says what is known of commands whose replies will not come.
+type Failure uint8
+
+// What a Failure can be.
+const (
+	NotSent Failure = iota // they never left: they did not run
+	Unknown                // they may or may not have run
+	Torn                   // as Unknown, and the first reply has begun to be delivered
+)
+
+// Bounds. A record is what TLS encrypts at once (RFC 8446 §5.1); a full one
+// gains nothing by waiting. Hold bounds how long a command waits for company:
+// measured best between 50 and 200 µs (docs/performance.md).
+const (
+	recordFull = 16 << 10
+	Hold       = 100 * time.Microsecond
+	firstRoom  = 64 << 10
+	// MaxHeld bounds the replies that wait for their fence. It is far above
+	// what small commands answer; clients with large values get lanes of their
+	// own, where nothing is held.
+	MaxHeld = 64 << 20
+)
+
+// Never says that a batch waits for replies, not for time.
+const Never = time.Duration(math.MaxInt64)
+
+// Faults of a lane, after which it must be closed.
+var (
+	ErrFence     = errors.New("lane: a fence is not where it must be: the engine sent a reply too many, too few or torn")
+	ErrUnasked   = errors.New("lane: a reply that nothing asked for")
+	ErrMalformed = errors.New("lane: a reply is not RESP")
+	ErrTooMuch   = errors.New("lane: the replies of one batch are more than may be held")
+)
+
+// Lane is one connection's books. Make it with New; it is not for concurrent use.
+type Lane struct {
+	// FencePerClient fences each client's run of commands, not each batch.
+	FencePerClient bool
+
+	nonces  nonces
+	scan    resp.ReplyScanner
+	tickets tickets
+
+	// The batch: out[fenceLen:] are its commands, out[:fenceLen] is room for a
+	// fence in front of them, and the ticket numbered lead for its answer.
+	out    []byte
+	lead   uint64
+	client Client // of the batch, while it has one only
+	mixed  bool   // it has several
+	queued int    // replies that the batch will have
+	since  time.Time
+
+	sent  int    // replies owed for batches that were sent
+	owner Client // who alone has the lane since the last fence; nil: a fence was last
+
+	buf     []byte
+	have    int // buf[:have] was received
+	scanned int // buf[:scanned] was looked at
+	held    []segment
+	begun   bool // a reply has been delivered in part
+	arrived bool // replies came in this turn of the loop
+}
+
+// A segment is a run of held replies, or an answer of our own among them.
+type segment struct {
+	client     Client
+	start, end int
+	n          int
+	local      []byte
+}
+
+// New makes the books of a fresh connection.
+func New() *Lane {
+	return &Lane{out: make([]byte, fenceLen, 4<<10), buf: make([]byte, firstRoom)}
+}
+
+// Send adds bytes of commands to the batch, to which the engine will give n
+// replies. A command may be sent in pieces (the later ones with n = 0) if
+// nobody else uses the lane.
+func (l *Lane) Send(c Client, b []byte, n int) {
+	l.join(c)
+	l.out = append(l.out, b...)
+	if n > 0 {
+		l.owe(c, n)
+	}
+}
+
+func (l *Lane) owe(c Client, n int) {
+	l.queued += n
+	if last := l.tickets.at(l.tickets.tail - 1); last.kind == replies && last.client == c {
+		last.n += n
+		return
+	}
+	l.tickets.push(ticket{kind: replies, client: c, n: n})
+}
+
+// Answer puts an answer of our own in its place behind the replies that are
+// owed to a client, of which there must be some: without, the client is to be
+// answered directly. It is delivered as one reply. The bytes are kept.
+func (l *Lane) Answer(c Client, b []byte) {
+	if l.open() {
+		l.join(c)
+	}
+	l.tickets.push(ticket{kind: answer, client: c, local: b})
+}
+
+// join makes a client part of the batch.
+func (l *Lane) join(c Client) {
+	switch {
+	case !l.open():
+		l.lead = l.tickets.push(ticket{kind: blank})
+		l.client, l.mixed = c, false
+	case l.client != c:
+		if l.FencePerClient {
+			l.appendFence()
+		}
+		l.client, l.mixed = c, true
+	}
+}
+
+// open says whether a batch has been begun.
+func (l *Lane) open() bool { return l.client != nil }
+
+func (l *Lane) appendFence() {
+	n := l.nonces.next()
+	l.out = n.appendFence(l.out)
+	l.tickets.push(ticket{kind: fence, nonce: n})
+}
+
+// Outstanding says how many replies are owed, sent for or not.
+func (l *Lane) Outstanding() int { return l.sent + l.queued }
+
+// Waiting says how many bytes of commands wait to be flushed.
+func (l *Lane) Waiting() int { return len(l.out) - fenceLen }
+
+// alone says whether the batch goes on where its only client has the lane.
+func (l *Lane) alone() bool { return l.owner != nil && !l.mixed && l.client == l.owner }
+
+// Due says how long the batch may still wait for company; 0: flush it now.
+// A batch goes at once when nothing is under way, when replies have just
+// arrived, when it is as large as what is under way, or when a record is full.
+func (l *Lane) Due(now time.Time) time.Duration {
+	switch {
+	case !l.open():
+		return Never
+	case l.alone():
+		return 0
+	case l.owner != nil && l.sent > 0:
+		return Never // another's replies pass unheld: they must end first
+	case l.arrived, l.queued >= l.sent, len(l.out) >= recordFull:
+		return 0
+	}
+	if l.since.IsZero() {
+		l.since = now
+	}
+	return max(0, l.since.Add(Hold).Sub(now))
+}
+
+// Flush ends the batch with what fences it needs and returns the bytes to
+// send, which are good until the next Send. Call it when Due says 0.
+func (l *Lane) Flush() []byte {
+	if !l.open() {
+		return nil
+	}
+	from := fenceLen
+	if !l.alone() {
+		exclusive := !l.mixed && l.sent == 0
+		if exclusive || l.owner != nil {
+			n := l.nonces.next()
+			n.appendFence(l.out[:0])
+			*l.tickets.at(l.lead) = ticket{kind: fence, nonce: n}
+			from = 0
+		}
+		l.owner = nil
+		if exclusive {
+			l.owner = l.client
+		} else {
+			l.appendFence()
+		}
+	}
+	batch := l.out[from:]
+	l.sent += l.queued
+	l.queued, l.client, l.mixed, l.since = 0, nil, false, time.Time{}
+	if cap(l.out) > 4*recordFull {
+		l.out = make([]byte, fenceLen, recordFull)
+	} else {
+		l.out = l.out[:fenceLen]
+	}
+	return batch
+}
+
+// Buffer is where to read replies to.
+func (l *Lane) Buffer() []byte {
+	if l.have == len(l.buf) {
+		l.buf = append(l.buf, make([]byte, len(l.buf))...)
+	}
+	return l.buf[l.have:]
+}
+
+// Received takes n bytes that were read into Buffer and hands out what can be
+// handed out. An error is a fault of the lane: close the connection and call
+// Abandon. Settle must be called when nothing more is to be read for now.
+func (l *Lane) Received(n int) error {
+	l.have += n
+	l.arrived = true
+	given := 0 // buf[:given] has been handed out
+	for {
+		if l.tickets.empty() || l.inBatch() {
+			if l.scanned < l.have {
+				return ErrUnasked
+			}
+			break
+		}
+		done, err := l.next(&given)
+		if err != nil {
+			return err
+		}
+		if !done {
+			break
+		}
+	}
+	l.keep(given)
+	if l.have > MaxHeld {
+		return ErrTooMuch
+	}
+	return nil
+}
+
+// Settle says that the replies that had arrived were taken: the batch needn't
+// hurry any more on their account.
+func (l *Lane) Settle() { l.arrived = false }
+
+// inBatch says whether the next ticket is of the batch that wasn't sent yet.
+func (l *Lane) inBatch() bool { return l.open() && l.tickets.head == l.lead }
+
+// next deals with the first ticket as far as bytes have come. It is done when
+// the ticket is.
+func (l *Lane) next(given *int) (done bool, err error) {
+	t := l.tickets.first()
+	switch t.kind {
+	case fence:
+		b := l.buf[l.scanned:l.have]
+		if !t.nonce.passes(b) {
+			return false, ErrFence
+		}
+		if len(b) < echoLen {
+			return false, nil
+		}
+		l.scanned += echoLen
+		l.release()
+		*given = l.scanned
+	case answer:
+		l.hand(t, l.scanned, l.scanned, 0)
+	case replies:
+		start := l.scanned
+		n, err := l.replies(t)
+		if err != nil {
+			t.n += n // whole, but not to be trusted any more: Abandon fails them
+			return false, err
+		}
+		if l.hand(t, start, l.scanned, n) {
+			*given = l.scanned
+		}
+		if t.n > 0 {
+			return false, nil
+		}
+	}
+	l.tickets.pop()
+	return true, nil
+}
+
+// replies scans what has come of a ticket's replies and takes the whole ones
+// off it.
+func (l *Lane) replies(t *ticket) (n int, err error) {
+	for t.n > 0 {
+		k, outcome := l.scan.Scan(l.buf[l.scanned:l.have])
+		l.scanned += k
+		if outcome == resp.Malformed {
+			return n, ErrMalformed
+		}
+		if outcome == resp.More {
+			return n, nil
+		}
+		if l.scan.Kind() == '>' {
+			return n, ErrUnasked // a push on a lane that nobody subscribed on
+		}
+		n++
+		t.n--
+		l.sent--
+	}
+	return n, nil
+}
+
+// hand gives bytes to a ticket's client, or holds them; it says whether they
+// were given. An answer of our own waits only for what stands before it.
+func (l *Lane) hand(t *ticket, start, end, n int) bool {
+	if l.owner != t.client && (t.kind == replies || len(l.held) > 0) {
+		l.held = append(l.held, segment{t.client, start, end, n, t.local})
+		return false
+	}
+	if t.kind == answer {
+		t.client.Deliver(t.local, 1)
+		return true
+	}
+	if end > start {
+		t.client.Deliver(l.buf[start:end], n)
+		l.begun = !l.scan.Between()
+	}
+	return true
+}
+
+// release hands out what a fence has vouched for.
+func (l *Lane) release() {
+	for i := range l.held {
+		s := &l.held[i]
+		if s.local != nil {
+			s.client.Deliver(s.local, 1)
+		} else if s.end > s.start {
+			s.client.Deliver(l.buf[s.start:s.end], s.n)
+		}
+		*s = segment{} // lets go of the client
+	}
+	l.held = l.held[:0]
+}
+
+// keep moves what was not handed out to the front of the buffer.
+func (l *Lane) keep(given int) {
+	if given == 0 {
+		return
+	}
+	l.have = copy(l.buf, l.buf[given:l.have])
+	l.scanned -= given
+	for i := range l.held {
+		l.held[i].start -= given
+		l.held[i].end -= given
+	}
+	if l.have == 0 && len(l.buf) > 16*firstRoom {
+		l.buf = make([]byte, firstRoom)
+	}
+}
+
+// Abandon fails everything that is owed, in order, and forgets it. The lane's
+// connection is gone; what was held is not handed out.
+func (l *Lane) Abandon() {
+	for _, s := range l.held {
+		switch {
+		case s.local != nil:
+			s.client.Deliver(s.local, 1)
+		case s.n > 0:
+			s.client.Fail(s.n, Unknown)
+		}
+	}
+	how := Unknown
+	if l.begun {
+		how = Torn
+	}
+	for ; !l.tickets.empty(); l.tickets.pop() {
+		if l.inBatch() {
+			how = NotSent
+		}
+		switch t := l.tickets.first(); {
+		case t.kind == answer:
+			t.client.Deliver(t.local, 1)
+		case t.kind == replies && t.n > 0:
+			t.client.Fail(t.n, how)
+			if how == Torn {
+				how = Unknown
+			}
+		}
+	}
+	*l = Lane{FencePerClient: l.FencePerClient, out: make([]byte, fenceLen)}
+}

@@ -1,0 +1,397 @@
+package lane_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/lane"
+	"github.com/redoubt-cache/redoubt/internal/resp"
+)
+
+// A client checks that it gets its own replies, each once, in order.
+type client struct {
+	id       int
+	sent     int // commands and answers so far
+	got      []byte
+	answered int
+	failed   int
+	torn     bool
+}
+
+// reply is what the engine answers this client's n-th command: its own name in
+// it, at times large, at times an error or an array.
+func (c *client) reply(n int) string {
+	text := fmt.Sprintf("c%d-%d", c.id, n)
+	switch n % 7 {
+	case 0:
+		return "-ERR " + text + "\r\n"
+	case 1:
+		return "*3\r\n$-1\r\n:5\r\n+" + text + "\r\n"
+	case 2:
+		text += strings.Repeat("x", 3000)
+		return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text)
+	}
+	return fmt.Sprintf("$%d\r\n%s\r\n", len(text), text)
+}
+
+func (c *client) Deliver(b []byte, n int) {
+	c.got = append(c.got, b...)
+	c.answered += n
+}
+
+func (c *client) Fail(n int, how lane.Failure) {
+	c.failed += n
+	c.torn = c.torn || how == lane.Torn
+}
+
+// owed is how many replies the client waits for.
+func (c *client) owed() int { return c.sent - c.answered - c.failed }
+
+// crossed says whether the client got a byte that isn't the beginning of what
+// it must get.
+func (c *client) crossed() error {
+	var want []byte
+	for n := 0; len(want) < len(c.got); n++ {
+		if n > c.sent {
+			return fmt.Errorf("client %d got more than it asked for", c.id)
+		}
+		want = append(want, c.reply(n)...)
+	}
+	if !bytes.HasPrefix(want, c.got) {
+		return fmt.Errorf("client %d got what isn't its own, or not in order", c.id)
+	}
+	return nil
+}
+
+// An engine answers what a lane sends: GET with the client's reply, ECHO with
+// its argument. Spoiled makes it misbehave.
+type engine struct {
+	in, out bytes.Buffer
+	spoil   func(reply string) string
+	clients []*client
+}
+
+func (e *engine) work() {
+	var s resp.CommandScanner
+	s.Authenticated = true
+	for {
+		b := e.in.Bytes()
+		h, outcome := s.Head(b)
+		if outcome != resp.Whole {
+			return
+		}
+		n, outcome := s.Body(b[h.Len:])
+		if outcome != resp.Whole {
+			return
+		}
+		args := resp.Args(nil, e.in.Next(h.Len+n))
+		reply := ""
+		if string(args[0]) == "ECHO" {
+			reply = fmt.Sprintf("$%d\r\n%s\r\n", len(args[1]), args[1])
+		} else {
+			var id, n int
+			fmt.Sscanf(string(args[1]), "c%d-%d", &id, &n)
+			reply = e.clients[id].reply(n)
+		}
+		e.out.WriteString(e.spoil(reply))
+	}
+}
+
+// simulate drives a lane with random clients over an engine, cut anywhere. It
+// ends when the lane is at fault, or all is done.
+func simulate(r *rand.Rand, perClient bool, spoil func(string) string) (clients []*client, fault error) {
+	l := lane.New()
+	l.FencePerClient = perClient
+	for id := range 1 + r.IntN(8) {
+		clients = append(clients, &client{id: id})
+	}
+	e := &engine{clients: clients, spoil: spoil}
+	now := time.Unix(0, 0)
+	for turn := 0; turn < 200 || l.Outstanding() > 0; turn++ {
+		if turn > 5000 {
+			return clients, errors.New("the lane is stuck")
+		}
+		for range r.IntN(4) {
+			if turn < 200 {
+				act(r, l, clients[r.IntN(len(clients))])
+			}
+		}
+		now = now.Add(time.Duration(r.IntN(100)) * time.Microsecond)
+		if l.Due(now) == 0 {
+			e.in.Write(l.Flush())
+		}
+		e.work()
+		if r.IntN(3) > 0 {
+			for range 1 + r.IntN(3) {
+				buf := l.Buffer()
+				n := copy(buf, e.out.Next(1+r.IntN(1+r.IntN(len(buf)))))
+				if n == 0 {
+					break
+				}
+				if err := l.Received(n); err != nil {
+					l.Abandon()
+					return clients, err
+				}
+			}
+			l.Settle()
+		}
+	}
+	return clients, nil
+}
+
+// act has a client send a few commands, or be answered by us.
+func act(r *rand.Rand, l *lane.Lane, c *client) {
+	if r.IntN(5) == 0 && c.owed() > 0 {
+		l.Answer(c, []byte(c.reply(c.sent)))
+		c.sent++
+		return
+	}
+	for range 1 + r.IntN(5) {
+		name := fmt.Sprintf("c%d-%d", c.id, c.sent)
+		l.Send(c, fmt.Appendf(nil, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", len(name), name), 1)
+		c.sent++
+	}
+}
+
+const runs = 400
+
+func TestEveryClientGetsItsOwnRepliesInOrder(t *testing.T) {
+	for seed := range uint64(runs) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		clients, err := simulate(r, seed%2 == 0, func(reply string) string { return reply })
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for _, c := range clients {
+			if err := c.crossed(); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if c.owed() != 0 || c.failed != 0 {
+				t.Fatalf("seed %d: client %d of %d: %d answered, %d failed", seed, c.id, c.sent, c.answered, c.failed)
+			}
+		}
+	}
+}
+
+// TestAMisbehavingEngineNeverCrossesReplies: it doubles, drops, tears and
+// injects replies at random.
+func TestAMisbehavingEngineNeverCrossesReplies(t *testing.T) {
+	faults := 0
+	for seed := range uint64(runs) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		spoiled := false
+		spoil := func(reply string) string {
+			if spoiled || r.IntN(60) != 0 {
+				return reply
+			}
+			spoiled = true
+			switch r.IntN(6) {
+			case 0:
+				return reply + reply
+			case 1:
+				return ""
+			case 2:
+				return reply[:r.IntN(len(reply))]
+			case 3:
+				return "+injected\r\n" + reply
+			case 4:
+				return reply + ">2\r\n+invalidate\r\n*0\r\n"
+			default:
+				return reply + "$16\r\n0123456789abcdef\r\n"
+			}
+		}
+		clients, err := simulate(r, seed%2 == 0, spoil)
+		if spoiled && err != nil {
+			faults++
+		}
+		for _, c := range clients {
+			// A lone client may see its own spoiled reply; nobody sees another's.
+			for _, other := range clients {
+				if other != c && bytes.Contains(c.got, fmt.Appendf(nil, "c%d-", other.id)) {
+					t.Fatalf("seed %d: client %d got bytes of client %d (fault: %v)", seed, c.id, other.id, err)
+				}
+			}
+			if err != nil && c.owed() > 0 && !strings.Contains(err.Error(), "stuck") {
+				t.Fatalf("seed %d: client %d is left waiting for %d after %v", seed, c.id, c.owed(), err)
+			}
+		}
+	}
+	if faults < runs/4 {
+		t.Fatalf("only %d faults were seen in %d runs: is anything spoiled?", faults, runs)
+	}
+	t.Logf("%d lanes closed themselves in %d runs", faults, runs)
+}
+
+// TestFencePerClientSeesASwapThatKeepsTheCount: what batch fences can't see.
+func TestFencePerClientSeesASwapThatKeepsTheCount(t *testing.T) {
+	for _, perClient := range []bool{false, true} {
+		crossed := false
+		for seed := range uint64(200) {
+			r := rand.New(rand.NewPCG(seed, 3))
+			count := 0
+			spoil := func(reply string) string {
+				if strings.HasPrefix(reply, "$16\r\n") { // fences pass
+					return reply
+				}
+				switch count++; count {
+				case 40:
+					return ""
+				case 42:
+					return "+injected\r\n" + reply
+				}
+				return reply
+			}
+			clients, _ := simulate(r, perClient, spoil)
+			for _, c := range clients {
+				for _, other := range clients {
+					crossed = crossed || other != c && bytes.Contains(c.got, fmt.Appendf(nil, "c%d-", other.id))
+				}
+			}
+		}
+		if perClient && crossed {
+			t.Error("with a fence for each client replies were crossed")
+		}
+		if !perClient && !crossed {
+			t.Error("the control: with batch fences this attack must cross replies, or the test proves nothing")
+		}
+	}
+}
+
+func TestALoneClientPaysForNoFence(t *testing.T) {
+	l, c := lane.New(), &client{}
+	fences := 0
+	for n := range 100 {
+		name := fmt.Sprintf("c0-%d", n)
+		l.Send(c, fmt.Appendf(nil, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", len(name), name), 1)
+		c.sent++
+		e := &engine{clients: []*client{c}, spoil: func(r string) string { return r }}
+		batch := l.Flush()
+		fences += bytes.Count(batch, []byte("ECHO"))
+		e.in.Write(batch)
+		e.work()
+		if err := l.Received(copy(l.Buffer(), e.out.Bytes())); err != nil {
+			t.Fatal(err)
+		}
+		if c.owed() != 0 {
+			t.Fatal("the reply is held")
+		}
+	}
+	if fences != 1 {
+		t.Fatalf("%d fences for 100 commands of a lone client, want the first one only", fences)
+	}
+}
+
+func TestALargeReplyOfALoneClientIsNotHeld(t *testing.T) {
+	l, c := lane.New(), &client{}
+	l.Send(c, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
+	batch := l.Flush()
+	echo := batch[len(batch)-len("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")-16-2:][:16]
+	receive := func(s []byte) {
+		for len(s) > 0 {
+			n := copy(l.Buffer(), s)
+			s = s[n:]
+			if err := l.Received(n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	receive(fmt.Appendf(nil, "$16\r\n%s\r\n$100000000\r\n", echo))
+	chunk := bytes.Repeat([]byte("v"), 1<<20)
+	for i := range 100 {
+		receive(chunk[:1_000_000])
+		if len(c.got) < (i+1)*1_000_000 {
+			t.Fatal("a part of the reply is held")
+		}
+		c.got = append(c.got[:0], make([]byte, len(c.got))...)
+		if i > 2 && cap(l.Buffer()) > 1<<20 {
+			t.Fatalf("the buffer has grown to %d", cap(l.Buffer()))
+		}
+	}
+}
+
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	l := lane.New()
+	a, b := &client{id: 0}, &client{id: 1}
+	l.Send(a, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
+	l.Send(b, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
+	l.Flush()
+	header := "$1000000000\r\n"
+	if err := l.Received(copy(l.Buffer(), header)); err != nil {
+		t.Fatal(err)
+	}
+	for received := 0; received < 2*lane.MaxHeld; {
+		n := len(l.Buffer())
+		received += n
+		if err := l.Received(n); err != nil {
+			if !errors.Is(err, lane.ErrTooMuch) {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("no bound")
+}
+
+// FuzzReceived: whatever an engine sends, no panic, and nothing for a client
+// before a fence was passed, which nobody can guess.
+func FuzzReceived(f *testing.F) {
+	f.Add([]byte("$16\r\n0123456789abcdef\r\n+OK\r\n"), uint8(3))
+	f.Add([]byte("+OK\r\n+OK\r\n$-1\r\n"), uint8(1))
+	f.Add([]byte(">2\r\n+a\r\n+b\r\n"), uint8(200))
+	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
+		for _, mixed := range []bool{false, true} {
+			l, a, b := lane.New(), &client{id: 0}, &client{id: 1}
+			l.Send(a, []byte("*1\r\n$4\r\nPING\r\n"), 1)
+			if mixed {
+				l.Send(b, []byte("*1\r\n$4\r\nPING\r\n"), 1)
+			}
+			l.Flush()
+			for rest := data; len(rest) > 0; {
+				n := copy(l.Buffer(), rest[:min(len(rest), 1+int(size))])
+				rest = rest[n:]
+				if l.Received(n) != nil {
+					break
+				}
+			}
+			l.Abandon()
+			if len(a.got)+len(b.got) > 0 {
+				t.Fatalf("delivered %q and %q without a fence", a.got, b.got)
+			}
+		}
+	})
+}
+
+func BenchmarkBatchOf16Clients(b *testing.B) {
+	l := lane.New()
+	clients := make([]*client, 16)
+	for i := range clients {
+		clients[i] = &client{id: i}
+	}
+	command := []byte("*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000042\r\n")
+	reply := []byte("$256\r\n" + strings.Repeat("v", 256) + "\r\n")
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, c := range clients {
+			c.got = c.got[:0]
+			l.Send(c, command, 1)
+		}
+		batch := l.Flush()
+		buf := l.Buffer()
+		n := 0
+		for range clients {
+			n += copy(buf[n:], reply)
+		}
+		nonce := batch[len(batch)-18 : len(batch)-2]
+		n += copy(buf[n:], "$16\r\n")
+		n += copy(buf[n:], nonce)
+		n += copy(buf[n:], "\r\n")
+		if err := l.Received(n); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
