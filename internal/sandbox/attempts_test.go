@@ -2,9 +2,7 @@
 
 package sandbox
 
-import (
-	"testing"
-)
+import "testing"
 
 // expectation is one attempt and how it ends: free, under Landlock without
 // seccomp, under seccomp without Landlock, and under both. "yes" is success;
@@ -71,6 +69,9 @@ var matrix = []expectation{
 	{"abstract_connect", "yes", "EPERM", "EPERM", "EPERM"},
 	{"unix_bind_outside", "yes", "EACCES", "yes", "EACCES"},
 	{"unix_send", "yes", "yes", "EPERM", "EPERM"},
+	{"send_descriptor", "yes", "yes", "ENOSYS", "ENOSYS"},
+	{"receive_descriptor", "yes", "yes", "ENOSYS", "ENOSYS"},
+	{"other_ioctl", "yes", "yes", "ENOTTY", "ENOTTY"},
 
 	// Other processes.
 	{"signal_other", "yes", "EPERM", "EPERM", "EPERM"},

@@ -54,10 +54,6 @@ func supervise(dir string) error {
 	if err != nil {
 		return err
 	}
-	forever, _, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = forever, os.Stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
 }

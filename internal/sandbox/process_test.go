@@ -39,6 +39,7 @@ func TestKernelShowsTheConfinedProcessAsSpecified(t *testing.T) {
 	needRoot(t)
 	a := newArena(t, freeUID)
 	cmd := confined(t, a.spec("wait"), allLayers())
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: 0, Gid: 0, Groups: []uint32{1, freeUID + 1}} // groups to lose
 	startWaiting(t, cmd)
 	uid := strconv.Itoa(freeUID)
 	found := status(t, cmd.Process.Pid)
@@ -60,6 +61,32 @@ func TestKernelShowsTheConfinedProcessAsSpecified(t *testing.T) {
 	}
 	if pid := strconv.Itoa(cmd.Process.Pid); found["NSsid"] != pid {
 		t.Errorf("session %s, want its own, %s", found["NSsid"], pid)
+	}
+}
+
+// TestCapabilitiesOfAnOrdinaryUserAreGoneToo: a service manager may give an
+// ordinary user capabilities that survive exec (capabilities(7), ambient set).
+func TestCapabilitiesOfAnOrdinaryUserAreGoneToo(t *testing.T) {
+	needRoot(t)
+	a := newArena(t, freeUID)
+	s := a.spec("wait")
+	s.UID, s.GID = -1, -1
+	for _, c := range []struct {
+		cmd  *exec.Cmd
+		want string
+	}{
+		{a.free("wait"), "0000000000001000"}, // the control
+		{confined(t, s, allLayers()), "0000000000000000"},
+	} {
+		c.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: freeUID, Gid: freeUID}
+		c.cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
+		startWaiting(t, c.cmd)
+		found := status(t, c.cmd.Process.Pid)
+		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+			if found[set] != c.want {
+				t.Errorf("%s: %s is %s, want %s", c.cmd.Path, set, found[set], c.want)
+			}
+		}
 	}
 }
 
@@ -92,6 +119,9 @@ func TestProgramGetsNothingItDoesNotNeed(t *testing.T) {
 	must(t, err)
 	a := newArena(t, freeUID)
 	cmd := confined(t, a.spec("wait"), allLayers())
+	if len(cmd.Args) != 1 || len(cmd.Env) != 1 || cmd.Env[0] != "GOTRACEBACK=none" {
+		t.Errorf("the shim itself gets arguments %q and environment %q", cmd.Args, cmd.Env)
+	}
 	startWaiting(t, cmd)
 	proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
 
@@ -209,9 +239,12 @@ func TestProgramDiesWithItsSupervisor(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer r.Close()
-	supervisor.Stdout, supervisor.Stderr = w, os.Stderr
+	stdin, hold, err := os.Pipe() // the test holds it: its end is not what ends the program
+	must(t, err)
+	t.Cleanup(func() { _ = hold.Close() })
+	supervisor.Stdin, supervisor.Stdout, supervisor.Stderr = stdin, w, os.Stderr
 	must(t, supervisor.Start())
-	must(t, w.Close())
+	must(t, errors.Join(w.Close(), stdin.Close()))
 	t.Cleanup(func() { _ = supervisor.Process.Kill() })
 	said := bufio.NewReader(r)
 	if line, err := said.ReadString('\n'); line != "waiting\n" {
@@ -222,9 +255,15 @@ func TestProgramDiesWithItsSupervisor(t *testing.T) {
 	_ = supervisor.Wait() // killed: its error says no more than that
 	// Supervisor and program are the only ones that hold the writing end, and
 	// nothing but its end makes the program let go.
+	requireEnd(t, r, said)
+}
+
+// requireEnd waits for a program to let go of its standard output.
+func requireEnd(t *testing.T, r *os.File, said io.Reader) {
+	t.Helper()
 	must(t, r.SetReadDeadline(time.Now().Add(5*time.Second)))
 	if rest, err := io.ReadAll(said); err != nil || len(rest) > 0 {
-		t.Errorf("its supervisor was killed, the program lives on: it said %q (%v)", rest, err)
+		t.Errorf("the program lives on: it said %q (%v)", rest, err)
 	}
 }
 
@@ -234,16 +273,22 @@ func TestProgramDiesWithTheThreadThatStartedIt(t *testing.T) {
 	stdin, err := cmd.StdinPipe()
 	must(t, err)
 	defer stdin.Close()
-	stdout, err := cmd.StdoutPipe()
+	r, w, err := os.Pipe()
 	must(t, err)
+	defer r.Close()
+	cmd.Stdout = w
+	said := bufio.NewReader(r)
 	must(t, onThreadThatEnds(func() error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		_, err := bufio.NewReader(stdout).ReadString('\n')
+		_, err := said.ReadString('\n')
 		return err
 	}))
-	_ = cmd.Wait() // returns, since the thread's end killed it
+	must(t, w.Close())
+	requireEnd(t, r, said)
+	_ = stdin.Close() // ends it, if the thread's end did not
+	_ = cmd.Wait()    // its error is looked at below
 	if ended := cmd.ProcessState.Sys().(syscall.WaitStatus); ended.Signal() != unix.SIGKILL {
 		t.Errorf("ended with %v, want SIGKILL", cmd.ProcessState)
 	}

@@ -108,3 +108,44 @@ func TestShimRefusesToOutliveItsParent(t *testing.T) {
 		t.Errorf("said %q, want %q", got, want)
 	}
 }
+
+// TestStepsComeInTheOrderTheirReasonsAsk: most of these mistakes would still
+// start an engine, with less around it.
+func TestStepsComeInTheOrderTheirReasonsAsk(t *testing.T) {
+	var s shim
+	first, last := map[string]int{}, map[string]int{}
+	for i, step := range s.steps() {
+		if _, seen := first[step.name]; !seen {
+			first[step.name] = i
+		}
+		last[step.name] = i
+	}
+	for _, c := range []struct{ earlier, later, why string }{
+		{"core dump filter", "dumpable", "the file is root's once the shim is not dumpable"},
+		{"descriptors", "dumpable", "so is /proc/self/fd"},
+		{"dumpable", "identity", "the new user's other processes must never be able to attach"},
+		{"namespaces", "identity", "they need CAP_SYS_ADMIN"},
+		{"bounding set", "identity", "it needs CAP_SETPCAP"},
+		{"identity", "capabilities", "a change of uid needs them"},
+		{"identity", "no_new_privs", "nothing may be gained after it"},
+		{"identity", "parent", "a change of uid clears the parent-death signal (prctl(2))"},
+		{"no_new_privs", "exec", "seccomp needs it of a caller without CAP_SYS_ADMIN"},
+		{"MDWE", "exec", "exec inherits it"},
+	} {
+		earlier, ok1 := last[c.earlier]
+		later, ok2 := first[c.later]
+		if !ok1 || !ok2 || earlier >= later {
+			t.Errorf("%q must come before %q: %s", c.earlier, c.later, c.why)
+		}
+	}
+	// Landlock and the directory are prepared with the rights of before, and
+	// made use of with those of after.
+	for _, name := range []string{"landlock", "directory"} {
+		if first[name] >= first["identity"] || last[name] <= last["identity"] {
+			t.Errorf("%q must come before the change of identity, and again after it", name)
+		}
+	}
+	if last["exec"] != len(s.steps())-1 {
+		t.Error("the exec must be last")
+	}
+}

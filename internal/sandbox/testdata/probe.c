@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -186,6 +187,10 @@ static int unix_send(void) {
 	int failed = result(sendto(fd, "x", 1, 0, (struct sockaddr *)&un, len));
 	return failed == EOPNOTSUPP ? 0 : failed;
 }
+// Standard input is no socket: ENOTSOCK says that the call was made.
+static int send_descriptor(void) { struct msghdr none = {0}; int failed = result(sendmsg(0, &none, 0)); return failed == ENOTSOCK ? 0 : failed; }
+static int receive_descriptor(void) { struct msghdr none = {0}; int failed = result(recvmsg(0, &none, 0)); return failed == ENOTSOCK ? 0 : failed; }
+static int other_ioctl(void) { int fd[2], n; return result(pipe(fd)) ?: result(ioctl(fd[0], FIONREAD, &n)); }
 
 // ---- other processes
 
@@ -339,6 +344,7 @@ static const struct attempt {
 	A(socket_tcp), A(socket_tcp6), A(socket_udp), A(socket_netlink), A(socket_vsock), A(socket_packet), A(socket_unix_datagram),
 	A(socket_pair), A(tcp_connect), A(tcp_bind), A(tcp_listen), A(udp_send), A(unix_connect), A(abstract_connect),
 	A(abstract_bind), A(unix_bind_outside), A(unix_send),
+	A(send_descriptor), A(receive_descriptor), A(other_ioctl),
 	A(signal_other), A(signal_thread), A(signal_thread_old), A(signal_queue), A(signal_by_descriptor), A(trace), A(read_memory),
 	A(write_memory), A(pidfd), A(limit_other), A(priority_other), A(affinity_other),
 	A(try_fork), A(try_vfork), A(fork_call), A(clone_process), A(clone_user), A(clone_3), A(unshare_user), A(unshare_net), A(try_setns),
