@@ -25,6 +25,7 @@ var appRules = []rule{
 	{"-dump", always},                                      // internal encodings: half of a RESTORE attack
 	{"-lcs", always},                                       // time and memory of both lengths multiplied
 	{"-lolwut", always},                                    // of no use
+	{"-move", always},                                      // from one database to another: behind the back of who shares a connection
 	{"-georadius", always}, {"-georadiusbymember", always}, // STORE past the key's permission; GEOSEARCHSTORE instead
 	{"-clusterscan", since(nil, at(9, 1))},                                    // names of all keys of a cluster
 	{"-xackdel", between(productRedis, release{8, 2, 0}, release{8, 2, 3})},   // CVE-2025-62507: overflows the stack
