@@ -65,7 +65,7 @@ var matrix = []expectation{
 	{"tcp_bind", "yes", "EACCES", "EACCES", "EACCES"},
 	{"tcp_listen", "yes", "yes", "EACCES", "EACCES"},
 	{"udp_send", "yes", "yes", "EACCES", "EACCES"},
-	{"unix_connect", "yes", "yes", "EPERM", "EPERM"}, // ABI 9: EACCES under Landlock
+	{"unix_connect", "yes", "yes", "EPERM", "EPERM"},
 	{"abstract_connect", "yes", "EPERM", "EPERM", "EPERM"},
 	{"unix_bind_outside", "yes", "EACCES", "yes", "EACCES"},
 	{"unix_send", "yes", "yes", "EPERM", "EPERM"},
@@ -162,7 +162,12 @@ func TestLandlockAloneRefusesItsShare(t *testing.T) {
 	a := newArena(t, freeUID)
 	with := allLayers()
 	with.Seccomp = false
-	compare(t, outcomes(t, confined(t, a.spec(a.attempts()...), with)), func(e expectation) string { return e.landlock })
+	compare(t, outcomes(t, confined(t, a.spec(a.attempts()...), with)), func(e expectation) string {
+		if e.name == "unix_connect" && Probe().Landlock >= 9 {
+			return "EACCES" // LANDLOCK_ACCESS_FS_RESOLVE_UNIX; not run yet, the tests' kernels had 7
+		}
+		return e.landlock
+	})
 }
 
 func TestSeccompAloneRefusesItsShare(t *testing.T) {
