@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func each(t *testing.T, claim func(t *testing.T, b lab.Binary), but ...string) {
 func TestEveryEngineStartsByItself(t *testing.T) {
 	each(t, func(t *testing.T, b lab.Binary) {
 		socket := filepath.Join(t.TempDir(), "engine.sock")
-		lab.Plain(t, b.Path, "port 0", "unixsocket "+socket, `save ""`)
+		lab.Plain(t, b.Path, "port 0", "unixsocket "+socket, "dir "+t.TempDir(), `save ""`)
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
 			t.Fatal(err)
@@ -137,6 +138,41 @@ func lockedDown(t *testing.T, b lab.Binary) net.Conn {
 		t.Fatal(err)
 	}
 	return conn
+}
+
+// beyondRoots are the tests of internal/engine that need more than an engine's
+// root has: a compiler (an opened engine that still can't get out), a shell
+// (imitated engines), a list of users.
+const beyondRoots = "OpenedEngine|GetsOutWithoutTheSandbox|UnfitEngines|NeverRoot"
+
+// TestTheEngineRoomsOwnTestsHoldOnEveryEngine: every command against the table
+// of who may run it, the attack list in every disguise, crashes, hangs and a
+// dead parent, as internal/engine tries them on this machine's engine.
+func TestTheEngineRoomsOwnTestsHoldOnEveryEngine(t *testing.T) {
+	const room = "../../internal/engine"
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "engine.test")
+	if err := os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS(room+"/testdata")); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", binary, room)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, out)
+	}
+	for _, name := range lab.Engines() {
+		if name == lab.TooOld {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := lab.Engine(t, name).Command(t, binary, "-test.v", "-test.skip="+beyondRoots)
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "\n--- PASS: TestEveryAttackIsRefused") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
 }
 
 // TestARootIsNeverWrittenTo: one root serves every test, so what a test does to

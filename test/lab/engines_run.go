@@ -10,7 +10,8 @@ import (
 )
 
 // enter makes a throwaway host of an extracted root and runs a program of this
-// machine in it, in /tmp (a test that looks around itself must not find /proc).
+// machine in it. The program's folder is there as /lab, read-only, and is the
+// working directory (a test that searches around itself must not find /proc).
 // It runs in mount and process namespaces of its own, so nothing of it can be
 // seen from outside, and all of it is gone with its first process. Changes go
 // to memory (an overlay on tmpfs), so a root serves many tests at once.
@@ -29,10 +30,11 @@ mkdir -p dev proc run tmp
 chmod 1777 tmp
 mount --rbind /dev dev
 mount -t proc proc proc
-touch lab.program
-mount --bind "$program" lab.program
+mkdir lab
+mount --bind "${program%/*}" lab
+mount -o remount,bind,ro lab
 status=0
-unshare --root=. --wd=/tmp /lab.program "$@" || status=$?
+unshare --root=. --wd=/lab "/lab/${program##*/}" "$@" || status=$?
 exit "$status"
 `
 
@@ -42,7 +44,8 @@ const insideVar = "REDOUBT_LAB_INSIDE"
 
 // Command prepares to run a static binary of this machine on a throwaway host
 // of the engine's release: its files, its libraries, the real kernel, this
-// machine's network. Killing the command kills everything that it started; so
+// machine's network. The program is an absolute path; what lies in its folder
+// is at hand in its working directory, /lab. Killing the command kills everything that it started; so
 // does the test's end.
 func (b Binary) Command(t testing.TB, program string, args ...string) *exec.Cmd {
 	t.Helper()
