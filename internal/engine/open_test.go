@@ -43,6 +43,7 @@ func unconfined(r *running) {
 	r.command = func(s sandbox.Spec) (*exec.Cmd, error) {
 		cmd := exec.Command(s.Path, s.Args[1:]...)
 		cmd.Args[0] = s.Args[0]
+		cmd.Env = []string{"LC_ALL=C"} // as the sandbox gives it: a locale that is missing is fatal
 		cmd.Dir = s.Dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		return cmd, nil
