@@ -31,17 +31,23 @@ import (
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
+func TestMain(m *testing.M) { lab.Main(m) }
+
 // limit is the longest that a program may take for the whole script; they take
 // less than two seconds.
 const limit = 2 * time.Minute
 
-// script is what every client does.
+// script is what every client does. Reconnecting comes last: a library may not
+// have noticed yet that a connection is gone, and tell the next command.
 func script() []string {
 	return []string{
 		"set-get", "binary-value", "large-value", "expire", "pipeline", "transaction", "watch-abort", "pubsub",
 		"blpop-woken", "blpop-timeout", "hash", "zset", "scan", "wrong-password", "refused-command", "reconnect",
 	}
 }
+
+// TestClients is the claim: an ordinary application finds an ordinary Redis.
+func TestClients(t *testing.T) { play(t, programs(t), lab.Up(t).URL) }
 
 // TestClientsWorkOnPlainRedis is the control: what fails on Redoubt and not
 // here is Redoubt's doing.

@@ -41,7 +41,7 @@ func programs(t *testing.T) []program {
 		{name: "node-redis 6 RESP2", argv: nodeRedis, env: []string{"PROTOCOL=2"}},
 		{name: "go-redis RESP3", argv: []string{goredis}, env: []string{"PROTOCOL=3"}},
 		{name: "go-redis RESP2", argv: []string{goredis}, env: []string{"PROTOCOL=2"}},
-		{name: "rueidis RESP3", argv: []string{rueidis}, env: []string{"PROTOCOL=3"}, script: append(script(), "client-cache")},
+		{name: "rueidis RESP3", argv: []string{rueidis}, env: []string{"PROTOCOL=3"}, script: append([]string{"client-cache"}, script()...)},
 		{name: "rueidis RESP2", argv: []string{rueidis}, env: []string{"PROTOCOL=2"}},
 	}
 	for i := range all {

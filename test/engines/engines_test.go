@@ -30,7 +30,7 @@ import (
 // until it has locked itself down.
 func TestMain(m *testing.M) {
 	sandbox.Main()
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // each runs a claim as a subtest per engine, on a host of the engine's release.
