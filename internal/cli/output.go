@@ -14,10 +14,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
-	"github.com/redoubt-cache/redoubt/internal/up"
 )
 
 // Exit codes, a contract that scripts rely on (README).
@@ -56,9 +57,11 @@ func exitCode(err error) int {
 		return exitGood
 	case errors.As(err, &c):
 		return c.code
-	case errors.Is(err, engine.ErrEnvironment), errors.Is(err, up.ErrTaken),
+	case errors.Is(err, engine.ErrEnvironment), errors.Is(err, syscall.EADDRINUSE),
 		errors.Is(err, os.ErrPermission), errors.Is(err, statedir.ErrInUse):
 		return exitEnvironment
+	case errors.Is(err, sidecar.ErrNotLoopback):
+		return exitUsage
 	}
 	return exitNotGood
 }

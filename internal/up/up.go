@@ -55,9 +55,6 @@ type Deployment struct {
 	url string
 }
 
-// ErrTaken is in the chain of an error about a port that somebody else has.
-var ErrTaken = syscall.EADDRINUSE
-
 // New makes or finds the deployment's state and opens its ports.
 func New(o Options) (_ *Deployment, err error) {
 	dir, err := statedir.Open(o.Dir)
@@ -119,8 +116,8 @@ func (d *Deployment) Identities() (gateway, app identity.ID) { return gatewayID(
 
 // taken names the flag that mends a port that somebody else has.
 func taken(flag, address string, err error) error {
-	if errors.Is(err, ErrTaken) {
-		return fmt.Errorf("up: %s is in use by another process: stop it (another Redis? another redoubt?), or choose another address with %s: %w", address, flag, ErrTaken)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("up: %s is in use by another process: stop it (another Redis? another redoubt?), or choose another address with %s: %w", address, flag, syscall.EADDRINUSE)
 	}
 	return err
 }

@@ -147,6 +147,9 @@ func TestOnlyTheAdmittedHostReachesTheTunnel(t *testing.T) {
 		t.Fatal(got)
 	}
 	// It has stolen everything the application host has, but not its address.
+	if err := os.Rename(s.path("web-1", "redis.sock"), s.path("web-1", "moved.sock")); err != nil {
+		t.Fatal(err) // the two hosts share a file system here
+	}
 	stolen := s.sidecar(outsider)
 	url := strings.TrimPrefix(strings.TrimSpace(read(t, s.path("secret", "app.env"))), "REDIS_URL=")
 	out, _ := run(t, outsider.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))

@@ -1,0 +1,198 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/resp"
+)
+
+// Options of a sidecar. Listen and Dial are required.
+type Options struct {
+	// Listen is the application's Redis address, 127.0.0.1:6379 as a rule. It
+	// must be a loopback address, for what passes there is not encrypted,
+	// unless AllowNonLoopback says otherwise.
+	Listen           string
+	AllowNonLoopback bool
+	// AllowUIDs are the local users who may use the TCP port; none: all.
+	AllowUIDs []int
+	// Unix is a second listener, if wanted.
+	Unix *UnixListener
+	// Dial makes a fresh connection to the engine through the tunnel. Its
+	// error wraps ErrRefused if the gateway answered and refused.
+	Dial func(context.Context) (net.Conn, error)
+	// Settings are what CONFIG GET tells beyond what is the same for every
+	// engine: maxmemory and maxmemory-policy, say, from the policy.
+	Settings map[string]string
+	Limits   Limits
+	Log      *slog.Logger
+}
+
+// Limits of a sidecar; a zero means the default.
+type Limits struct {
+	// Connections of applications at a time: 10000, as maxclients of redis.conf.
+	Connections int
+	// Dial bounds the time to reach the cache: 3 s, below what client
+	// libraries wait for a reply (5 s and more).
+	Dial time.Duration
+	// Drain bounds the time that Run waits at its end for replies: 5 s.
+	Drain time.Duration
+	// Bulk bounds one argument: 512 MB, as proto-max-bulk-len of redis.conf.
+	Bulk int64
+}
+
+func (l Limits) withDefaults() Limits {
+	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Bulk: resp.MaxBulk}
+	if l.Connections > 0 {
+		defaults.Connections = l.Connections
+	}
+	if l.Dial > 0 {
+		defaults.Dial = l.Dial
+	}
+	if l.Drain > 0 {
+		defaults.Drain = l.Drain
+	}
+	if l.Bulk > 0 {
+		defaults.Bulk = l.Bulk
+	}
+	return defaults
+}
+
+// Sidecar is the application's Redis on this host.
+type Sidecar struct {
+	listeners []listener
+	dial      func(context.Context) (net.Conn, error)
+	settings  map[string]string
+	limits    Limits
+	log       *slog.Logger
+
+	away   atomic.Bool // the last dial failed
+	lastID atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	draining bool
+	running  sync.WaitGroup
+}
+
+// firstID keeps our ids of sessions apart from an engine's of connections.
+const firstID = 1 << 40
+
+// New opens the listeners; nothing is served before Run. If an address is
+// taken, the error wraps syscall.EADDRINUSE.
+func New(o Options) (*Sidecar, error) {
+	if o.Dial == nil {
+		return nil, errors.New("sidecar: no way to dial the cache")
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, sessions: map[*session]struct{}{}}
+	maps.Copy(c.settings, o.Settings)
+	c.lastID.Store(firstID)
+
+	tcp, err := listenTCP(o)
+	if err != nil {
+		return nil, err
+	}
+	c.listeners = append(c.listeners, tcp)
+	if o.Unix != nil {
+		unix, err := listenUnix(o.Unix)
+		if err != nil {
+			tcp.Close()
+			return nil, err
+		}
+		c.listeners = append(c.listeners, unix)
+	}
+	return c, nil
+}
+
+// Addr is the TCP address that New opened.
+func (c *Sidecar) Addr() net.Addr { return c.listeners[0].Addr() }
+
+// Run serves until ctx ends, then lets sessions end what is under way, within
+// Limits.Drain, and returns when all has ended. ready is called once
+// connections are accepted. Its error is a listener's that failed.
+func (c *Sidecar) Run(ctx context.Context, ready func()) error {
+	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	soft, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	var accepting sync.WaitGroup
+	for _, l := range c.listeners {
+		accepting.Go(func() {
+			if err := c.accept(soft, hard, l); err != nil {
+				stop(err)
+			}
+		})
+	}
+	if ready != nil {
+		ready()
+	}
+	<-soft.Done()
+	for _, l := range c.listeners {
+		l.Close()
+	}
+	accepting.Wait()
+	late := time.AfterFunc(c.limits.Drain, cut)
+	defer late.Stop()
+	c.drain()
+	c.running.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(soft)
+}
+
+// drain tells all sessions to end. No new ones come: nothing accepts any more.
+func (c *Sidecar) drain() {
+	for _, s := range c.all() {
+		s.drain()
+	}
+}
+
+// all is the sessions by id.
+func (c *Sidecar) all() []*session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(c.sessions), func(a, b *session) int { return int(a.number - b.number) })
+}
+
+// serve makes a session of a connection, if there is room for it.
+func (c *Sidecar) serve(hard context.Context, app net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sessions) >= c.limits.Connections {
+		sayAndClose(app, errMaxClients)
+		return
+	}
+	s := newSession(c, app, c.lastID.Add(1))
+	c.sessions[s] = struct{}{}
+	c.running.Go(func() {
+		s.run(hard)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.sessions, s)
+	})
+}
+
+// reached keeps the log to the changes of whether the cache can be reached.
+func (c *Sidecar) reached(err error) {
+	if was := c.away.Swap(err != nil); was == (err != nil) {
+		return
+	}
+	if err != nil {
+		c.log.Error("the cache cannot be reached", "cause", err)
+		return
+	}
+	c.log.Info("the cache can be reached again")
+}
