@@ -35,7 +35,7 @@ func (b both) flush(t testing.TB) {
 func (b both) compare(t testing.TB, stream []byte, sizes ...int) (want, got string) {
 	b.flush(t)
 	d, s := dialUnix(t, b.direct), dialCar(t, b.car)
-	s.conn.SetDeadline(time.Now().Add(3*time.Second))
+	s.conn.SetDeadline(time.Now().Add(3 * time.Second))
 	defer d.conn.Close()
 	defer s.conn.Close()
 	return d.exchange(stream, sizes...), s.exchange(stream, sizes...)
