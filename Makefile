@@ -27,14 +27,15 @@ run: ## a whole deployment on this machine, until Ctrl-C
 	bin/redoubt up
 
 .PHONY: test
-test: ## every test but the slow ones, with the race detector (5 min)
+test: ## every test but the slow ones, with the race detector (3 min)
 	@$(NEED) $(TEST_NEEDS)
-	go test -race -timeout 10m ./...
+	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
+	go test -race -count=1 -timeout 10m ./...
 
 .PHONY: test-slow
 test-slow: ## every generation of engines, in roots of their own releases (5 min; more the first time)
 	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap
-	go test -tags slow -timeout 20m ./test/engines/...
+	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/...
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for a few seconds
@@ -49,6 +50,7 @@ lint: ## formatting, vet, staticcheck, on every platform that we build for
 	GOOS=linux GOARCH=arm64 go vet ./cmd/... ./internal/...
 	GOOS=darwin go vet ./cmd/... ./internal/...
 	go mod tidy -diff
+	go -C test/clients/go vet ./...
 
 .PHONY: bench
 bench: ## benchmarks of the data path

@@ -21,7 +21,7 @@ type upCmd struct {
 	Uses             []string    `default:"cache" placeholder:"LIST" help:"What the application uses it for: cache, sessions, locks, pubsub, queues (${default})."`
 	Allow            []string    `placeholder:"LIST" help:"Open on purpose: scripting, functions."`
 	Deny             []string    `placeholder:"LIST" help:"Close on purpose: keys, flushdb, pubsub."`
-	Memory           config.Size `default:"1gb" placeholder:"SIZE" help:"Memory for data (${default})."`
+	Memory           config.Size `default:"2gb" placeholder:"SIZE" help:"Memory for data (${default})."`
 	Engine           string      `placeholder:"PATH" help:"redis-server or valkey-server, 7.0 or later. Default: the one that is installed."`
 	Log              logFlags    `embed:"" prefix:"log-" set:"level=warn"`
 }

@@ -48,7 +48,7 @@ type Engine struct {
 	Uses            []string `yaml:"uses" default:"[cache]" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
 	Allow           []string `yaml:"allow" default:"[]" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
 	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub."`
-	Memory          Size     `yaml:"memory" default:"1gb" min:"16mb" max:"16tb" doc:"Memory for data (maxmemory)."`
+	Memory          Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" doc:"Memory for data and clients (maxmemory). While the largest value is written the engine holds it twice."`
 	MaxValue        Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value or argument (proto-max-bulk-len)."`
 	MaxClients      int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts (maxclients)."`
 }

@@ -24,7 +24,7 @@ type Policy struct {
 	Uses       []Use    // what the cache is for; none means Cache
 	Allow      []string // opened on purpose: "scripting", "functions"
 	Deny       []string // closed on purpose: "keys", "flushdb", "pubsub"
-	Memory     int64    // bytes for data; 0 means 1 GiB
+	Memory     int64    // bytes for data; 0 means 2 GiB: the largest value, twice while it is written, and room
 	MaxValue   int64    // bytes of the largest value; 0 means 512 MiB, Redis's own limit
 	MaxClients int      // connections; 0 means 10000, Redis's own default
 }
@@ -35,7 +35,7 @@ type Policy struct {
 const (
 	mib = int64(1) << 20
 
-	defaultMemory     = 1024 * mib
+	defaultMemory     = 2048 * mib
 	leastMemory       = 16 * mib
 	mostMemory        = int64(1) << 50
 	defaultMaxValue   = 512 * mib

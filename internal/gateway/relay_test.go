@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/gateway"
 )
 
 func TestThePeersHalfCloseReachesTheEngineAndTheReplyComesBack(t *testing.T) {
@@ -189,4 +191,46 @@ func ping(t *testing.T, conn *tls.Conn) {
 	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestAConnectionOutlivesTheHandshakesDeadline(t *testing.T) {
+	path, _ := redis(t)
+	const timeout = 300 * time.Millisecond
+	g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = timeout })
+	conn := g.dial()
+	if got := ask(t, conn, "BLPOP", "none", "0.6"); got != "*-1" { // twice as long
+		t.Fatal(got)
+	}
+	if got := ask(t, conn, "PING"); got != "+PONG" {
+		t.Error(got)
+	}
+}
+
+// TestTheEnginesEndIsSaidInTLS: with a FIN only, nobody could tell the end from
+// a wire that was cut (RFC 8446 §6.1).
+func TestTheEnginesEndIsSaidInTLS(t *testing.T) {
+	path := engine(t, func(c *net.UnixConn) { c.Read(make([]byte, 1)) })
+	g := start(t, path, nil)
+	raw := &counting{TCPConn: g.raw("127.0.0.1")}
+	conn := tls.Client(raw, g.app.ClientConfig(g.gateway))
+	must(t, conn.Handshake())
+	conn.Write([]byte("x"))
+	before := raw.n
+	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal(err)
+	}
+	if got, want := raw.n-before, 5+2+1+16; got != want { // header, alert, type, tag
+		t.Errorf("%d bytes came before the end, a close_notify has %d", got, want)
+	}
+}
+
+type counting struct {
+	*net.TCPConn
+	n int
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	c.n += n
+	return n, err
 }

@@ -158,7 +158,7 @@ func act(r *rand.Rand, l *lane.Lane, c *client) {
 	}
 }
 
-const runs = 400
+const runs = 150
 
 func TestEveryClientGetsItsOwnRepliesInOrder(t *testing.T) {
 	for seed := range uint64(runs) {

@@ -222,6 +222,9 @@ func (d *delivery) abandon() (waiting int) {
 	}
 	lost, out := errorReply(errLost), []byte(nil)
 	for _, s := range left {
+		if s.kind == relay { // how many replies are due can't be known, and may be none
+			break
+		}
 		if s.kind == local || s.kind == farewell {
 			out = append(out, s.answer(&d.known)...)
 			continue
@@ -233,9 +236,6 @@ func (d *delivery) abandon() (waiting int) {
 				}
 				out = out[:0]
 			}
-		}
-		if s.kind == relay {
-			break
 		}
 	}
 	_ = d.write(out) // an application that is gone needs no telling

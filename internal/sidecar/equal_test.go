@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -102,7 +103,7 @@ func TestProtocolErrorsComeBehindTheRepliesThatAreDue(t *testing.T) {
 	auth := string(script("AUTH " + password))
 	for _, stream := range []string{
 		"*x\r\n", "*1\r\n$-2\r\n\r\n", "*1\r\n$9223372036854775807\r\n", "*2147483648\r\n", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n:1\r\n", "*2\r\n$4\r\nECHO\r\n$x\r\n",
-		"SET \"a\r\n", "*2\r\n$4\r\nECHO\r\n$600000000\r\n", "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\nx1\r\n", "*3\r\n$9\r\nSUBSCRIB_\r\n$1\r\nk\r\n:1\r\n"[:0] + "*11x\r\n",
+		"SET \"a\r\n", "*2\r\n$4\r\nECHO\r\n$600000000\r\n", "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\nx1\r\n", "*11x\r\n",
 	} {
 		for _, before := range []string{auth, auth + "*2\r\n$3\r\nGET\r\n$1\r\na\r\n", auth + "GET a\r\nGET b\r\n"} {
 			for _, size := range []int{1 << 20, 3, 1} {
@@ -132,7 +133,7 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 		n := fmt.Sprint(rapid.IntRange(0, 3).Draw(rt, "n"))
 		return rapid.SampledFrom([][]string{
 			{"SET", k, v}, {"set", k, v}, {"GET", k}, {"GeT", k}, {"INCR", k}, {"DEL", k}, {"MGET", "a", "b", "q"}, {"LPUSH", k, v}, {"LRANGE", k, "0", "-1"},
-			{"HSET", k, "f", v}, {"HGETALL", k}, {"MULTI"}, {"EXEC"}, {"DISCARD"}, {"WATCH", k}, {"UNWATCH"}, {"SELECT", n}, {"HELLO", "3"}, {"HELLO", "2"}, {"HELLO"[:0] + "HELLO", "7"},
+			{"HSET", k, "f", v}, {"HGETALL", k}, {"MULTI"}, {"EXEC"}, {"DISCARD"}, {"WATCH", k}, {"UNWATCH"}, {"SELECT", n}, {"HELLO", "3"}, {"HELLO", "2"}, {"HELLO", "7"},
 			{"AUTH", password}, {"AUTH", "wrong"}, {"RESET"}, {"CLIENT", "SETNAME", "n" + n}, {"CLIENT", "GETNAME"}, {"CLIENT", "TRACKING", "ON"}, {"CLIENT", "TRACKING", "OFF"},
 			{"SUBSCRIBE", k}, {"UNSUBSCRIBE"}, {"PING"}, {"PING", v}, {"ECHO", v}, {"NOSUCH", k}, {"GET"}, {"BLPOP", k, "0.01"}, {"CLIENT", "REPLY", "SKIP"}, {"CLIENT", "REPLY", "ON"},
 			{"EVAL", "return {1,2,'x'}", "0"}, {"EVAL", "return redis.call('get',KEYS[1])", "1", k}, {"PUBLISH", k, v}, {"TYPE", k}, {"WAIT", "0", "0"}, {"CLIENT", "NOSUCH"}, {"XREAD", "COUNT", "1", "STREAMS", "s", "0"},
@@ -150,11 +151,15 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 			}
 			stream = resp.AppendCommand(stream, words...)
 		}
+		// A QUIT whose reply is skipped makes redis-server close only when it next
+		// has something to write.
+		stream = resp.AppendCommand(stream, "PING")
 		sizes := rapid.SliceOfN(rapid.IntRange(1, 20_000), 1, 6).Draw(rt, "sizes")
 		sizes = append(sizes, 30_000)
 		want, got := b.compare(t, stream, sizes...)
-		if hideIDs(want) != hideIDs(got) {
-			rt.Fatalf("stream %.3000q\n   direct %.3000q\n  sidecar %.3000q", stream, want, got)
+		if difference := firstDifference(hideIDs(want), hideIDs(got)); difference != "" {
+			os.WriteFile("/tmp/sc/stream", stream, 0o600); os.WriteFile("/tmp/sc/want", []byte(want), 0o600); os.WriteFile("/tmp/sc/got", []byte(got), 0o600)
+			rt.Fatalf("%s\nstream %.3000q", difference, stream)
 		}
 	})
 }
@@ -171,4 +176,17 @@ func hideIDs(s string) string {
 		_, s, _ = strings.Cut(after, "\r\n")
 		out.WriteString("\r\nid\r\n")
 	}
+}
+
+// firstDifference shows where two answers part, or "".
+func firstDifference(direct, sidecar string) string {
+	if direct == sidecar {
+		return ""
+	}
+	at := 0
+	for at < min(len(direct), len(sidecar)) && direct[at] == sidecar[at] {
+		at++
+	}
+	from := max(0, at-100)
+	return fmt.Sprintf("from byte %d on:\n   direct %.300q\n  sidecar %.300q", from, direct[from:], sidecar[from:])
 }

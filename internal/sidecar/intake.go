@@ -84,7 +84,7 @@ func (s *session) consume(ctx context.Context) error {
 	for {
 		// While relaying, replies don't tell who is authenticated; the engine
 		// has these bounds too.
-		s.commands.Authenticated = s.upstream.relaying || s.authenticated.Load()
+		s.commands.Authenticated = s.upstream.relaying || s.authenticated.Load() && !s.upstream.reset
 		step := s.atHead
 		if s.body {
 			step = s.inBody
@@ -240,7 +240,7 @@ func (s *session) takeOut(ctx context.Context, n int) ([]byte, error) {
 }
 
 // malformed ends the session with redis-server's own words, behind the replies
-// that are due; unless the fault was only that a reply to AUTH is on its way.
+// that are due; unless the fault was only that a reply to AUTH or RESET is on its way.
 func (s *session) malformed(ctx context.Context) error {
 	if err := s.flush(ctx); err != nil {
 		return err
@@ -251,6 +251,7 @@ func (s *session) malformed(ctx context.Context) error {
 	}
 	if s.commands.NeedsAuth() && !s.commands.Authenticated {
 		s.queue.drained()
+		s.upstream.reset = false
 		if s.authenticated.Load() { // scanned again, with the bounds lifted
 			if torn && !s.queue.push(slot{kind: plain, count: 1}) {
 				return errLaneGone

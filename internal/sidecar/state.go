@@ -75,6 +75,9 @@ type upstream struct {
 	// other way round; so commands that must not slip past an open MULTI are
 	// safe, at worst with a round trip that wasn't needed.
 	transaction bool
+	// reset: a RESET was sent, so whether the session is authenticated is known
+	// again when all replies are there.
+	reset bool
 	// relaying: replies can't be counted any more.
 	relaying bool
 }
@@ -98,8 +101,10 @@ func (u *upstream) next(c command.Command, argc int) handling {
 		switch c.Name {
 		case "multi":
 			u.transaction = true
-		case "exec", "discard", "reset":
+		case "exec", "discard":
 			u.transaction = false
+		case "reset":
+			u.transaction, u.reset = false, true
 		case "auth", "hello":
 			if u.transaction { // queued, they take effect somewhere inside EXEC's reply
 				h = startRelay
