@@ -56,8 +56,8 @@ func TestABlockedCommandAndAHalfClosedPeerDoNotHoldADrain(t *testing.T) {
 	}
 }
 
-// TestADrainDeliversWhatIsUnderWay: a reply of 64 MB that is read slowly, and one
-// whose first byte comes only after the stop.
+// TestADrainDeliversWhatIsUnderWay: a reply whose first byte comes only after the
+// stop, and one of 64 MB whose reader pauses until then.
 func TestADrainDeliversWhatIsUnderWay(t *testing.T) {
 	const size = 64 << 20
 	path, _ := redis(t)
@@ -75,11 +75,11 @@ func TestADrainDeliversWhatIsUnderWay(t *testing.T) {
 	ask(t, slow, "PING")
 	slow.Write([]byte(encode("BLPOP", "none", "0.5")))
 	g.stop()
-	if _, err := io.CopyN(io.Discard, big, size+2); err != nil {
-		t.Errorf("the large reply: %v", err)
-	}
 	if got, err := io.ReadAll(slow); err != nil || string(got) != "*-1\r\n" {
 		t.Errorf("the late reply: %q, %v", got, err)
+	}
+	if _, err := io.CopyN(io.Discard, big, size+2); err != nil {
+		t.Errorf("the large reply: %v", err)
 	}
 	big.Close()
 	slow.Close()
@@ -129,7 +129,7 @@ func TestABusyConnectionIsEndedBetweenRepliesWhenHalfTheTimeIsOver(t *testing.T)
 	}
 	conn.Close()
 	must(t, g.wait())
-	if took := time.Since(begun); took < time.Second || took > 4*time.Second || asked-answered > 1 {
+	if took := time.Since(begun); took < 1500*time.Millisecond || took > 2500*time.Millisecond || asked-answered > 1 {
 		t.Errorf("ended after %s, %d asked, %d answered", took, asked, answered)
 	}
 }

@@ -102,10 +102,14 @@ func TestLimitsCloseWithAWordInTheLogAndLetInAgain(t *testing.T) {
 				}
 			}
 			third := g.dial()
-			third.Write([]byte(encode("PING"))) // unread at their end, which must not become a reset
+			third.Write(make([]byte, 64<<10)) // unread at their end, which must not become a reset
 			if _, err := third.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the third: %v, want a clean end", err)
 			}
+			if _, err := third.Write(make([]byte, 1)); err != nil { // what a reset would break
+				t.Errorf("the third, writing on: %v", err)
+			}
+			third.Close()
 			g.line("connection refused", name, "peer=spiffe://clinic/app/web")
 			if n := g.dials.Load(); n != 2 {
 				t.Errorf("the engine was dialled %d times", n)
@@ -186,27 +190,17 @@ func TestAPeerThatResetsIsForgotten(t *testing.T) {
 	}
 }
 
-// TestOutOfFilesIsWaitedOut takes all descriptors away for a while.
+// TestOutOfFilesIsWaitedOut takes all descriptors of the process away for a while.
 func TestOutOfFilesIsWaitedOut(t *testing.T) {
 	path, _ := redis(t)
 	g := start(t, path, nil)
-	client := g.raw("127.0.0.1") // accepted before
-	g.raw("127.0.0.1").Close()
 	var old syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
 	few := old
-	few.Cur = 128
+	few.Cur = 256 // else there are a million to take
 	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few))
 	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
-	waiting := g.raw("127.0.0.1")
 	var taken []int
-	for {
-		fd, err := syscall.Dup(2)
-		if err != nil {
-			break
-		}
-		taken = append(taken, fd)
-	}
 	giveBack := func() {
 		for _, fd := range taken {
 			syscall.Close(fd)
@@ -214,9 +208,6 @@ func TestOutOfFilesIsWaitedOut(t *testing.T) {
 		taken = nil
 	}
 	defer giveBack()
-	client.Close()
-	waiting.Close()
-	// Closing gave some back; take those too, but one for a client to come by.
 	for {
 		fd, err := syscall.Dup(2)
 		if err != nil {
@@ -224,9 +215,9 @@ func TestOutOfFilesIsWaitedOut(t *testing.T) {
 		}
 		taken = append(taken, fd)
 	}
-	syscall.Close(taken[len(taken)-1])
-	taken = taken[:len(taken)-1]
-	late := g.raw("127.0.0.1") // takes the last one; the gateway has none to accept it
+	syscall.Close(taken[0])
+	taken = taken[1:]
+	late := g.raw("127.0.0.1") // takes that one: the gateway has none to accept it with
 	g.line("accept failed, trying again", "too many open files")
 	giveBack()
 	late.Close()
