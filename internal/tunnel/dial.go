@@ -55,7 +55,7 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 func (d *Dialer) attempt(ctx context.Context, e Endpoint) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
 	defer cancel()
-	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: control}
+	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: userTimeout(dialTimeout)}
 	raw, err := dialer.DialContext(ctx, "tcp", e.Address)
 	if err != nil {
 		return nil, err

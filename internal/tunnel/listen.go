@@ -6,22 +6,31 @@ import (
 	"time"
 )
 
-// keepAlive finds a peer that vanished without a word (power, cable, a firewall
-// that forgot the connection): quiet for 15 s, then a probe each 5 s, dead after
-// 3 without an answer, so 30 s in all. Shorter than the 60 s after which some
-// firewalls forget an idle connection.
+// A peer can vanish without a word (power, cable, a firewall that forgot the
+// connection). Two things find out:
+//
+// keepAlive, when nothing is under way: quiet for 15 s, then a probe each 5 s.
+// That is often enough for firewalls that forget idle connections after 60 s.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}
 
-// userTimeout bounds the same for a peer that vanished with our bytes under
-// way, which keepalive doesn't look at (tcp(7), TCP_USER_TIMEOUT); the kernel's
-// own bound is a quarter of an hour (tcp_retries2). A peer that is there but
-// reads slowly answers window probes and is not meant (since Linux 5.11; before, a
-// reader that took nothing for that long was cut too).
-const userTimeout = 30 * time.Second
+// The user timeout (tcp(7), TCP_USER_TIMEOUT), when bytes are: the kernel's own
+// bound is a quarter of an hour (tcp_retries2). Where it is set it also decides
+// when unanswered probes are enough, in place of Count. It cuts as well who is
+// there but has taken nothing at all for that long, window probes answered or
+// not (tried on Linux 6.18). Hence two values:
+const (
+	// dialTimeout: an application host must know soon that its gateway is gone,
+	// and a gateway that takes nothing for that long is as good as gone.
+	dialTimeout = 30 * time.Second
+	// acceptTimeout: an application may pause in the middle of a large reply, and
+	// plain Redis would let it. What a vanished peer holds until then is bounded
+	// by the gateway's limits.
+	acceptTimeout = 2 * time.Minute
+)
 
 // Listen opens a gateway's port. What it accepts is TCP with the tunnel's
-// keepalive and no delay, nothing is spoken yet.
+// keepalive and no delay; nothing is spoken yet.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
-	lc := net.ListenConfig{KeepAliveConfig: keepAlive, Control: control}
+	lc := net.ListenConfig{KeepAliveConfig: keepAlive, Control: userTimeout(acceptTimeout)}
 	return lc.Listen(ctx, "tcp", address)
 }

@@ -2,7 +2,11 @@
 
 package tunnel
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
-// control: TCP_USER_TIMEOUT is Linux's own; elsewhere the kernel's bound stays.
-func control(_, _ string, _ syscall.RawConn) error { return nil }
+// userTimeout: TCP_USER_TIMEOUT is Linux's own; elsewhere the kernel's bound
+// stays.
+func userTimeout(time.Duration) func(network, address string, c syscall.RawConn) error { return nil }
