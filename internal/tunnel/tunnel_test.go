@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -279,10 +280,14 @@ func TestOldTLSIsRefused(t *testing.T) {
 	d := deploy(t, "clinic")
 	gateway, app := d.credentials(identity.Gateway, "host"), d.credentials(identity.App, "web")
 	cert := d.forge([]string{"spiffe://clinic/app/web"}, nil)
+	says := "unsupported versions"
+	if fips140.Enabled() {
+		says = "" // a client of ours can't even offer the oldest; gateway's tests have openssl do it
+	}
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
 		client := anybody(cert)
 		client.MinVersion, client.MaxVersion = version, version
-		refused(t, "server", connect(t, gateway.ServerConfig(), client).server, "unsupported versions")
+		refused(t, "server", connect(t, gateway.ServerConfig(), client).server, says)
 		server := &tls.Config{
 			Certificates: []tls.Certificate{d.forge([]string{gateway.ID().String()}, nil)},
 			NextProtos:   []string{tunnel.Relay}, MinVersion: version, MaxVersion: version,
@@ -295,7 +300,7 @@ func TestOnlyTheThreeKeyExchangesAreTaken(t *testing.T) {
 	d := deploy(t, "clinic")
 	gateway := d.credentials(identity.Gateway, "cache")
 	for curve, good := range map[tls.CurveID]bool{
-		tls.X25519MLKEM768: true, tls.X25519: true, tls.CurveP256: true, tls.CurveP384: false, tls.CurveP521: false,
+		tls.X25519MLKEM768: true, tls.X25519: !fips140.Enabled(), tls.CurveP256: true, tls.CurveP384: false, tls.CurveP521: false,
 	} {
 		client := anybody(d.forge([]string{"spiffe://clinic/app/web"}, nil))
 		client.CurvePreferences = []tls.CurveID{curve}
