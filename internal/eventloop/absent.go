@@ -38,6 +38,9 @@ func Write(int, []byte) (int, error) { return 0, errPlatform }
 // Accept does nothing.
 func Accept(int) (int, error) { return -1, errPlatform }
 
+// CloseWrite does nothing.
+func CloseWrite(int) error { return errPlatform }
+
 // Close does nothing.
 func Close(int) error { return errPlatform }
 

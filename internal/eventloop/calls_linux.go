@@ -51,5 +51,8 @@ func Accept(fd int) (int, error) {
 	return int(n), nil
 }
 
+// CloseWrite ends our side behind what was written: FIN, or a unix socket's end.
+func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
 // Close closes a descriptor that the loop owns.
 func Close(fd int) error { return unix.Close(fd) }

@@ -9,7 +9,8 @@
 // goroutine, and the loop's own afterwards.
 //
 // It guarantees that no call but Wait sleeps, and that Wait ends when Wake is
-// called. It starts no goroutine and keeps no global state.
+// called. It starts no goroutine; the only thing that Wires share is a pool of
+// empty buffers, so that one on which nothing moves holds none.
 //
 // It is for Linux (epoll); elsewhere NewPoller says so. Tests use real sockets.
 package eventloop
@@ -33,4 +34,8 @@ func (t Token) Woken() bool { return t == wakeToken }
 type Event struct {
 	Token              Token
 	Readable, Writable bool
+	// Ended says that nothing comes after what is there now: the peer ended its
+	// side, or the connection is lost. A short read is then not the last one: the
+	// end came with the bytes, in one event, and no other event will tell of it.
+	Ended bool
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -211,6 +212,80 @@ func TestTLSLivesOnAWire(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAnEndThatComesWithBytesIsRead: data and FIN are one event, and a short read
+// must not be taken for the last.
+func TestAnEndThatComesWithBytesIsRead(t *testing.T) {
+	p := poller(t)
+	peer, conn := sockets(t)
+	w, _ := looped(t, p, conn)
+	w.Read(make([]byte, 1)) // dry
+	if ev := waitFor(t, p); ev.Ended {
+		t.Fatalf("ended before it did: %+v", ev)
+	}
+	io.WriteString(peer, "last words")
+	peer.(*net.TCPConn).CloseWrite()
+	for { // the kernel may tell of the two in two events
+		ev := waitFor(t, p)
+		if !ev.Ended {
+			continue // unread: then the next one is what we are after
+		}
+		w.Ended()
+		break
+	}
+	buf := make([]byte, 100)
+	if n, err := w.Read(buf); err != nil || string(buf[:n]) != "last words" {
+		t.Fatalf("%q, %v", buf[:n], err)
+	}
+	if _, err := w.Read(buf); err != io.EOF {
+		t.Errorf("the end came as %v", err)
+	}
+}
+
+// TestIdleWiresHoldNoBuffers moves 60 KB each way through many connections and
+// looks at what stays.
+func TestIdleWiresHoldNoBuffers(t *testing.T) {
+	const conns, size = 200, 60 << 10
+	p := poller(t)
+	buf := make([]byte, size)
+	held := func() uint64 {
+		runtime.GC()
+		runtime.GC() // what a sync.Pool holds lives for two
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := held()
+	for range conns {
+		peer, conn := sockets(t)
+		w, _ := looped(t, p, conn)
+		w.Hold()
+		w.Write(buf)
+		if w.Unsent() != size {
+			t.Fatalf("%d bytes held back", w.Unsent())
+		}
+		for w.Unsent() > 0 {
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		echoed := make(chan struct{})
+		go func() { defer close(echoed); io.CopyN(peer, peer, size) }()
+		for n := 0; n < size; {
+			m, err := w.Read(buf)
+			if n += m; err == eventloop.ErrAgain {
+				waitFor(t, p)
+				w.Ready()
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-echoed
+	}
+	if each := (held() - before) / conns; each > 8<<10 {
+		t.Errorf("an idle connection holds %d bytes", each)
 	}
 }
 

@@ -100,6 +100,7 @@ func (p *Poller) Wait(limit time.Duration) []Event {
 			Token:    token,
 			Readable: ev.Events&(unix.EPOLLIN|ended) != 0,
 			Writable: ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0,
+			Ended:    ev.Events&ended != 0,
 		})
 	}
 	return events

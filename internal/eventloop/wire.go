@@ -3,6 +3,7 @@ package eventloop
 import (
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -27,17 +28,31 @@ var ErrAgain net.Error = again{}
 type Wire struct {
 	net.Conn // nil after Detach
 
-	fd   int
-	dry  bool   // the last read was short: nothing more before the next event
-	in   []byte // ciphertext that was read ahead: a call a record would be dear
-	r, w int    // in[r:w] is unread
-	out  []byte // what the kernel hasn't taken
-	hold bool   // collect records in out until Flush
+	fd    int
+	dry   bool    // the last read was short: nothing more before the next event
+	ended bool    // nothing comes after what is there: a short read is not the last
+	in    *buffer // ciphertext that was read ahead: a call a record would be dear
+	r, w  int     // in[r:w] is unread; in is nil when nothing is
+	kept  *buffer // where out begins; nil when out is empty
+	out   []byte  // what the kernel hasn't taken
+	hold  bool    // collect records in out until Flush
 }
 
-// readAhead is the ciphertext read at once: four full TLS records, so that a
-// large value costs a system call for each 64 KB.
-const readAhead = 64 << 10
+const (
+	// readAhead is the ciphertext read at once: four full TLS records, so that a
+	// large value costs a system call for each 64 KB.
+	readAhead = 64 << 10
+	// bufferSize holds what 64 KB of plaintext become as records, and a few small
+	// ones behind it (RFC 8446 §5.2: 22 bytes more each).
+	bufferSize = readAhead + 1<<10
+)
+
+// A buffer holds ciphertext only.
+type buffer [bufferSize]byte
+
+// buffers are lent to Wires while bytes wait in them: thousands of idle ones
+// would hold 128 KB each otherwise.
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // NewWire wraps a connection on which TLS is going to be set up.
 func NewWire(conn net.Conn) *Wire { return &Wire{Conn: conn, fd: -1} }
@@ -46,44 +61,68 @@ func NewWire(conn net.Conn) *Wire { return &Wire{Conn: conn, fd: -1} }
 // away from Go's own poller and returns it, for Poller.Add. Afterwards only the
 // loop's goroutine may use the Wire.
 func (w *Wire) Detach() (fd int, err error) {
-	raw, ok := w.Conn.(syscall.Conn)
-	if !ok {
-		return -1, fmt.Errorf("eventloop: %T has no descriptor", w.Conn)
-	}
-	fd, err = duplicate(raw)
-	if err != nil {
+	if fd, err = Detach(w.Conn); err != nil {
 		return -1, err
 	}
-	w.Conn.Close() // the duplicate lives on
-	w.Conn, w.fd, w.in = nil, fd, make([]byte, readAhead)
+	w.Conn, w.fd = nil, fd
+	return fd, nil
+}
+
+// Detach is the same for a connection without TLS: it closes conn, and the
+// descriptor that it returns lives on, to be read, written and closed by this
+// package's functions. On an error conn is as it was.
+func Detach(conn net.Conn) (fd int, err error) {
+	raw, ok := conn.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("eventloop: %T has no descriptor", conn)
+	}
+	if fd, err = duplicate(raw); err != nil {
+		return -1, err
+	}
+	conn.Close() // the duplicate lives on
 	return fd, nil
 }
 
 // Ready says that the poller has told of the descriptor: reading may go on.
 func (w *Wire) Ready() { w.dry = false }
 
+// Ended says the same, and that the event was Ended: Read goes on until it
+// returns the end.
+func (w *Wire) Ended() { w.dry, w.ended = false, true }
+
 // Read implements net.Conn for tls.Conn.
 func (w *Wire) Read(b []byte) (int, error) {
 	if w.Conn != nil {
 		return w.Conn.Read(b)
 	}
-	if w.r == w.w {
-		if w.dry {
-			return 0, ErrAgain
-		}
-		n, err := Read(w.fd, w.in)
-		if err == ErrAgain {
-			w.dry = true
-		}
-		if err != nil {
+	if w.in == nil {
+		if err := w.fill(); err != nil {
 			return 0, err
 		}
-		w.dry = n < len(w.in)
-		w.r, w.w = 0, n
 	}
 	n := copy(b, w.in[w.r:w.w])
-	w.r += n
+	if w.r += n; w.r == w.w {
+		buffers.Put(w.in)
+		w.in = nil
+	}
 	return n, nil
+}
+
+// fill reads ahead.
+func (w *Wire) fill() error {
+	if w.dry {
+		return ErrAgain
+	}
+	in := buffers.Get().(*buffer)
+	n, err := Read(w.fd, in[:readAhead])
+	if err != nil {
+		w.dry = err == ErrAgain
+		buffers.Put(in)
+		return err
+	}
+	w.dry = n < readAhead && !w.ended
+	w.in, w.r, w.w = in, 0, n
+	return nil
 }
 
 // Write implements net.Conn for tls.Conn. After Detach it takes everything:
@@ -99,8 +138,17 @@ func (w *Wire) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
-	w.out = append(w.out, b[n:]...)
+	w.keep(b[n:])
 	return len(b), nil
+}
+
+// keep puts bytes behind what the kernel hasn't taken.
+func (w *Wire) keep(b []byte) {
+	if len(b) > 0 && w.kept == nil {
+		w.kept = buffers.Get().(*buffer)
+		w.out = w.kept[:0]
+	}
+	w.out = append(w.out, b...)
 }
 
 // Hold collects what is written from now on until Flush sends it: the records
@@ -120,20 +168,11 @@ func (w *Wire) Flush() error {
 	if err != nil {
 		return err
 	}
-	if n == len(w.out) {
-		w.out = keepSmall(w.out)
-		return nil
+	if w.out = w.out[n:]; len(w.out) == 0 {
+		buffers.Put(w.kept)
+		w.kept, w.out = nil, nil
 	}
-	w.out = w.out[:copy(w.out, w.out[n:])]
 	return nil
-}
-
-// keepSmall empties a buffer and gives back one that a burst has made large.
-func keepSmall(b []byte) []byte {
-	if cap(b) > 4*readAhead {
-		return nil
-	}
-	return b[:0]
 }
 
 // Close implements net.Conn.
