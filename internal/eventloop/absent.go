@@ -23,6 +23,12 @@ func (p *Poller) Close() error { return errPlatform }
 // Add does nothing.
 func (p *Poller) Add(int, Token) error { return errPlatform }
 
+// AddReader does nothing.
+func (p *Poller) AddReader(int, Token) error { return errPlatform }
+
+// WatchWrite does nothing.
+func (p *Poller) WatchWrite(int, Token, bool) error { return errPlatform }
+
 // Wake does nothing.
 func (p *Poller) Wake() {}
 

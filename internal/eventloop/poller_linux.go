@@ -55,10 +55,32 @@ func (p *Poller) Add(fd int, token Token) error {
 	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP)
 }
 
+// AddReader is Add without word of Writable, until WatchWrite asks for it. For
+// unix sockets: one tells that it is writable each time its peer has read
+// (unix_write_space), so a loop would be woken twice for each answer. A TCP
+// socket tells only after it was full.
+func (p *Poller) AddReader(fd int, token Token) error {
+	return p.add(fd, token, unix.EPOLLIN|unix.EPOLLRDHUP)
+}
+
+// WatchWrite has the poller tell of Writable too, or no more; at once, if fd is
+// writable now.
+func (p *Poller) WatchWrite(fd int, token Token, watch bool) error {
+	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP)
+	if watch {
+		events |= unix.EPOLLOUT
+	}
+	return p.control(unix.EPOLL_CTL_MOD, fd, token, events)
+}
+
 func (p *Poller) add(fd int, token Token, events uint32) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, token, events)
+}
+
+func (p *Poller) control(op, fd int, token Token, events uint32) error {
 	ev := unix.EpollEvent{Events: events | unix.EPOLLET}
 	*(*Token)(unsafe.Pointer(&ev.Fd)) = token // epoll_data is 64 bits: Fd and Pad
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+	if err := unix.EpollCtl(p.epoll, op, fd, &ev); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	return nil

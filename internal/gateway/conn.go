@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -40,9 +41,10 @@ func (g *Gateway) welcome(ctx context.Context, conn net.Conn) {
 
 const tooMany = "too many handshakes under way, most of them from its own source (limits.handshakes)"
 
-// serve is a connection's life.
+// serve is a connection's life until a loop takes over.
 func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr) {
-	conn := tls.Server(entry.conn, g.config)
+	wire := eventloop.NewWire(entry.conn)
+	conn := tls.Server(wire, g.config)
 	peer, err := g.prove(conn)
 	if err != nil && !peer.IsZero() {
 		g.refusals.log(source, peer, err.Error())
@@ -62,15 +64,18 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 		}
 		return
 	}
-	defer g.peers.leave(peer)
 	if g.handshakes.leave(entry) {
+		g.peers.leave(peer)
 		g.refusals.log(source, peer, tooMany)
 		return
 	}
-	entry.conn.SetDeadline(time.Time{})
+	handed := false
 	switch conn.ConnectionState().NegotiatedProtocol {
 	case tunnel.Relay, "": // "": an application that speaks TLS by itself
-		g.relay(ctx, conn, entry.conn, source, peer)
+		handed = g.relay(ctx, conn, wire, about{peer, source, time.Now()})
+	}
+	if !handed {
+		g.peers.leave(peer)
 	}
 }
 
@@ -91,31 +96,34 @@ func (g *Gateway) prove(conn *tls.Conn) (identity.ID, error) {
 	return peer, g.peers.enter(peer)
 }
 
-// relay connects a proved peer to the engine and carries until both are done.
-func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, raw net.Conn, source netip.Addr, peer identity.ID) {
-	log := g.options.Log.With("peer", peer, "source", source)
+// relay connects a proved peer to the engine and hands both to a loop, which
+// carries until both are done. If it says false, it has refused.
+func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, wire *eventloop.Wire, a about) (handed bool) {
+	raw := wire.Conn
+	log := g.options.Log.With("peer", a.peer, "source", a.source)
 	engine, err := g.dialEngine(ctx)
 	if err != nil {
 		log.Error("connection refused: the engine is away", "error", err)
 		hangUp(conn, raw)
-		return
+		return false
 	}
 	defer engine.Close()
-	r, err := newRelay(conn, raw, engine)
+	r, err := newRelay(a, conn, wire, engine)
 	if err != nil {
 		log.Error("connection refused", "error", err)
-		return
-	}
-	if !g.relays.add(r) { // the drain has begun
 		hangUp(conn, raw)
-		return
+		return false
 	}
-	defer g.relays.remove(r)
 	log.Info("connection opened")
-	start := time.Now()
-	r.run()
-	log.Info("connection closed", "reason", r.reason(),
-		"bytes_in", r.in.written.Load(), "bytes_out", r.out.written.Load(), "duration", time.Since(start))
+	g.loops.add(r)
+	return true
+}
+
+// farewell is what a loop calls when a relay has ended.
+func (g *Gateway) farewell(r *relay) {
+	g.peers.leave(r.about.peer)
+	g.options.Log.Info("connection closed", "peer", r.about.peer, "source", r.about.source, "reason", r.why,
+		"bytes_in", r.in.bytes, "bytes_out", r.out.bytes, "duration", time.Since(r.about.since))
 }
 
 func (g *Gateway) dialEngine(ctx context.Context) (*net.UnixConn, error) {

@@ -1,8 +1,9 @@
 package gateway
 
 import (
-	"sync"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 )
 
 // The drain brings every connection to an end on a stop, within DrainTimeout.
@@ -18,121 +19,90 @@ import (
 // engine spoke last, longer when the peer did, since an answer is to come (or
 // none, when the command blocks).
 const (
-	drainTick      = 50 * time.Millisecond
 	quietAnswered  = 2  // ticks
 	quietAsked     = 20 // ticks; a command that takes a second is a rare one
 	drainForceRead = 2  // at 1/2 of DrainTimeout all are muted
 )
 
+// drain is a loop's.
+type drain struct {
+	begun, lastCall bool
+	late, over      time.Time // when all are muted, when the rest is cut
+}
+
 // drainState is one relay's place in the drain.
 type drainState struct {
-	moved int64 // bytes read and written, in all, at the last tick
+	moved int64 // bytes, in all, at the last tick
 	quiet int   // ticks since it changed
 	muted bool
 	ended bool
 }
 
-// drain returns when every handler has ended.
+// drain has the loops end what they carry, and returns when every handler and
+// every loop has ended.
 func (g *Gateway) drain() {
 	g.handshakes.close()
-	live := g.relays.close()
-	gone := make(chan struct{})
-	go func() { g.handlers.Wait(); close(gone) }()
-	start, timeout := time.Now(), g.options.Limits.DrainTimeout
-	tick := time.NewTicker(drainTick)
-	defer tick.Stop()
-	cut := time.NewTimer(timeout)
-	defer cut.Stop()
-	for {
-		select {
-		case <-gone:
-			return
-		case <-tick.C:
-			late := time.Since(start) > timeout/drainForceRead
-			for _, r := range live {
-				r.drain(late)
-			}
-		case <-cut.C:
-			for _, r := range live {
-				r.because("cut: it was not done within the drain's time")
-				r.raw.Close()
-				r.engine.Close()
-			}
+	g.loops.beginDrain(g.options.Limits.DrainTimeout)
+	g.handlers.Wait() // each refuses or hands over, in bounded time
+	g.loops.lastCall()
+	g.running.Wait()
+	g.loops.close()
+}
+
+func (d *drain) order(o drainOrder) {
+	if o.begun && !d.begun {
+		now := time.Now()
+		d.begun, d.late, d.over = true, now.Add(o.timeout/drainForceRead), now.Add(o.timeout)
+	}
+	d.lastCall = o.lastCall
+}
+
+// drainTick takes each relay a step further.
+func (l *loop) drainTick(now time.Time) {
+	for i := range l.places {
+		r := l.places[i].relay
+		if r == nil {
+			continue
 		}
+		if !now.Before(l.drain.over) {
+			r.because("cut: it was not done within the drain's time")
+			r.gone = true
+		}
+		r.drain(now, now.After(l.drain.late))
+		l.enqueue(r)
 	}
 }
 
-// drain takes a relay a step further, each tick.
-func (r *relay) drain(late bool) {
+func (r *relay) drain(now time.Time, late bool) {
 	s := &r.drained
-	if s.ended {
+	if s.ended || r.gone {
 		return
 	}
 	quiet := r.quiet()
 	if !s.muted && (quiet || late) {
 		s.muted = true
 		r.because("drained")
-		r.muted.Store(true)
-		r.peer.SetReadDeadline(time.Unix(1, 0)) // wakes carryIn
+		r.deaf = true // but what is held is still delivered
 		return
 	}
 	if s.muted && quiet {
 		s.ended = true
-		r.engine.CloseWrite()
-		r.engine.SetReadDeadline(time.Now().Add(linger)) // for an engine that doesn't end by itself
+		eventloop.CloseWrite(r.engineFD)
+		r.deadline = now.Add(linger) // for an engine that doesn't end by itself
 	}
 }
 
 // quiet counts this tick and judges.
 func (r *relay) quiet() bool {
 	s := &r.drained
-	read := r.in.read.Load() + r.out.read.Load()
-	moved := read + r.in.written.Load() + r.out.written.Load()
-	if held := 2*read != moved; held || moved != s.moved {
+	moved := r.in.bytes + r.out.bytes
+	if held := len(r.held) > 0 || r.wire.Unsent() > 0; held || moved != s.moved {
 		s.moved, s.quiet = moved, 0
 		return false
 	}
 	s.quiet++
-	if r.asked.Load() {
+	if r.asked {
 		return s.quiet >= quietAsked
 	}
 	return s.quiet >= quietAnswered
-}
-
-// relays are the connections that carry.
-type relays struct {
-	mu     sync.Mutex
-	closed bool
-	live   map[*relay]struct{}
-}
-
-func newRelays() *relays { return &relays{live: map[*relay]struct{}{}} }
-
-// add says false when the drain has begun.
-func (s *relays) add(r *relay) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.live[r] = struct{}{}
-	return true
-}
-
-func (s *relays) remove(r *relay) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.live, r)
-}
-
-// close lets no more in and returns those that are there.
-func (s *relays) close() []*relay {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	live := make([]*relay, 0, len(s.live))
-	for r := range s.live {
-		live = append(live, r)
-	}
-	return live
 }

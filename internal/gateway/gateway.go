@@ -8,7 +8,11 @@
 // The daemon calls New, which opens the port, and Run, which blocks until its
 // context ends and everything that it started has ended too. A connection's way
 // is the order of the files: gateway.go accepts, admit.go counts, conn.go shakes
-// hands and dials the engine, relay.go carries, drain.go brings it to an end.
+// hands and dials the engine, mail.go hands over, relay.go carries, drain.go
+// brings it to an end. Until the hand-over a connection has a goroutine of its
+// own; from then on it is one of many in an event loop, and has none.
+//
+// It is for Linux (epoll); elsewhere New says so.
 //
 // It guarantees:
 //   - no byte reaches the engine from a peer that has not passed tunnel's check;
@@ -80,9 +84,10 @@ type Gateway struct {
 	listener   net.Listener
 	handshakes *handshakes
 	peers      *peers
-	relays     *relays
+	loops      *loops
 	refusals   *refusals
-	handlers   sync.WaitGroup
+	handlers   sync.WaitGroup // from accept until refused or handed over
+	running    sync.WaitGroup // the loops
 }
 
 // New opens the port, so that one that is taken is known at once. Nothing is
@@ -98,15 +103,19 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: listen on %s: %w", o.Listen, err)
 	}
-	return &Gateway{
+	g := &Gateway{
 		options:    o,
 		config:     o.Credentials.ServerConfig(),
 		listener:   listener,
 		handshakes: newHandshakes(o.Limits.Handshakes),
 		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
-		relays:     newRelays(),
 		refusals:   newRefusals(o.Log),
-	}, nil
+	}
+	if g.loops, err = newLoops(g.farewell); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	return g, nil
 }
 
 func (o *Options) check() error {
@@ -140,6 +149,9 @@ func (g *Gateway) Run(ctx context.Context, ready func()) error {
 	unlisten := context.AfterFunc(ctx, func() { g.listener.Close() })
 	defer unlisten()
 	g.warnOfFewFiles()
+	for _, l := range g.loops.all {
+		g.running.Go(l.run)
+	}
 	ready()
 	err := g.accept(ctx)
 	stop() // when accept failed by itself: whoever dials the engine now stops too
