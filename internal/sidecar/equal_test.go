@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -134,17 +133,19 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 		return rapid.SampledFrom([][]string{
 			{"SET", k, v}, {"set", k, v}, {"GET", k}, {"GeT", k}, {"INCR", k}, {"DEL", k}, {"MGET", "a", "b", "q"}, {"LPUSH", k, v}, {"LRANGE", k, "0", "-1"},
 			{"HSET", k, "f", v}, {"HGETALL", k}, {"MULTI"}, {"EXEC"}, {"DISCARD"}, {"WATCH", k}, {"UNWATCH"}, {"SELECT", n}, {"HELLO", "3"}, {"HELLO", "2"}, {"HELLO", "7"},
-			{"AUTH", password}, {"AUTH", "wrong"}, {"RESET"}, {"CLIENT", "SETNAME", "n" + n}, {"CLIENT", "GETNAME"}, {"CLIENT", "TRACKING", "ON"}, {"CLIENT", "TRACKING", "OFF"},
+			{"AUTH", password}, {"AUTH", "wrong"}, {"CLIENT", "SETNAME", "n" + n}, {"CLIENT", "GETNAME"}, {"CLIENT", "TRACKING", "ON"}, {"CLIENT", "TRACKING", "OFF"},
 			{"SUBSCRIBE", k}, {"UNSUBSCRIBE"}, {"PING"}, {"PING", v}, {"ECHO", v}, {"NOSUCH", k}, {"GET"}, {"BLPOP", k, "0.01"}, {"CLIENT", "REPLY", "SKIP"}, {"CLIENT", "REPLY", "ON"},
 			{"EVAL", "return {1,2,'x'}", "0"}, {"EVAL", "return redis.call('get',KEYS[1])", "1", k}, {"PUBLISH", k, v}, {"TYPE", k}, {"WAIT", "0", "0"}, {"CLIENT", "NOSUCH"}, {"XREAD", "COUNT", "1", "STREAMS", "s", "0"},
 		}).Draw(rt, "command")
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		stream := []byte(nil)
+		// Before authentication (and so after RESET) redis-server closes a client
+		// that has not read 1 KB of replies (CVE-2025-21605): short, no RESET.
+		stream, most := []byte(nil), 3
 		if rapid.IntRange(0, 9).Draw(rt, "login") > 0 {
-			stream = resp.AppendCommand(stream, "AUTH", password)
+			stream, most = resp.AppendCommand(stream, "AUTH", password), 25
 		}
-		for _, words := range rapid.SliceOfN(line, 1, 25).Draw(rt, "commands") {
+		for _, words := range rapid.SliceOfN(line, 1, most).Draw(rt, "commands") {
 			if words[len(words)-1] != "" && len(strings.Join(words, " ")) < 1000 && !strings.ContainsAny(strings.Join(words, ""), "{}'") && rapid.IntRange(0, 4).Draw(rt, "inline") == 0 {
 				stream = append(stream, strings.Join(words, " ")+"\r\n"...)
 				continue
@@ -158,7 +159,6 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 		sizes = append(sizes, 30_000)
 		want, got := b.compare(t, stream, sizes...)
 		if difference := firstDifference(hideIDs(want), hideIDs(got)); difference != "" {
-			os.WriteFile("/tmp/sc/stream", stream, 0o600); os.WriteFile("/tmp/sc/want", []byte(want), 0o600); os.WriteFile("/tmp/sc/got", []byte(got), 0o600)
 			rt.Fatalf("%s\nstream %.3000q", difference, stream)
 		}
 	})

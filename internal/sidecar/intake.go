@@ -178,6 +178,12 @@ func (s *session) whole(ctx context.Context, c command.Command, args [][]byte, f
 	if named := nameTheUser(c, args); named {
 		frame = resp.AppendCommand(nil, args...)
 	}
+	if s.upstream.transaction && !s.upstream.relaying && (c.Name == "auth" || c.Name == "hello") {
+		// Its effect depends on whether the MULTI succeeded (without
+		// authentication it did not): wait until that is known.
+		s.settled()
+		s.upstream.transaction = s.known.transaction
+	}
 	switch s.upstream.next(c, len(args)) {
 	case forward:
 		return s.send(ctx, &slot{kind: plain, count: 1}, frame)
