@@ -158,7 +158,9 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 		sizes = append(sizes, 30_000)
 		want, got := b.compare(t, stream, sizes...)
 		if difference := firstDifference(hideIDs(want), hideIDs(got)); difference != "" {
-			os.WriteFile("/tmp/sc/stream", stream, 0o600); os.WriteFile("/tmp/sc/want", []byte(want), 0o600); os.WriteFile("/tmp/sc/got", []byte(got), 0o600)
+			os.WriteFile("/tmp/sc/stream", stream, 0o600)
+			os.WriteFile("/tmp/sc/want", []byte(want), 0o600)
+			os.WriteFile("/tmp/sc/got", []byte(got), 0o600)
 			rt.Fatalf("%s\nstream %.3000q", difference, stream)
 		}
 	})
