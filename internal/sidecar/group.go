@@ -60,6 +60,10 @@ type link struct {
 const (
 	// linger is how long a group without guests keeps its lane and password.
 	linger = 10 * time.Second
+	// maxProofs bounds the lanes being made at the same time: many applications
+	// that come back at once would otherwise be more than the gateway takes
+	// handshakes from one host.
+	maxProofs = 64
 	// maxGroups bounds lanes; guests beyond get lanes of their own, which the
 	// limit on connections bounds.
 	maxGroups = 256
@@ -89,12 +93,25 @@ type proven struct {
 	err     error
 }
 
+// closeUnless closes a lane that nobody takes.
+func (p proven) closeUnless(taken bool) {
+	if !taken && p.conn != nil {
+		p.conn.Close()
+	}
+}
+
 // prove makes a fresh lane and authenticates it: HELLO alone, then SELECT alone,
 // since some engines lose a failing reply when others are pending
 // (redis/redis#15640). It runs in a goroutine of its own.
 func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) proven {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Dial)
 	defer cancel()
+	select {
+	case c.proving <- struct{}{}:
+		defer func() { <-c.proving }()
+	case <-ctx.Done():
+		return proven{err: ctx.Err()}
+	}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return proven{err: err}
@@ -152,11 +169,8 @@ func ask(conn net.Conn, command []byte) ([]byte, error) {
 // It returns false if the guest has to wait.
 func (l *loop) enroll(g *guest, who credential, protocol, db int, done func(hello, refusal []byte)) bool {
 	key := l.keyOf(who, protocol, db)
-	if to, ok := l.groups[key]; ok {
-		if to.link == nil {
-			done(nil, errorReply(errAway))
-			return true
-		}
+	// Where the cache was away when last tried, a newcomer tries anew.
+	if to, ok := l.groups[key]; ok && to.link != nil {
 		g.join(to)
 		done(to.hello, nil)
 		return true
@@ -165,7 +179,7 @@ func (l *loop) enroll(g *guest, who credential, protocol, db int, done func(hell
 	who = credential{bytes.Clone(who.user), bytes.Clone(who.password)}
 	l.car.work.Go(func() {
 		p := l.car.prove(l.car.hard, who, protocol, db)
-		l.post(func() { l.proved(g, key, who, p, done) })
+		p.closeUnless(l.post(func() { l.proved(g, key, who, p, done) }))
 	})
 	return false
 }
@@ -177,8 +191,10 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 	to := l.groups[key]
 	if p.conn != nil {
 		switch {
-		case to != nil: // another guest was faster
+		case to != nil && to.link != nil: // another guest was faster
 			p.conn.Close()
+		case to != nil:
+			l.attach(to, p.conn)
 		case g.gone:
 			p.conn.Close()
 			return
@@ -260,8 +276,12 @@ func (l *loop) lose(k *link, cause error) {
 	if waiting > 0 || !errors.Is(cause, net.ErrClosed) {
 		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
 	}
-	if !l.draining && k.group.guests > 0 {
+	switch {
+	case l.draining:
+	case k.group.guests > 0:
 		l.redial(k.group, 0)
+	default: // nobody misses it
+		l.drop(k.group)
 	}
 }
 
@@ -276,7 +296,7 @@ func (l *loop) redial(to *group, attempt int) {
 			return
 		}
 		p := l.car.prove(ctx, to.who, to.key.protocol, to.key.db)
-		l.post(func() { l.redialled(to, attempt, p) })
+		p.closeUnless(l.post(func() { l.redialled(to, attempt, p) }))
 	})
 }
 
@@ -359,11 +379,12 @@ func (l *loop) drop(g *group) {
 	delete(l.groups, g.key)
 	if g.stop != nil {
 		g.stop()
+	} else {
+		clear(g.who.password) // no attempt under way still needs it
 	}
 	if g.link != nil {
 		l.lose(g.link, net.ErrClosed)
 	}
-	clear(g.who.password)
 }
 
 func (l *loop) now() time.Time { return time.Now() }

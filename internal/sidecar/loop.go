@@ -63,8 +63,9 @@ type loop struct {
 	again      []*guest // have more to be read, or may go on
 	draining   bool
 
-	mu    sync.Mutex
-	posts []func() // from other goroutines, to be done by the loop
+	mu     sync.Mutex
+	posts  []func() // from other goroutines, to be done by the loop
+	closed bool
 }
 
 // entity is what a descriptor belongs to. The generation tells a late event of
@@ -85,12 +86,24 @@ func newLoop(car *Sidecar) (*loop, error) {
 	return &loop{car: car, poll: poll, buf: make([]byte, readSize), guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}}, nil
 }
 
-// post has the loop do something. Any goroutine may call it.
-func (l *loop) post(do func()) {
+// post has the loop do something. Any goroutine may call it. It returns false
+// if the loop has ended and nothing will be done.
+func (l *loop) post(do func()) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
 	l.posts = append(l.posts, do)
-	l.mu.Unlock()
-	l.poll.Wake()
+	l.poll.Wake() // under the lock, so that the poller isn't closed meanwhile
+	return true
+}
+
+// shut has post refuse from now on.
+func (l *loop) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 }
 
 // run is the loop, until ctx ends and all guests have ended, or cut ends.
@@ -99,7 +112,7 @@ func (l *loop) run(ctx, cut context.Context) {
 	defer runtime.UnlockOSThread()
 	defer l.end()
 	defer context.AfterFunc(ctx, func() { l.post(l.drain) })()
-	defer context.AfterFunc(cut, l.poll.Wake)()
+	defer context.AfterFunc(cut, func() { l.post(func() {}) })()
 	for cut.Err() == nil && !(l.draining && len(l.guests) == 0) {
 		wait := l.nextDue(time.Now())
 		if len(l.again) > 0 {
@@ -354,6 +367,7 @@ func (l *loop) drain() {
 
 // end closes what is left.
 func (l *loop) end() {
+	l.shut()
 	l.doPosts()
 	for g := range l.guests {
 		g.close()

@@ -121,5 +121,7 @@ func (c *Sidecar) detach(conn net.Conn) {
 		return
 	}
 	at := conn.LocalAddr()
-	c.loop.post(func() { c.loop.welcome(fd, at) })
+	if !c.loop.post(func() { c.loop.welcome(fd, at) }) {
+		eventloop.Close(fd)
+	}
 }

@@ -75,6 +75,8 @@ type Sidecar struct {
 	loop      *loop
 	digestKey [32]byte // of the digests by which credentials are compared
 
+	proving chan struct{} // has room for maxProofs
+
 	hard context.Context // ends when everything must
 	work sync.WaitGroup  // sessions and dials
 
@@ -100,7 +102,7 @@ func New(o Options) (*Sidecar, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
+	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
 	rand.Read(c.digestKey[:])
 	maps.Copy(c.settings, o.Settings)
 	c.lastID.Store(firstID)
