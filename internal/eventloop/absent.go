@@ -4,6 +4,7 @@ package eventloop
 
 import (
 	"errors"
+	"net"
 	"syscall"
 	"time"
 )
@@ -50,4 +51,10 @@ func CloseWrite(int) error { return errPlatform }
 // Close does nothing.
 func Close(int) error { return errPlatform }
 
+// Listener does nothing.
+func Listener(net.Listener) (int, error) { return -1, errPlatform }
+
 func duplicate(syscall.Conn) (int, error) { return -1, errPlatform }
+
+// Remove does nothing.
+func (p *Poller) Remove(int) error { return errPlatform }

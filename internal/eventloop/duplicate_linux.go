@@ -2,10 +2,31 @@ package eventloop
 
 import (
 	"fmt"
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
+
+// Listener gives a loop a listener's descriptor to Accept on. What it accepts
+// on TCP has no delay, which is inherited (tcp(7)).
+func Listener(l net.Listener) (int, error) {
+	raw, ok := l.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("eventloop: %T has no descriptor", l)
+	}
+	fd, err := duplicate(raw)
+	if err != nil {
+		return -1, err
+	}
+	if _, tcp := l.(*net.TCPListener); tcp {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("eventloop: %w", err)
+		}
+	}
+	return fd, nil
+}
 
 // duplicate copies a connection's descriptor: non-blocking, as Go's poller had
 // it, and closed on exec.

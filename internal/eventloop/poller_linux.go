@@ -154,3 +154,12 @@ func (p *Poller) drainWake() {
 	var count [8]byte
 	unix.Read(p.wake, count[:])
 }
+
+// Remove has the poller forget a descriptor that goes on living elsewhere: its
+// duplicates would keep it in the epoll set.
+func (p *Poller) Remove(fd int) error {
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 )
 
@@ -182,7 +183,7 @@ func TestAPeerThatResetsIsForgotten(t *testing.T) {
 	g := start(t, path, func(o *gateway.Options) { o.Limits.Connections = 1 })
 	conn := g.dial()
 	ask(t, conn, "PING")
-	must(t, conn.NetConn().(*net.TCPConn).SetLinger(0))
+	must(t, conn.NetConn().(*eventloop.Wire).Conn.(*net.TCPConn).SetLinger(0))
 	conn.NetConn().Close()
 	g.line("connection closed", "peer lost", "connection reset")
 	if got := ask(t, g.dial(), "PING"); got != "+PONG" {

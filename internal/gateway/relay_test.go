@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 )
 
@@ -39,7 +40,7 @@ func TestAFINWithoutCloseNotifyIsAHalfCloseToo(t *testing.T) {
 	g := start(t, path, nil)
 	conn := g.dial()
 	conn.Write([]byte("question"))
-	must(t, conn.NetConn().(*net.TCPConn).CloseWrite())
+	must(t, conn.NetConn().(*eventloop.Wire).Conn.(*net.TCPConn).CloseWrite())
 	if got, err := io.ReadAll(conn); err != nil || string(got) != "question" {
 		t.Errorf("%q, %v", got, err)
 	}

@@ -42,6 +42,15 @@ func AppendInt(dst []byte, v int64) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// AppendNull appends the absence of a value: RESP3's own, or in RESP2 a bulk
+// string's.
+func AppendNull(dst []byte, protocol int) []byte {
+	if protocol < 3 {
+		return append(dst, "$-1\r\n"...)
+	}
+	return append(dst, "_\r\n"...)
+}
+
 // AppendSimple appends a simple string such as OK.
 func AppendSimple(dst []byte, s string) []byte { return oneLine(dst, '+', s) }
 

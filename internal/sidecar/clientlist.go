@@ -16,26 +16,27 @@ import (
 //
 // The line has redis-server 7.0's fields, since clients parse it by regular
 // expression. What only the engine knows (buffers, subscriptions, the last
-// command) is zero or NULL. An id is the engine's own once the session has
+// command) is zero or NULL; of a connection that shares a lane so is the port
+// that it came from. An id is the engine's own once the session has
 // learnt it (from HELLO or CLIENT ID), and one of ours, above 2^40, before.
-func (s *session) clientList(args [][]byte) func(*known) []byte {
+func clientList(car *Sidecar, self *member, args [][]byte) func(*known) []byte {
 	choose, fault := clientFilter(args[2:])
 	if fault != "" {
 		return constant(errorReply(fault))
 	}
 	return func(k *known) []byte {
 		var lines []string
-		for _, other := range s.car.all() {
+		for _, other := range car.all() {
 			p := other.profile.Load()
 			if p.user == k.user && choose(p) {
-				lines = append(lines, other.line(p, other == s))
+				lines = append(lines, other.line(p, other == self))
 			}
 		}
 		return resp.AppendText(nil, k.protocol, strings.Join(lines, ""))
 	}
 }
 
-func (s *session) line(p *profile, self bool) string {
+func (m *member) line(p *profile, self bool) string {
 	last := "NULL"
 	if self {
 		last = "client|list"
@@ -43,7 +44,7 @@ func (s *session) line(p *profile, self bool) string {
 	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=N db=%d sub=0 psub=0 ssub=0 multi=-1"+
 		" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=-1 resp=%d"+
 		" lib-name=%s lib-ver=%s\n",
-		p.id, address(s.app.RemoteAddr()), address(s.app.LocalAddr()), p.name, int(time.Since(s.since).Seconds()), p.db,
+		p.id, address(m.remote), address(m.local), p.name, int(time.Since(m.since).Seconds()), p.db,
 		last, p.user, p.protocol, p.library, p.libraryVer)
 }
 

@@ -12,8 +12,10 @@ import (
 // clients match it. Ours begin with a code that clients know, then "redoubt:".
 const (
 	errNoAuth       = "NOAUTH Authentication required."
+	errExecNoAuth   = "EXECABORT Transaction discarded because of: " + errNoAuth
 	errMaxClients   = "ERR max number of clients reached"
 	errSyntax       = "ERR syntax error"
+	errClientName   = "ERR Client names cannot contain spaces, newlines or special characters."
 	errNoCluster    = "ERR This instance has cluster support disabled"
 	errBadClientID  = "ERR Invalid client ID"
 	errProtocol     = "ERR Protocol error: "

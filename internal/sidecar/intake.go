@@ -29,8 +29,10 @@ type verdict struct {
 	stand []byte // goes to the engine in the command's stead, if anything does
 }
 
-func (in *intake) init(bulk int64) {
-	in.buf = make([]byte, smallBuffer)
+// init begins with what has been read already.
+func (in *intake) init(bulk int64, unread []byte) {
+	in.buf = make([]byte, max(smallBuffer, len(unread)))
+	in.have = copy(in.buf, unread)
 	in.commands.MaxBulk = bulk
 }
 
@@ -192,7 +194,7 @@ func (s *session) whole(ctx context.Context, c command.Command, args [][]byte, f
 	case startRelay:
 		return s.send(ctx, &slot{kind: relay}, frame)
 	case answer:
-		return s.put(ctx, s.answering(c, s.local(c, args)))
+		return s.put(ctx, s.answering(c, localAnswer(s.car, s.member, c, args)))
 	case refuse:
 		return s.put(ctx, s.refusal(c))
 	case bar:

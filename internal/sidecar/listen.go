@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 )
 
 // UnixListener is a socket in the file system.
@@ -28,6 +30,7 @@ type listener struct {
 	net.Listener
 	allowed []int // uids; none: everybody
 	uid     func(net.Conn) (int, error)
+	fd      int // the loop's own, where everybody is admitted; else -1
 }
 
 // admits says whether the connection's user may use this listener.
@@ -55,7 +58,23 @@ func listenTCP(o Options) (listener, error) {
 	if err != nil {
 		return listener{}, fmt.Errorf("sidecar: listening on %s: %w", o.Listen, err)
 	}
-	return listener{l, o.AllowUIDs, uidOfTCP}, nil
+	return newListener(l, o.AllowUIDs, uidOfTCP)
+}
+
+// newListener gives the loop the listener's descriptor, if it may accept by
+// itself: a question to the kernel for each connection would hold it up.
+func newListener(l net.Listener, allowed []int, uid func(net.Conn) (int, error)) (listener, error) {
+	made := listener{Listener: l, allowed: allowed, uid: uid, fd: -1}
+	if len(allowed) > 0 {
+		return made, nil
+	}
+	fd, err := eventloop.Listener(l)
+	if err != nil {
+		l.Close()
+		return listener{}, fmt.Errorf("sidecar: listening on %s: %w", l.Addr(), err)
+	}
+	made.fd = fd
+	return made, nil
 }
 
 // ErrNotLoopback is in the chain of New's error about an address that other
@@ -102,7 +121,7 @@ func listenUnix(u *UnixListener) (listener, error) {
 		l.Close()
 		return listener{}, fmt.Errorf("sidecar: %w", err)
 	}
-	return listener{l, u.AllowUIDs, uidOfUnix}, nil
+	return newListener(l, u.AllowUIDs, uidOfUnix)
 }
 
 // clearStale removes a socket that a sidecar which was killed has left. One
@@ -133,14 +152,14 @@ func clearStale(path string) error {
 
 // accept takes connections until ctx ends. Out of descriptors is no reason to
 // stop: it waits for some to become free, as net/http does.
-func (c *Sidecar) accept(ctx, hard context.Context, l listener) error {
+func (c *Sidecar) accept(ctx context.Context, l listener) error {
 	pause := 5 * time.Millisecond
 	for {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = 5 * time.Millisecond
-			c.admit(hard, l, conn)
+			c.admit(l, conn)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
@@ -157,7 +176,7 @@ func (c *Sidecar) accept(ctx, hard context.Context, l listener) error {
 	}
 }
 
-func (c *Sidecar) admit(hard context.Context, l listener, conn net.Conn) {
+func (c *Sidecar) admit(l listener, conn net.Conn) {
 	uid, admitted, err := l.admits(conn)
 	switch {
 	case err != nil:
@@ -167,7 +186,7 @@ func (c *Sidecar) admit(hard context.Context, l listener, conn net.Conn) {
 		c.log.Warn("connection refused: its user is not allowed", "listener", l.Addr().String(), "uid", uid)
 		sayAndClose(conn, errUser)
 	default:
-		c.serve(hard, conn)
+		c.detach(conn)
 	}
 }
 

@@ -28,8 +28,9 @@ var settings = map[string]string{
 	"timeout":                "0",
 }
 
-// local makes the answer to a command of which args are all arguments.
-func (s *session) local(c command.Command, args [][]byte) func(*known) []byte {
+// localAnswer makes the answer to a member's command of which args are all
+// arguments.
+func localAnswer(car *Sidecar, self *member, c command.Command, args [][]byte) func(*known) []byte {
 	if !wellFormed(c, len(args)) && c.Arity != unknownArity {
 		return constant(errorReply(wrongArity(c.Name)))
 	}
@@ -39,7 +40,7 @@ func (s *session) local(c command.Command, args [][]byte) func(*known) []byte {
 	case "client|capa":
 		return constant(ok)
 	case "client|list":
-		return s.clientList(args)
+		return clientList(car, self, args)
 	case "client|maint_notifications": // the name as it was written, as redis-server does
 		return constant(errorReply(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try CLIENT HELP.", args[1])))
 	case "client|no-evict":
@@ -47,7 +48,7 @@ func (s *session) local(c command.Command, args [][]byte) func(*known) []byte {
 	case "client|setinfo":
 		return setInfo(args)
 	case "config|get":
-		return configGet(s.car.settings, args[2:])
+		return configGet(car.settings, args[2:])
 	case "role":
 		return constant([]byte("*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"))
 	}

@@ -83,6 +83,11 @@ func (s *session) connect(ctx context.Context) error {
 	dialling, cancel := context.WithTimeout(ctx, s.car.limits.Dial)
 	defer cancel()
 	lane, err := s.car.dial(dialling)
+	if err == nil {
+		if err = s.moveIn(dialling, lane); err != nil {
+			lane.Close()
+		}
+	}
 	s.car.reached(err)
 	switch {
 	case errors.Is(err, ErrRefused):

@@ -22,17 +22,17 @@ type session struct {
 	intake
 	delivery
 	upstream upstream
+	who      credential // what a guest that moved out was; until the lane has proved it
+	member   *member
 
 	lane      net.Conn // nil until the first command that needs it
 	delivered chan struct{}
 
-	profile       atomic.Pointer[profile] // for CLIENT LIST
 	authenticated atomic.Bool
 	closing       atomic.Bool // ended by the application or by us: nobody is told of a lost lane
 	draining      atomic.Bool
 	refusedBefore bool // a refusal has been logged
-	since         time.Time
-	number        int64 // in the order of their coming
+	unsent        []byte
 }
 
 // Bounds in time (docs/decisions/0032).
@@ -46,10 +46,10 @@ const (
 	lingering = time.Second
 )
 
-func newSession(car *Sidecar, app net.Conn, id int64) *session {
-	s := &session{car: car, app: app, log: car.log, delivered: make(chan struct{}), since: time.Now(), number: id}
-	s.intake.init(car.limits.Bulk)
-	s.delivery.init(app, profile{id: id, protocol: 2}, s.changed)
+func newSession(car *Sidecar, bag luggage) *session {
+	s := &session{car: car, app: bag.conn, log: car.log, delivered: make(chan struct{}), who: bag.who, member: bag.member, unsent: bag.unsent}
+	s.intake.init(car.limits.Bulk, bag.unread)
+	s.delivery.init(bag.conn, bag.known.profile, s.changed)
 	s.changed(&s.known)
 	return s
 }
@@ -57,7 +57,7 @@ func newSession(car *Sidecar, app net.Conn, id int64) *session {
 // changed publishes what was learnt. The pen is held, or nobody else is there yet.
 func (s *session) changed(k *known) {
 	p := k.profile
-	s.profile.Store(&p)
+	s.member.profile.Store(&p)
 	s.authenticated.Store(p.user != "")
 }
 
@@ -67,7 +67,7 @@ func (s *session) run(ctx context.Context) {
 	defer s.app.Close()
 	cut := context.AfterFunc(ctx, func() { s.app.Close() })
 	defer cut()
-	err := s.serve(ctx)
+	err := s.resume(ctx)
 	if s.lane == nil {
 		s.queue.close()
 		s.bid()
@@ -76,6 +76,23 @@ func (s *session) run(ctx context.Context) {
 		<-s.delivered
 	}
 	s.discard()
+}
+
+// resume goes on where the guest was, and then serves.
+func (s *session) resume(ctx context.Context) error {
+	if len(s.unsent) > 0 {
+		if _, err := s.app.Write(s.unsent); err != nil {
+			return errAppGone
+		}
+		s.unsent = nil
+	}
+	if s.have > 0 {
+		if err := s.consume(ctx); err != nil {
+			return err
+		}
+		s.makeRoom(s.have)
+	}
+	return s.serve(ctx)
 }
 
 // finish brings a session to its end that can't go on for the reason given.

@@ -2,11 +2,11 @@ package sidecar
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"maps"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,14 +72,21 @@ type Sidecar struct {
 	settings  map[string]string
 	limits    Limits
 	log       *slog.Logger
+	loop      *loop
+	digestKey [32]byte // of the digests by which credentials are compared
+
+	proving chan struct{} // has room for maxProofs
+
+	hard context.Context // ends when everything must
+	work sync.WaitGroup  // sessions and dials
 
 	away   atomic.Bool // the last dial failed
 	lastID atomic.Int64
 
 	mu       sync.Mutex
+	members  map[*member]struct{}
 	sessions map[*session]struct{}
 	draining bool
-	running  sync.WaitGroup
 }
 
 // firstID keeps our ids of sessions apart from an engine's of connections.
@@ -95,10 +102,16 @@ func New(o Options) (*Sidecar, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, sessions: map[*session]struct{}{}}
+	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
+	rand.Read(c.digestKey[:])
 	maps.Copy(c.settings, o.Settings)
 	c.lastID.Store(firstID)
 
+	loop, err := newLoop(c)
+	if err != nil {
+		return nil, err
+	}
+	c.loop = loop
 	tcp, err := listenTCP(o)
 	if err != nil {
 		return nil, err
@@ -126,11 +139,18 @@ func (c *Sidecar) Run(ctx context.Context, ready func()) error {
 	defer cut()
 	soft, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	c.hard = hard
 
-	var accepting sync.WaitGroup
-	for _, l := range c.listeners {
-		accepting.Go(func() {
-			if err := c.accept(soft, hard, l); err != nil {
+	var serving sync.WaitGroup
+	serving.Go(func() { c.loop.run(soft, hard) })
+	for i := range c.listeners {
+		l := &c.listeners[i]
+		if l.fd >= 0 {
+			c.loop.post(func() { c.loop.listen(l) })
+			continue
+		}
+		serving.Go(func() {
+			if err := c.accept(soft, *l); err != nil {
 				stop(err)
 			}
 		})
@@ -142,47 +162,26 @@ func (c *Sidecar) Run(ctx context.Context, ready func()) error {
 	for _, l := range c.listeners {
 		l.Close()
 	}
-	accepting.Wait()
 	late := time.AfterFunc(c.limits.Drain, cut)
 	defer late.Stop()
 	c.drain()
-	c.running.Wait()
+	serving.Wait()
+	c.work.Wait()
 	if ctx.Err() != nil {
 		return nil
 	}
 	return context.Cause(soft)
 }
 
-// drain tells all sessions to end. No new ones come: nothing accepts any more.
+// drain tells all sessions to end. Guests that become sessions from now on are
+// told as they do.
 func (c *Sidecar) drain() {
-	for _, s := range c.all() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	for s := range c.sessions {
 		s.drain()
 	}
-}
-
-// all is the sessions by id.
-func (c *Sidecar) all() []*session {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.SortedFunc(maps.Keys(c.sessions), func(a, b *session) int { return int(a.number - b.number) })
-}
-
-// serve makes a session of a connection, if there is room for it.
-func (c *Sidecar) serve(hard context.Context, app net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.sessions) >= c.limits.Connections {
-		sayAndClose(app, errMaxClients)
-		return
-	}
-	s := newSession(c, app, c.lastID.Add(1))
-	c.sessions[s] = struct{}{}
-	c.running.Go(func() {
-		s.run(hard)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.sessions, s)
-	})
 }
 
 // reached keeps the log to the changes of whether the cache can be reached.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
 
@@ -60,7 +61,8 @@ func (d *Dialer) attempt(ctx context.Context, e Endpoint) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, d.Credentials.ClientConfig(e.ID))
+	// On a wire, so that an event loop can take it over.
+	conn := tls.Client(eventloop.NewWire(raw), d.Credentials.ClientConfig(e.ID))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, err

@@ -1,0 +1,390 @@
+package sidecar
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
+	"github.com/redoubt-cache/redoubt/internal/lane"
+	"github.com/redoubt-cache/redoubt/internal/resp"
+)
+
+// A credential is a user and password, kept in memory for as long as a guest
+// uses it: a new lane must prove it again. It is never logged.
+type credential struct{ user, password []byte }
+
+// groupKey is what guests must have in common to share a lane: the credential
+// (as a keyed digest, so that finding a group compares no password), protocol
+// and database.
+type groupKey struct {
+	credential [sha256.Size]byte
+	protocol   int
+	db         int
+}
+
+// A group is guests that share a lane. It outlives its last guest by linger, so
+// that an application that connects for each request finds its lane again.
+type group struct {
+	key    groupKey
+	who    credential
+	hello  []byte // the engine's reply to HELLO, for guests that say it again
+	link   *link  // nil while the cache is away
+	guests int
+	idle   time.Time // when its last guest left
+
+	away    bool     // the last attempt to make a lane failed
+	waiters []*guest // wait for the first attempt
+	stop    context.CancelFunc
+}
+
+// A link is a shared lane with its connection.
+type link struct {
+	group *group
+	fd    int
+	conn  net.Conn // what is read and written: TLS on the wire, or the wire itself
+	wire  *eventloop.Wire
+	books *lane.Lane
+	lost  bool
+}
+
+const (
+	// linger is how long a group without guests keeps its lane and password.
+	linger = 10 * time.Second
+	// maxProofs bounds the lanes being made at the same time: many applications
+	// that come back at once would otherwise be more than the gateway takes
+	// handshakes from one host.
+	maxProofs = 64
+	// maxGroups bounds lanes; guests beyond get lanes of their own, which the
+	// limit on connections bounds.
+	maxGroups = 256
+	// Redialling waits between these, doubling, with jitter, so that many hosts
+	// don't come back to a restarted gateway in one moment.
+	redialFirst = 50 * time.Millisecond
+	redialMost  = 5 * time.Second
+)
+
+// keyOf is the group of a credential.
+func (l *loop) keyOf(who credential, protocol, db int) groupKey {
+	mac := hmac.New(sha256.New, l.car.digestKey[:])
+	fmt.Fprintf(mac, "%d:", len(who.user)) // no two credentials look alike
+	mac.Write(who.user)
+	mac.Write(who.password)
+	k := groupKey{protocol: protocol, db: db}
+	mac.Sum(k.credential[:0])
+	return k
+}
+
+// proven is what a proof found: a lane that is authenticated and in its
+// database, or the engine's refusal, or why there was none of either.
+type proven struct {
+	conn    net.Conn
+	hello   []byte
+	refusal []byte
+	err     error
+}
+
+// closeUnless closes a lane that nobody takes.
+func (p proven) closeUnless(taken bool) {
+	if !taken && p.conn != nil {
+		p.conn.Close()
+	}
+}
+
+// prove makes a fresh lane and authenticates it: HELLO alone, then SELECT alone,
+// since some engines lose a failing reply when others are pending
+// (redis/redis#15640). It runs in a goroutine of its own.
+func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) proven {
+	ctx, cancel := context.WithTimeout(ctx, c.limits.Dial)
+	defer cancel()
+	select {
+	case c.proving <- struct{}{}:
+		defer func() { <-c.proving }()
+	case <-ctx.Done():
+		return proven{err: ctx.Err()}
+	}
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return proven{err: err}
+	}
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	p := proven{conn: conn}
+	user := who.user
+	if len(user) == 0 {
+		user = []byte(defaultUser)
+	}
+	p.hello, p.err = ask(conn, resp.AppendCommand(nil, []byte("HELLO"), strconv.AppendInt(nil, int64(protocol), 10), []byte("AUTH"), user, who.password))
+	if p.err == nil && p.hello[0] == '-' {
+		p.refusal = p.hello
+	}
+	if p.err == nil && p.refusal == nil && db != 0 {
+		var reply []byte
+		reply, p.err = ask(conn, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db)))
+		if p.err == nil && reply[0] == '-' {
+			p.refusal = reply
+		}
+	}
+	if p.err != nil || p.refusal != nil {
+		conn.Close()
+		p.conn = nil
+	}
+	return p
+}
+
+// ask sends one command over a connection that nobody else uses and reads its
+// reply, which must be small and the only one.
+func ask(conn net.Conn, command []byte) ([]byte, error) {
+	if _, err := conn.Write(command); err != nil {
+		return nil, err
+	}
+	var scan resp.ReplyScanner
+	reply := make([]byte, 0, 4<<10)
+	for seen := 0; ; {
+		n, err := conn.Read(reply[len(reply):cap(reply)])
+		reply = reply[:len(reply)+n]
+		k, o := scan.Scan(reply[seen:])
+		seen += k
+		switch {
+		case o == resp.Malformed || o == resp.Whole && seen < len(reply) || len(reply) == cap(reply):
+			return nil, errUnreadable
+		case o == resp.Whole:
+			return reply, nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// enroll moves a guest to the group of a credential, making it if need be, and
+// calls done in the loop with the group's HELLO reply, or a refusal.
+// It returns false if the guest has to wait.
+func (l *loop) enroll(g *guest, who credential, protocol, db int, done func(hello, refusal []byte)) bool {
+	key := l.keyOf(who, protocol, db)
+	// Where the cache was away when last tried, a newcomer tries anew.
+	if to, ok := l.groups[key]; ok && to.link != nil {
+		g.join(to)
+		done(to.hello, nil)
+		return true
+	}
+	g.waiting = true
+	who = credential{bytes.Clone(who.user), bytes.Clone(who.password)}
+	l.car.work.Go(func() {
+		p := l.car.prove(l.car.hard, who, protocol, db)
+		p.closeUnless(l.post(func() { l.proved(g, key, who, p, done) }))
+	})
+	return false
+}
+
+// proved goes on with a guest whose credential has been tried.
+func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done func(hello, refusal []byte)) {
+	g.waiting = false
+	l.car.reached(p.err)
+	to := l.groups[key]
+	if p.conn != nil {
+		switch {
+		case to != nil && to.link != nil: // another guest was faster
+			p.conn.Close()
+		case to != nil:
+			l.attach(to, p.conn)
+		case g.gone:
+			p.conn.Close()
+			return
+		default:
+			to = &group{key: key, who: who, hello: p.hello}
+			if !l.attach(to, p.conn) {
+				to = nil
+				break
+			}
+			l.groups[key] = to
+		}
+	}
+	if g.gone {
+		return
+	}
+	switch {
+	case to != nil && to.link != nil && p.refusal == nil && p.err == nil:
+		g.join(to)
+		done(to.hello, nil)
+	case p.refusal != nil:
+		done(nil, p.refusal)
+	case errors.Is(p.err, ErrRefused):
+		done(nil, errorReply(errAwayRefused))
+	default:
+		done(nil, errorReply(errAway))
+	}
+	if len(g.out) > 0 && g.pending == 0 && !g.blocked {
+		g.flush()
+	}
+	if g.ending {
+		g.end()
+	}
+	l.later(g)
+}
+
+// attach makes a connection the lane of a group.
+func (l *loop) attach(to *group, conn net.Conn) bool {
+	k := &link{group: to, conn: conn, books: lane.New()}
+	if t, ok := conn.(*tls.Conn); ok {
+		k.wire, _ = t.NetConn().(*eventloop.Wire)
+	} else {
+		k.wire = eventloop.NewWire(conn)
+		k.conn = k.wire
+	}
+	if k.wire == nil {
+		l.car.log.Error("a lane can't be driven by the loop: its TLS is not on a wire")
+		conn.Close()
+		return false
+	}
+	fd, err := k.wire.Detach()
+	if err == nil {
+		k.fd = fd
+		err = l.add(fd, entity{link: k})
+	}
+	if err != nil {
+		l.car.log.Error("a lane can't be driven by the loop", "cause", err)
+		conn.Close()
+		return false
+	}
+	to.link, to.away = k, false
+	l.arrived = append(l.arrived, k) // bytes may lie in its TLS already
+	return true
+}
+
+// lose closes a lane that has ended or is at fault, fails what was under way on
+// it, and tries to make another.
+func (l *loop) lose(k *link, cause error) {
+	if k.lost {
+		return
+	}
+	k.lost = true
+	l.entities[k.fd] = entity{}
+	k.conn.Close()
+	if k.group.link == k {
+		k.group.link = nil
+	}
+	waiting := k.books.Outstanding()
+	k.books.Abandon()
+	if waiting > 0 || !errors.Is(cause, net.ErrClosed) {
+		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
+	}
+	switch {
+	case l.draining:
+	case k.group.guests > 0:
+		l.redial(k.group, 0)
+	default: // nobody misses it
+		l.drop(k.group)
+	}
+}
+
+// redial makes a new lane for a group, in a goroutine, after a pause that grows
+// with the attempts.
+func (l *loop) redial(to *group, attempt int) {
+	ctx, cancel := context.WithCancel(l.car.hard)
+	to.stop = cancel
+	l.car.work.Go(func() {
+		defer cancel()
+		if !pause(ctx, attempt) {
+			return
+		}
+		p := l.car.prove(ctx, to.who, to.key.protocol, to.key.db)
+		p.closeUnless(l.post(func() { l.redialled(to, attempt, p) }))
+	})
+}
+
+// pause waits before an attempt; false: don't try.
+func pause(ctx context.Context, attempt int) bool {
+	if attempt == 0 {
+		return ctx.Err() == nil
+	}
+	most := min(redialFirst<<min(attempt, 16), redialMost)
+	jitter, err := rand.Int(rand.Reader, big.NewInt(int64(most)))
+	if err != nil {
+		jitter = big.NewInt(0)
+	}
+	select {
+	case <-time.After(most/2 + time.Duration(jitter.Int64()/2)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (l *loop) redialled(to *group, attempt int, p proven) {
+	to.stop = nil
+	if l.groups[to.key] != to || to.link != nil {
+		if p.conn != nil {
+			p.conn.Close()
+		}
+		return
+	}
+	l.car.reached(p.err)
+	switch {
+	case p.conn != nil && l.attach(to, p.conn):
+	case p.refusal != nil: // the password is no longer good: who holds it must say so again
+		l.car.log.Warn("the engine no longer takes a password that it took before", "guests", to.guests)
+		for g := range l.guests {
+			if g.group == to {
+				g.close()
+			}
+		}
+		l.drop(to)
+	default:
+		to.away = true
+		if !l.draining {
+			l.redial(to, attempt+1)
+		}
+	}
+	for _, g := range to.waiters {
+		g.waiting = false
+		if g.ending {
+			g.end()
+		}
+		l.later(g)
+	}
+	to.waiters = nil
+}
+
+// away deals with a command while its group has no lane: it waits for the first
+// attempt to make one, and is told at once when that has failed.
+func (l *loop) away(g *guest) bool {
+	if g.group.away {
+		g.answer(errorReply(errAway))
+		return true
+	}
+	g.waiting = true
+	g.group.waiters = append(g.group.waiters, g)
+	return false
+}
+
+// expire drops groups that nobody has used for a while.
+func (l *loop) expire(now time.Time) {
+	for _, g := range l.groups {
+		if g.guests == 0 && now.Sub(g.idle) >= linger {
+			l.drop(g)
+		}
+	}
+}
+
+// drop forgets a group: its lane, its password.
+func (l *loop) drop(g *group) {
+	delete(l.groups, g.key)
+	if g.stop != nil {
+		g.stop()
+	} else {
+		clear(g.who.password) // no attempt under way still needs it
+	}
+	if g.link != nil {
+		l.lose(g.link, net.ErrClosed)
+	}
+}
+
+func (l *loop) now() time.Time { return time.Now() }

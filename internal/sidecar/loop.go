@@ -1,0 +1,384 @@
+package sidecar
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
+	"github.com/redoubt-cache/redoubt/internal/lane"
+)
+
+// This file is the hot path; guest.go, with what a guest's commands do, belongs
+// to it. One goroutine on a thread of its own, the loop, owns every guest (an
+// application connection that shares a lane) and every link (a shared lane's
+// connection): no locks, channels or hand-overs where bytes flow. A turn:
+//
+//	1. read each ready guest once, into one buffer for all; append its whole
+//	   commands to its lane's batch;
+//	2. send each batch that is due, as one TLS write: the gateway and the
+//	   engine work while we go on;
+//	3. read the links that replies have come on; each guest's run of replies
+//	   goes to its socket straight from the decrypted buffer.
+//
+// So a command costs one receive and one send on its own socket, and its share
+// of what is done once a batch. Nothing here sleeps but the poller. Whatever
+// might block (dialling, TLS, a proof of a password, a session that needs a
+// lane of its own) runs in goroutines, which post what they have found.
+//
+// Memory: a guest is its struct and, between turns, only the rest of a command
+// that has come in part (at most maxShared) and what it hasn't read (at most
+// maxUnread).
+
+const (
+	// readSize is what is read of a guest at once, so that none takes more than
+	// its share of a turn.
+	readSize = 64 << 10
+	// maxShared is the largest command, or MULTI block, that is sent over a
+	// shared lane; a session with a larger one gets a lane of its own, on which
+	// it streams.
+	maxShared = 64 << 10
+	// maxUnread is what an application may leave unread before it is closed, as
+	// an engine would by its output limit.
+	maxUnread = 64 << 20
+	// maxBacklog is how much a lane may have unsent before its guests are no
+	// longer read.
+	maxBacklog = 1 << 20
+)
+
+// loop is the event loop and all that it owns.
+type loop struct {
+	car  *Sidecar
+	poll *eventloop.Poller
+	buf  []byte // what is read of a guest; good within a turn
+
+	entities   []entity // by descriptor
+	generation int32
+	guests     map[*guest]struct{}
+	groups     map[groupKey]*group
+	arrived    []*link  // have replies to be read in this turn
+	again      []*guest // have more to be read, or may go on
+	draining   bool
+
+	mu     sync.Mutex
+	posts  []func() // from other goroutines, to be done by the loop
+	closed bool
+}
+
+// entity is what a descriptor belongs to. The generation tells a late event of
+// a closed one from its successor's.
+type entity struct {
+	generation int32
+	guest      *guest
+	link       *link
+	accepting  *listener
+}
+
+// newLoop makes a loop with nothing in it.
+func newLoop(car *Sidecar) (*loop, error) {
+	poll, err := eventloop.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &loop{car: car, poll: poll, buf: make([]byte, readSize), guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}}, nil
+}
+
+// post has the loop do something. Any goroutine may call it. It returns false
+// if the loop has ended and nothing will be done.
+func (l *loop) post(do func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.posts = append(l.posts, do)
+	l.poll.Wake() // under the lock, so that the poller isn't closed meanwhile
+	return true
+}
+
+// shut has post refuse from now on.
+func (l *loop) shut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+}
+
+// run is the loop, until ctx ends and all guests have ended, or cut ends.
+func (l *loop) run(ctx, cut context.Context) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer l.end()
+	defer context.AfterFunc(ctx, func() { l.post(l.drain) })()
+	defer context.AfterFunc(cut, func() { l.post(func() {}) })()
+	for cut.Err() == nil && !(l.draining && len(l.guests) == 0) {
+		wait := l.nextDue(time.Now())
+		if len(l.again) > 0 {
+			wait = 0
+		}
+		l.turn(l.poll.Wait(wait))
+	}
+}
+
+func (l *loop) turn(events []eventloop.Event) {
+	l.doPosts()
+	ready := l.again
+	l.again = nil
+	for _, g := range ready {
+		g.queued = false
+		l.goOn(g)
+	}
+	for _, ev := range events {
+		l.dispatch(ev)
+	}
+	now := time.Now()
+	for _, g := range l.groups {
+		if g.link != nil && g.link.books.Due(now) == 0 {
+			l.flush(g.link)
+		}
+	}
+	for _, k := range l.arrived {
+		l.receive(k)
+	}
+	l.arrived = l.arrived[:0]
+	l.expire(now)
+}
+
+func (l *loop) doPosts() {
+	l.mu.Lock()
+	posts := l.posts
+	l.posts = nil
+	l.mu.Unlock()
+	for _, do := range posts {
+		do()
+	}
+}
+
+func (l *loop) dispatch(ev eventloop.Event) {
+	if ev.Token.Woken() {
+		return
+	}
+	e := &l.entities[ev.Token.Index]
+	if e.generation != ev.Token.Generation {
+		return
+	}
+	switch {
+	case e.guest != nil:
+		if ev.Writable && e.guest.blocked {
+			e.guest.blocked = false
+			e.guest.flush()
+		}
+		if ev.Readable {
+			e.guest.readable = true
+			l.goOn(e.guest)
+		}
+	case e.link != nil:
+		e.link.wire.Ready()
+		if ev.Readable {
+			e.link.books.Settle()
+			l.arrived = append(l.arrived, e.link)
+		}
+		if err := e.link.wire.Flush(); err != nil {
+			l.lose(e.link, err)
+		}
+	case e.accepting != nil:
+		l.accept(e.accepting)
+	}
+}
+
+// add has the poller tell of a descriptor.
+func (l *loop) add(fd int, e entity) error {
+	for fd >= len(l.entities) {
+		l.entities = append(l.entities, make([]entity, max(64, len(l.entities)))...)
+	}
+	l.generation = (l.generation + 1) & 0x7fffffff
+	e.generation = l.generation
+	l.entities[fd] = e
+	return l.poll.Add(fd, eventloop.Token{Index: int32(fd), Generation: e.generation})
+}
+
+// listen begins to accept on a listener.
+func (l *loop) listen(on *listener) {
+	if err := l.add(on.fd, entity{accepting: on}); err != nil {
+		l.car.log.Error("can't listen", "cause", err)
+		return
+	}
+	l.accept(on)
+}
+
+// accept takes what has come on a listener where everybody may connect, until
+// none is left; a client's first command is often there already.
+func (l *loop) accept(from *listener) {
+	for !l.draining {
+		fd, err := eventloop.Accept(from.fd)
+		if err == eventloop.ErrAgain {
+			return
+		}
+		if err != nil {
+			l.car.log.Warn("can't accept", "cause", err)
+			time.AfterFunc(acceptPause, func() { l.post(func() { l.accept(from) }) })
+			return
+		}
+		l.welcome(fd, from.Addr())
+	}
+}
+
+// acceptPause is how long it waits for descriptors to become free.
+const acceptPause = 50 * time.Millisecond
+
+// welcome makes a guest of a connection, if there is room for it.
+func (l *loop) welcome(fd int, at net.Addr) {
+	m, ok := l.car.enter(at, at)
+	if !ok {
+		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
+		eventloop.Close(fd)
+		return
+	}
+	g := &guest{loop: l, fd: fd, member: m}
+	g.known.profile = *m.profile.Load()
+	g.scan.MaxBulk = l.car.limits.Bulk
+	if err := l.add(fd, entity{guest: g}); err != nil {
+		l.car.leave(m)
+		eventloop.Close(fd)
+		return
+	}
+	l.guests[g] = struct{}{}
+	g.readable = true
+	l.goOn(g)
+}
+
+// goOn reads a guest once and does what it asks for, as far as it may.
+func (l *loop) goOn(g *guest) {
+	if g.gone || g.waiting {
+		return
+	}
+	if k := g.link(); k != nil && k.books.Waiting()+k.wire.Unsent() > maxBacklog || g.blocked && len(g.out) > readSize {
+		l.later(g)
+		return
+	}
+	if len(g.in) > 0 && !g.partial {
+		l.consume(g, nil)
+		if g.gone || g.waiting || g.barrier {
+			return
+		}
+	}
+	if !g.readable || l.draining || g.ending {
+		return
+	}
+	n, err := eventloop.Read(g.fd, l.buf)
+	switch {
+	case err == eventloop.ErrAgain:
+		g.readable = false
+	case err == io.EOF:
+		g.end()
+	case err != nil:
+		g.close()
+	default:
+		if n == len(l.buf) {
+			l.later(g)
+		} else {
+			g.readable = false
+		}
+		l.consume(g, l.buf[:n])
+	}
+}
+
+// later lets a guest go on in the next turn.
+func (l *loop) later(g *guest) {
+	if !g.queued {
+		g.queued = true
+		l.again = append(l.again, g)
+	}
+}
+
+// flush sends a lane's batch.
+func (l *loop) flush(k *link) {
+	batch := k.books.Flush()
+	if len(batch) == 0 {
+		return
+	}
+	if len(batch) > recordSize {
+		k.wire.Hold()
+	}
+	if _, err := k.conn.Write(batch); err != nil {
+		l.lose(k, err)
+		return
+	}
+	if err := k.wire.Flush(); err != nil {
+		l.lose(k, err)
+	}
+}
+
+// recordSize is the most that TLS encrypts at once (RFC 8446 §5.1).
+const recordSize = 16 << 10
+
+// receive takes a lane's replies until none is left, or enough for a turn.
+func (l *loop) receive(k *link) {
+	if k.lost {
+		return
+	}
+	for range readsATurn {
+		n, err := k.conn.Read(k.books.Buffer())
+		if err == eventloop.ErrAgain {
+			return
+		}
+		if err == nil {
+			err = k.books.Received(n)
+		}
+		if err != nil {
+			l.lose(k, err)
+			return
+		}
+	}
+	l.post(func() { l.receive(k) }) // others have their turn first
+}
+
+// readsATurn bounds the records that one lane may take of a turn.
+const readsATurn = 64
+
+// nextDue is how long the poller may sleep: until a batch is due, or something
+// expires.
+func (l *loop) nextDue(now time.Time) time.Duration {
+	wait := time.Duration(-1)
+	for _, g := range l.groups {
+		due := lane.Never
+		if g.link != nil {
+			due = g.link.books.Due(now)
+		}
+		if g.guests == 0 {
+			due = min(due, max(0, g.idle.Add(linger).Sub(now)))
+		}
+		if due != lane.Never && (wait < 0 || due < wait) {
+			wait = due
+		}
+	}
+	return wait
+}
+
+// drain ends guests that wait for nothing, now, and the others when they do.
+func (l *loop) drain() {
+	l.draining = true
+	for g := range l.guests {
+		g.end()
+	}
+}
+
+// end closes what is left.
+func (l *loop) end() {
+	l.shut()
+	l.doPosts()
+	for g := range l.guests {
+		g.close()
+	}
+	for _, g := range l.groups {
+		l.drop(g)
+	}
+	for _, e := range l.car.listeners {
+		if e.fd >= 0 {
+			eventloop.Close(e.fd)
+		}
+	}
+	l.poll.Close()
+}
