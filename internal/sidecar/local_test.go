@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -267,13 +269,13 @@ func TestLargeRefusedCommandsPassUnheld(t *testing.T) {
 
 func TestAnUnreachableCacheIsToldAtOnce(t *testing.T) {
 	var log journal
-	var result error
-	car, _ := startSidecar(t, Options{Log: logTo(&log), Dial: func(context.Context) (net.Conn, error) { return nil, result }})
+	var result atomic.Value
+	car, _ := startSidecar(t, Options{Log: logTo(&log), Dial: func(context.Context) (net.Conn, error) { return nil, result.Load().(error) }})
 	for _, c := range []struct {
 		err  error
 		want string
-	}{{errors.New("no route"), errAway}, {fmt.Errorf("tls: %w", ErrRefused), errAwayRefused}} {
-		result = c.err
+	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("tls: %w", ErrRefused), errAwayRefused}} {
+		result.Store(c.err) // of one type, as atomic.Value wants it
 		for range 3 {
 			app := dialCar(t, car)
 			app.expect(errorLine(c.want), "AUTH", password)
