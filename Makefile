@@ -53,6 +53,12 @@ lint: ## formatting, vet, staticcheck, on every platform that we build for
 	go -C test/clients/go vet ./...
 
 .PHONY: bench
-bench: ## benchmarks of the data path
+bench: ## what the tunnel costs here, beside other tunnels: renews the table in README.md (20 min)
+	@$(NEED) $(RUN_NEEDS) stunnel=stunnel4 haproxy=haproxy
+	@$(MAKE) --no-print-directory build
+	bin/redoubt bench --update README.md --json bin/bench.json --html bin/bench.html
+
+.PHONY: bench-parts
+bench-parts: ## benchmarks of single functions
 	@$(NEED) $(TEST_NEEDS)
 	go test -run=NONE -bench=. -benchmem ./internal/...

@@ -36,33 +36,29 @@ func peers() []peer {
 	return []peer{
 		{plainName, "plain engine", engine, "--version", startPlain},
 		{"redoubt", "Redoubt", nil, "", startRedoubt},
-		{"native", "the engine's own TLS", engine, "--version", startNative},
-		{"stunnel", "stunnel, both ends", []string{"stunnel", "stunnel4"}, "-version", startStunnel},
-		{"haproxy", "HAProxy, both ends", []string{"haproxy"}, "-v", startHAProxy},
-		{"ghostunnel", "ghostunnel, both ends", []string{"ghostunnel"}, "--version", startGhostunnel},
+		{"native", "the engine's TLS", engine, "--version", startNative},
+		{"stunnel", "stunnel ×2", []string{"stunnel", "stunnel4"}, "-version", startStunnel},
+		{"haproxy", "HAProxy ×2", []string{"haproxy"}, "-v", startHAProxy},
+		{"ghostunnel", "ghostunnel ×2", []string{"ghostunnel"}, "--version", startGhostunnel},
 	}
-}
-
-// PeerNames are the names that Options.Peers takes, plain apart, which always
-// runs.
-func PeerNames() (names []string) {
-	for _, p := range peers()[1:] {
-		names = append(names, p.name)
-	}
-	return names
 }
 
 // ValidPeers says whether all names are of peers.
 func ValidPeers(names []string) error {
+	var known []string
+	for _, p := range peers() {
+		known = append(known, p.name)
+	}
 	for _, n := range names {
-		if !slices.Contains(PeerNames(), n) {
-			return fmt.Errorf("no peer is called %q: there are %s (plain always runs)", n, strings.Join(PeerNames(), ", "))
+		if !slices.Contains(known, n) {
+			return fmt.Errorf("no peer is called %q: there are %s", n, strings.Join(known, ", "))
 		}
 	}
 	return nil
 }
 
-// chosenPeers are those of the names, and plain; none are all.
+// chosenPeers are those of the names, and plain, which always runs; no names
+// are all.
 func chosenPeers(names []string) []peer {
 	if len(names) == 0 {
 		return peers()

@@ -119,9 +119,9 @@ func sample() *Report {
 		Peers: []PeerReport{
 			{Name: "plain", Title: "plain engine", Version: "7.0.15"},
 			{Name: "redoubt", Title: "Redoubt"},
-			{Name: "native", Title: "the engine's own TLS", Version: "7.0.15"},
-			{Name: "stunnel", Title: "stunnel, both ends", Version: "5.68"},
-			{Name: "ghostunnel", Title: "ghostunnel, both ends", Absent: "not installed: no <ghostunnel> in PATH"},
+			{Name: "native", Title: "the engine's TLS", Version: "7.0.15"},
+			{Name: "stunnel", Title: "stunnel ×2", Version: "5.68"},
+			{Name: "ghostunnel", Title: "ghostunnel ×2", Absent: "not installed: no <ghostunnel> in PATH"},
 		},
 	}
 	for i, name := range []string{"c50", "p16", "open"} {

@@ -8,12 +8,15 @@ import (
 	"time"
 )
 
+// ErrNoEngine says that there is nothing to compare with.
+var ErrNoEngine = errors.New("no engine")
+
 // Options says what to measure.
 type Options struct {
 	Self     string   // Redoubt's binary, for the peer "redoubt"
 	Engine   string   // redis-server or valkey-server; "" finds one
 	Loads    []Load   // none: Loads
-	Peers    []string // none: all of PeerNames
+	Peers    []string // see ValidPeers; none: all that are installed
 	Warmup   time.Duration
 	Duration time.Duration // of each run
 	Rounds   int
@@ -52,7 +55,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	raiseFileLimit()
 	if o.Engine == "" {
 		if o.Engine, err = find(peers()[0].program); err != nil {
-			return nil, fmt.Errorf("bench: no engine: %w (apt-get install redis-server, or name one with --engine)", err)
+			return nil, fmt.Errorf("bench: %w: %w (apt-get install redis-server, or name one with --engine)", ErrNoEngine, err)
 		}
 	}
 	s, err := newSite(o.Self, o.Engine)

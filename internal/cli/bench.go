@@ -47,6 +47,9 @@ func (c *benchCmd) Run(e *env) error {
 	if err != nil {
 		return usage(err, "redoubt bench --help")
 	}
+	if options.Self, err = os.Executable(); err != nil {
+		return err
+	}
 	report, err := c.measure(e, options)
 	if err != nil {
 		return err
@@ -65,12 +68,8 @@ func (c *benchCmd) options(e *env) (o bench.Options, err error) {
 	if c.Duration <= 0 || c.Rounds < 1 || c.Rate < 1 {
 		return o, errors.New("--duration, --rounds and --rate must be above zero")
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return o, err
-	}
 	o = bench.Options{
-		Self: self, Engine: c.Engine, Peers: c.Peers,
+		Engine: c.Engine, Peers: c.Peers,
 		Warmup: c.Duration / 4, Duration: c.Duration, Rounds: c.Rounds, Progress: progress(e.stderr),
 	}
 	if o.Loads, err = bench.Named(c.Loads); err != nil {
@@ -89,20 +88,25 @@ func (c *benchCmd) measure(e *env, options bench.Options) (*bench.Report, error)
 	ctx, finished := context.WithCancel(e.ctx)
 	defer finished()
 	var report *bench.Report
-	part := daemon.Part{Name: "bench", Run: func(running context.Context, ready func()) (err error) {
+	var failure error
+	part := daemon.Part{Name: "bench", Run: func(running context.Context, ready func()) error {
 		ready()
-		report, err = bench.Run(running, options)
-		if errors.Is(err, context.Canceled) {
-			return errors.New("interrupted: every process it had started is stopped")
-		}
-		finished() // an end by itself would be a failure of a process that is to stay
-		if err == nil {
-			<-running.Done()
-		}
-		return err
+		report, failure = bench.Run(running, options)
+		// To the daemon a part that ends by itself is a failure: have it stopped.
+		finished()
+		<-running.Done()
+		return nil
 	}}
-	err := daemon.Run(ctx, slog.New(slog.DiscardHandler), func() {}, part)
-	return report, err
+	if err := daemon.Run(ctx, slog.New(slog.DiscardHandler), func() {}, part); err != nil {
+		return nil, err // and the part may be running yet
+	}
+	switch {
+	case errors.Is(failure, context.Canceled):
+		return nil, errors.New("interrupted: all that the benchmark had started is stopped")
+	case errors.Is(failure, bench.ErrNoEngine):
+		return nil, coded{failure, exitEnvironment}
+	}
+	return report, failure
 }
 
 // save writes the files that were asked for.
