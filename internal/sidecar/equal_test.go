@@ -134,7 +134,7 @@ func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
 			{"SET", k, v}, {"set", k, v}, {"GET", k}, {"GeT", k}, {"INCR", k}, {"DEL", k}, {"MGET", "a", "b", "q"}, {"LPUSH", k, v}, {"LRANGE", k, "0", "-1"},
 			{"HSET", k, "f", v}, {"HGETALL", k}, {"MULTI"}, {"EXEC"}, {"DISCARD"}, {"WATCH", k}, {"UNWATCH"}, {"SELECT", n}, {"HELLO", "3"}, {"HELLO", "2"}, {"HELLO", "7"},
 			{"AUTH", password}, {"AUTH", "wrong"}, {"CLIENT", "SETNAME", "n" + n}, {"CLIENT", "GETNAME"}, {"CLIENT", "TRACKING", "ON"}, {"CLIENT", "TRACKING", "OFF"},
-			{"SUBSCRIBE", k}, {"UNSUBSCRIBE"}, {"PING"}, {"PING", v}, {"ECHO", v}, {"NOSUCH", k}, {"GET"}, {"BLPOP", k, "0.01"}, {"CLIENT", "REPLY", "SKIP"}, {"CLIENT", "REPLY", "ON"},
+			{"SUBSCRIBE", "a"}, {"UNSUBSCRIBE"}, {"PING"}, {"PING", v}, {"ECHO", v}, {"NOSUCH", k}, {"GET"}, {"BLPOP", k, "0.01"}, {"CLIENT", "REPLY", "SKIP"}, {"CLIENT", "REPLY", "ON"},
 			{"EVAL", "return {1,2,'x'}", "0"}, {"EVAL", "return redis.call('get',KEYS[1])", "1", k}, {"PUBLISH", k, v}, {"TYPE", k}, {"WAIT", "0", "0"}, {"CLIENT", "NOSUCH"}, {"XREAD", "COUNT", "1", "STREAMS", "s", "0"},
 		}).Draw(rt, "command")
 	})
