@@ -47,6 +47,7 @@ func (c *sidecarCmd) Run(e *env) error {
 	ready := func() {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
+	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready, daemon.Part{Name: "sidecar", Run: sc.Run})
 }
 

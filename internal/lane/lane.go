@@ -34,6 +34,7 @@ const (
 	recordFull = 16 << 10
 	Hold       = 100 * time.Microsecond
 	firstRoom  = 64 << 10
+	mostRoom   = 4 << 20 // of its buffer, what a lane keeps once it has needed it
 	// MaxHeld bounds the replies that wait for their fence. It is far above
 	// what small commands answer; clients with large values get lanes of their
 	// own, where nothing is held.
@@ -353,7 +354,7 @@ func (l *Lane) keep(given int) {
 		l.held[i].start -= given
 		l.held[i].end -= given
 	}
-	if l.have == 0 && len(l.buf) > 16*firstRoom {
+	if l.have == 0 && len(l.buf) > mostRoom {
 		l.buf = make([]byte, firstRoom)
 	}
 }
