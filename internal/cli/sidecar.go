@@ -57,6 +57,7 @@ func sidecarOptions(c *config.Sidecar) sidecar.Options {
 		Listen:           c.Listen,
 		AllowNonLoopback: c.AllowNonLoopback,
 		AllowUIDs:        c.AllowUIDs,
+		FencePerGuest:    c.Fence == "session",
 		Limits:           sidecar.Limits{Connections: c.Limits.Connections},
 	}
 	if c.Unix.Path != "" {

@@ -26,6 +26,9 @@ func (c *Gateway) resolve(dir string) []problem {
 func (c *Sidecar) check() []problem {
 	problems := checkNames(c.Deployment, c.Name)
 	problems = append(problems, checkAddress("listen", c.Listen)...)
+	if c.Fence != "batch" && c.Fence != "session" {
+		problems = append(problems, problem{path: "fence", text: "must be batch or session"})
+	}
 	if len(c.Gateways) == 0 {
 		problems = append(problems, problem{path: "gateways", text: "is missing: name at least one gateway ({name: cache-1, address: HOST:PORT})"})
 	}

@@ -33,9 +33,9 @@ type TLS struct {
 
 // GatewayLimits bounds what peers can take.
 type GatewayLimits struct {
-	Connections      int      `yaml:"connections" default:"10000" min:"1" max:"1000000" doc:"Tunnel connections at the same time."`
-	PerIdentity      int      `yaml:"per_identity" default:"5000" min:"1" max:"1000000" doc:"Tunnel connections of one application host (one certificate identity)."`
-	Handshakes       int      `yaml:"handshakes" default:"256" min:"1" max:"100000" doc:"TLS handshakes under way at the same time."`
+	Connections      int      `yaml:"connections" default:"4096" min:"1" max:"1000000" doc:"Tunnel connections at the same time. A sidecar needs few: most application connections share them. Each takes two open files."`
+	PerIdentity      int      `yaml:"per_identity" default:"2048" min:"1" max:"1000000" doc:"Tunnel connections of one application host (one certificate identity)."`
+	Handshakes       int      `yaml:"handshakes" default:"1024" min:"1" max:"100000" doc:"TLS handshakes under way at the same time."`
 	HandshakeTimeout Duration `yaml:"handshake_timeout" default:"5s" min:"100ms" max:"1m" doc:"How long a peer may take to prove who it is."`
 	DrainTimeout     Duration `yaml:"drain_timeout" default:"10s" min:"0s" max:"10m" doc:"How long connections may finish on a stop."`
 }
@@ -63,6 +63,7 @@ type Sidecar struct {
 	Unix             Unix          `yaml:"unix" doc:"A unix socket beside, or instead of, the TCP port."`
 	Gateways         []Peer        `yaml:"gateways" doc:"The gateways, in order of preference."`
 	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
+	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
 	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`
 }
 

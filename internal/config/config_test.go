@@ -29,7 +29,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Listen != "0.0.0.0:6379" || c.Limits.Connections != 10000 || time.Duration(c.Limits.HandshakeTimeout) != 5*time.Second ||
+	if c.Listen != "0.0.0.0:6379" || c.Limits.Connections != 4096 || time.Duration(c.Limits.HandshakeTimeout) != 5*time.Second ||
 		c.Engine.Memory != 2<<30 || c.Engine.MaxValue != 512<<20 || len(c.Engine.Uses) != 1 || c.Engine.Uses[0] != "cache" ||
 		c.TLS.Key != "/etc/redoubt/tls/tls.key" {
 		t.Fatalf("%+v", c)

@@ -74,7 +74,7 @@ type Limits struct {
 
 // DefaultLimits are those of a configuration that says nothing.
 func DefaultLimits() Limits {
-	return Limits{Connections: 10_000, PerIdentity: 5_000, Handshakes: 256, HandshakeTimeout: 5 * time.Second, DrainTimeout: 10 * time.Second}
+	return Limits{Connections: 4096, PerIdentity: 2048, Handshakes: 1024, HandshakeTimeout: 5 * time.Second, DrainTimeout: 10 * time.Second}
 }
 
 // Gateway is an open port and the connections through it.

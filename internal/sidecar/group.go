@@ -233,6 +233,7 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 // attach makes a connection the lane of a group.
 func (l *loop) attach(to *group, conn net.Conn) bool {
 	k := &link{group: to, conn: conn, books: lane.New()}
+	k.books.FencePerClient = l.car.perGuest
 	if t, ok := conn.(*tls.Conn); ok {
 		k.wire, _ = t.NetConn().(*eventloop.Wire)
 	} else {

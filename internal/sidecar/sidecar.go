@@ -31,8 +31,11 @@ type Options struct {
 	// Settings are what CONFIG GET tells beyond what is the same for every
 	// engine: maxmemory and maxmemory-policy, say, from the policy.
 	Settings map[string]string
-	Limits   Limits
-	Log      *slog.Logger
+	// FencePerGuest fences each application's run of commands on a shared lane,
+	// not each batch (docs/decisions/0040).
+	FencePerGuest bool
+	Limits        Limits
+	Log           *slog.Logger
 }
 
 // Limits of a sidecar; a zero means the default.
@@ -70,6 +73,7 @@ type Sidecar struct {
 	listeners []listener
 	dial      func(context.Context) (net.Conn, error)
 	settings  map[string]string
+	perGuest  bool
 	limits    Limits
 	log       *slog.Logger
 	loop      *loop
@@ -102,7 +106,7 @@ func New(o Options) (*Sidecar, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
+	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), perGuest: o.FencePerGuest, limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
 	rand.Read(c.digestKey[:])
 	maps.Copy(c.settings, o.Settings)
 	c.lastID.Store(firstID)

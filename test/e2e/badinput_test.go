@@ -67,7 +67,7 @@ func isTimeout(err error) bool {
 func TestALaggingHandshakeLocksNobodyOut(t *testing.T) {
 	d := lab.Up(t)
 	attacker := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
-	for range 300 {
+	for range 1100 {
 		conn, err := attacker.Dial("tcp", d.Gateway)
 		if err != nil {
 			t.Fatal(err)
