@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-func connect(net.TCPAddr) (int, error) { return -1, errors.New("bench: only Linux is measured") }
+func connect(net.TCPAddr, int) (int, error) { return -1, errors.New("bench: only Linux is measured") }
 
 func exactTimers() (restore func()) { return func() {} }
 

@@ -8,15 +8,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connect begins a connection without waiting for it.
-func connect(to net.TCPAddr) (fd int, err error) {
+// sources are the addresses of loopback that churn's connections come from in
+// turn. Each connection leaves its local port in TIME_WAIT for a minute, and
+// the more there are on an address, the longer the kernel looks for a free one:
+// from one address a connection came to cost us 70 µs instead of 33.
+const sources = 200
+
+// connect begins the n-th connection without waiting for it.
+func connect(to net.TCPAddr, n int) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	addr := unix.SockaddrInet4{Port: to.Port}
-	copy(addr.Addr[:], to.IP.To4())
-	err = unix.Connect(fd, &addr)
+	// The port is chosen by connect, which knows the other end, not by bind
+	// (ip(7), IP_BIND_ADDRESS_NO_PORT).
+	err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, 1 + byte(n%sources)}})
+	}
+	if err == nil {
+		addr := unix.SockaddrInet4{Port: to.Port}
+		copy(addr.Addr[:], to.IP.To4())
+		err = unix.Connect(fd, &addr)
+	}
 	switch {
 	case err == nil || errors.Is(err, unix.EINPROGRESS):
 		return fd, nil

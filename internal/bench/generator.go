@@ -51,6 +51,7 @@ type generator struct {
 	load     Load
 	exchange exchange
 	remote   net.TCPAddr // churn only
+	made     int         // connections of churn so far
 	poller   *eventloop.Poller
 	conns    []conn
 	buf      []byte
@@ -270,7 +271,8 @@ func (g *generator) reconnect(i int32, now time.Duration) error {
 	if c.fd >= 0 {
 		eventloop.Close(c.fd)
 	}
-	fd, err := connect(g.remote)
+	fd, err := connect(g.remote, g.made)
+	g.made++
 	if err != nil {
 		c.fd = -1
 		return err
