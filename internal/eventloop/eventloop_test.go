@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"sync"
 	"runtime"
 	"testing"
 	"time"
@@ -80,8 +81,10 @@ func waitFor(t *testing.T, p *eventloop.Poller) eventloop.Event {
 func TestWaitEndsWhenWoken(t *testing.T) {
 	p := poller(t)
 	for range 3 {
-		go func() { p.Wake(); p.Wake() }()
+		var waking sync.WaitGroup
+		waking.Go(p.Wake)
 		events := p.Wait(-1)
+		waking.Wait() // a Wake after Close would write to another's descriptor
 		if len(events) != 1 || !events[0].Token.Woken() {
 			t.Fatalf("%+v", events)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -193,6 +194,9 @@ func TestBothEndsNoticeAVanishedPeer(t *testing.T) {
 }
 
 func options(t *testing.T, conn net.Conn) map[string]int {
+	if wire, ok := conn.(*eventloop.Wire); ok {
+		conn = wire.Conn
+	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Error(err)
