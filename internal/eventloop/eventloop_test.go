@@ -11,8 +11,8 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"sync"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 

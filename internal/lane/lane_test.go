@@ -113,7 +113,7 @@ func simulate(r *rand.Rand, perClient bool, spoil func(string) string) (clients 
 	e := &engine{clients: clients, spoil: spoil}
 	now := time.Unix(0, 0)
 	for turn := 0; turn < 200 || l.Outstanding() > 0; turn++ {
-		if turn > 5000 {
+		if turn > 1000 {
 			return clients, errors.New("the lane is stuck")
 		}
 		for range r.IntN(4) {
@@ -286,8 +286,14 @@ func TestALoneClientPaysForNoFence(t *testing.T) {
 	}
 }
 
+// A sink counts what it is given.
+type sink struct{ bytes int }
+
+func (s *sink) Deliver(b []byte, _ int) { s.bytes += len(b) }
+func (s *sink) Fail(int, lane.Failure)  {}
+
 func TestALargeReplyOfALoneClientIsNotHeld(t *testing.T) {
-	l, c := lane.New(), &client{}
+	l, c := lane.New(), &sink{}
 	l.Send(c, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
 	batch := l.Flush()
 	echo := batch[len(batch)-len("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")-16-2:][:16]
@@ -304,10 +310,9 @@ func TestALargeReplyOfALoneClientIsNotHeld(t *testing.T) {
 	chunk := bytes.Repeat([]byte("v"), 1<<20)
 	for i := range 100 {
 		receive(chunk[:1_000_000])
-		if len(c.got) < (i+1)*1_000_000 {
+		if c.bytes < (i+1)*1_000_000 {
 			t.Fatal("a part of the reply is held")
 		}
-		c.got = append(c.got[:0], make([]byte, len(c.got))...)
 		if i > 2 && cap(l.Buffer()) > 1<<20 {
 			t.Fatalf("the buffer has grown to %d", cap(l.Buffer()))
 		}
