@@ -13,7 +13,8 @@
 //     candidate to the plain run just before it; what is reported is the median
 //     of the rounds, with the lowest and the highest. So a machine that is slow
 //     for a while is slow for both. Plain's own rates are the alarm: where they
-//     differ between rounds, something else was running.
+//     differ between rounds, something else was running; and what other
+//     processes had of the cores during each run is counted (foreign.go).
 //   - The load comes from one thread over epoll that allocates nothing while it
 //     runs, since it shares the cores with what it measures (generator.go).
 //     Every byte of every reply is compared with what it must be.

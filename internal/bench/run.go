@@ -179,6 +179,7 @@ func (r *runner) compare(ctx context.Context, l Load, round, i int, plain float6
 // run is one run of one peer; it returns its rate.
 func (r *runner) run(ctx context.Context, l Load, round int, c candidate, into *PeerResult) (float64, error) {
 	r.o.Progress(Step{Done: r.done, Total: r.total, Load: l, Peer: c.name, Round: round})
+	before := readCPUTime()
 	recorder, err := measure(ctx, c.target, l, r.o.Warmup, r.o.Duration)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -191,6 +192,7 @@ func (r *runner) run(ctx context.Context, l Load, round int, c candidate, into *
 	}
 	r.done++
 	result := newRun(round, recorder, r.o.Duration)
+	result.Foreign = readCPUTime().foreignSince(before)
 	into.Runs = append(into.Runs, result)
 	return result.Rate, nil
 }

@@ -62,6 +62,9 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\nRatios to plain: median of %d rounds of %v (lowest–highest). %s.", r.Rounds, r.Duration, r.hostLine())
+	if disturbed := r.disturbed(); len(disturbed) > 0 {
+		fmt.Fprintf(&b, " Disturbed by other processes: %s.", strings.Join(disturbed, ", "))
+	}
 	for _, p := range r.Peers {
 		switch {
 		case p.Absent != "":
@@ -73,6 +76,16 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 	b.WriteString("\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// disturbed names the loads that were.
+func (r *Report) disturbed() (names []string) {
+	for i := range r.Loads {
+		if r.Loads[i].disturbed() {
+			names = append(names, r.Loads[i].Load.Title)
+		}
+	}
+	return names
 }
 
 func (r *Report) present() (there []PeerReport) {
@@ -112,9 +125,9 @@ func (l *LoadReport) alarm() string {
 	for _, rate := range l.plainByRound() {
 		rates = append(rates, count(rate))
 	}
-	text := "plain by round: " + strings.Join(rates, " ")
+	text := fmt.Sprintf("plain by round: %s; other processes had up to %.0f %% of the cores", strings.Join(rates, " "), 100*l.foreign())
 	if l.disturbed() {
-		text += "  (they differ: something else was running, run it again)"
+		text += ": disturbed, run it again"
 	}
 	return text
 }
