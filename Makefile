@@ -1,7 +1,7 @@
 # What a newcomer needs is "make run" and "make test"; "make help" lists all.
 # Whatever is missing on the machine is installed through its package manager.
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
+VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
 NEED    := .ci/need
 TOOL    := go tool -modfile=tools/go.mod
 
@@ -18,7 +18,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## the binary, bin/redoubt (10 s)
-	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o bin/redoubt ./cmd/redoubt
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/redoubt-cache/redoubt/internal/cli.version=$(VERSION)" -o bin/redoubt ./cmd/redoubt
 
 .PHONY: run
 run: ## a whole deployment on this machine, until Ctrl-C

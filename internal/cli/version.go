@@ -17,9 +17,11 @@ func (versionCmd) Help() string {
   redoubt version --json | jq -r .version`
 }
 
+// version is set by the Makefile, to what git describe says of the source.
+var version = ""
+
 type build struct {
 	Version  string `json:"version"`
-	Revision string `json:"revision"` // of the source; with -dirty when it was changed
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 	FIPS140  bool   `json:"fips140"` // Go's FIPS 140-3 module is in force
@@ -34,26 +36,22 @@ func (c *versionCmd) Run(e *env) error {
 	if b.FIPS140 {
 		mode = "on"
 	}
-	fmt.Fprintf(e.stdout, "redoubt %s\nrevision %s\n%s %s, FIPS 140-3 mode %s\n", b.Version, b.Revision, b.Go, b.Platform, mode)
+	fmt.Fprintf(e.stdout, "redoubt %s\n%s %s, FIPS 140-3 mode %s\n", b.Version, b.Go, b.Platform, mode)
 	return nil
 }
 
 func readBuild() build {
-	b := build{Version: "unknown", Revision: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, FIPS140: fips140.Enabled()}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	b.Version = info.Main.Version
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			b.Revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			b.Revision += "-dirty"
-		}
-	}
-	return b
+	return build{Version: versionString(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, FIPS140: fips140.Enabled()}
 }
 
-func versionString() string { return readBuild().Version }
+// versionString is the Makefile's; of a binary that was made by "go install"
+// what the go command knows.
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
