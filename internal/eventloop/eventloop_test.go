@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -215,6 +216,61 @@ func TestTLSLivesOnAWire(t *testing.T) {
 	}
 	if err := <-served; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAReaderIsNotWokenByWhatItsPeerReads: a unix socket tells that it is writable
+// each time, and only who asks is told.
+func TestAReaderIsNotWokenByWhatItsPeerReads(t *testing.T) {
+	p := poller(t)
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ours, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	fd, err := eventloop.Detach(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer eventloop.Close(fd)
+	if err := p.AddReader(fd, token); err != nil {
+		t.Fatal(err)
+	}
+	told := func() bool { // of Writable, after the peer has read
+		eventloop.Write(fd, []byte("x"))
+		if _, err := peer.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range p.Wait(0) {
+			if ev.Writable {
+				return true
+			}
+		}
+		return false
+	}
+	if told() {
+		t.Error("told without having asked")
+	}
+	for _, watch := range []bool{true, false} {
+		if err := p.WatchWrite(fd, token, watch); err != nil {
+			t.Fatal(err)
+		}
+		if got := told(); got != watch {
+			t.Errorf("watching %v, told %v", watch, got)
+		}
+	}
+	io.WriteString(peer, "x")
+	if ev := waitFor(t, p); !ev.Readable {
+		t.Errorf("%+v", ev)
 	}
 }
 

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -106,3 +108,57 @@ func (l *loop) collect() {
 
 // over says that the loop's work is done.
 func (l *loop) over() bool { return l.drain.lastCall && l.live == 0 }
+
+// newRelay takes both connections away from Go's poller. On an error peer and
+// engine are as they were.
+func newRelay(a about, peer *tls.Conn, wire *eventloop.Wire, engine net.Conn) (*relay, error) {
+	r := &relay{about: a, wire: wire, peer: peer}
+	r.in.ready, r.out.ready = true, true
+	var err error
+	if r.engineFD, err = eventloop.Detach(engine); err != nil {
+		return nil, err
+	}
+	if r.peerFD, err = wire.Detach(); err != nil {
+		eventloop.Close(r.engineFD)
+		return nil, err
+	}
+	return r, nil
+}
+
+// settle gives a relay its place and the poller's attention.
+func (l *loop) settle(r *relay) {
+	if len(l.vacant) == 0 {
+		l.vacant = append(l.vacant, int32(len(l.places)))
+		l.places = append(l.places, place{})
+	}
+	last := len(l.vacant) - 1
+	index := l.vacant[last]
+	l.vacant = l.vacant[:last]
+	p := &l.places[index]
+	p.relay = r
+	l.live++
+	l.enqueue(r)
+	r.spot.engine = eventloop.Token{Index: index*sides + sideEngine, Generation: p.generation}
+	err := l.poller.AddReader(r.engineFD, r.spot.engine)
+	if err == nil {
+		err = l.poller.Add(r.peerFD, eventloop.Token{Index: index*sides + sidePeer, Generation: p.generation})
+	}
+	if err != nil {
+		r.lose(err)
+	}
+}
+
+// bury closes both sides and forgets a relay, which is in no queue.
+func (l *loop) bury(r *relay) {
+	r.wire.Close()
+	eventloop.Close(r.engineFD)
+	r.release()
+	index := r.spot.engine.Index / sides
+	p := &l.places[index]
+	p.relay = nil
+	p.generation++
+	l.vacant = append(l.vacant, index)
+	l.live--
+	delete(l.lingering, r)
+	l.farewells.Go(func() { l.farewell(r) })
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
 	"sync"
 	"syscall"
@@ -410,29 +409,6 @@ func (r *relay) because(reason string) {
 	}
 }
 
-// settle gives a relay its place and the poller's attention.
-func (l *loop) settle(r *relay) {
-	if len(l.vacant) == 0 {
-		l.vacant = append(l.vacant, int32(len(l.places)))
-		l.places = append(l.places, place{})
-	}
-	last := len(l.vacant) - 1
-	index := l.vacant[last]
-	l.vacant = l.vacant[:last]
-	p := &l.places[index]
-	p.relay = r
-	l.live++
-	l.enqueue(r)
-	r.spot.engine = eventloop.Token{Index: index*sides + sideEngine, Generation: p.generation}
-	err := l.poller.AddReader(r.engineFD, r.spot.engine)
-	if err == nil {
-		err = l.poller.Add(r.peerFD, eventloop.Token{Index: index*sides + sidePeer, Generation: p.generation})
-	}
-	if err != nil {
-		r.lose(err)
-	}
-}
-
 // watch has the poller tell of the engine's socket as long as something is held
 // for it.
 func (l *loop) watch(r *relay) {
@@ -442,21 +418,6 @@ func (l *loop) watch(r *relay) {
 			r.lose(err)
 		}
 	}
-}
-
-// bury closes both sides and forgets a relay, which is in no queue.
-func (l *loop) bury(r *relay) {
-	r.wire.Close()
-	eventloop.Close(r.engineFD)
-	r.release()
-	index := r.spot.engine.Index / sides
-	p := &l.places[index]
-	p.relay = nil
-	p.generation++
-	l.vacant = append(l.vacant, index)
-	l.live--
-	delete(l.lingering, r)
-	l.farewells.Go(func() { l.farewell(r) })
 }
 
 // onTick looks at what depends on time.
@@ -486,19 +447,3 @@ func (r *relay) expire(now time.Time) {
 }
 
 var errEngineQuiet = fmt.Errorf("it said nothing for %s after its peer's end", engineLinger)
-
-// newRelay takes both connections away from Go's poller. On an error peer and
-// engine are as they were.
-func newRelay(a about, peer *tls.Conn, wire *eventloop.Wire, engine net.Conn) (*relay, error) {
-	r := &relay{about: a, wire: wire, peer: peer}
-	r.in.ready, r.out.ready = true, true
-	var err error
-	if r.engineFD, err = eventloop.Detach(engine); err != nil {
-		return nil, err
-	}
-	if r.peerFD, err = wire.Detach(); err != nil {
-		eventloop.Close(r.engineFD)
-		return nil, err
-	}
-	return r, nil
-}

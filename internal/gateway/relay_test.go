@@ -223,6 +223,10 @@ func TestTheEnginesEndIsSaidInTLS(t *testing.T) {
 	if got, want := raw.n-before, 5+2+1+16; got != want { // header, alert, type, tag
 		t.Errorf("%d bytes came before the end, a close_notify has %d", got, want)
 	}
+	raw.SetReadDeadline(time.Now().Add(time.Second)) // sooner than the gateway closes by itself
+	if _, err := raw.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("no FIN behind it: %v", err)
+	}
 }
 
 type counting struct {
