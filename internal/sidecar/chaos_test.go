@@ -183,4 +183,3 @@ func holdLoop(t testing.TB, car *Sidecar) (release func()) {
 	t.Cleanup(release)
 	return release
 }
-

@@ -23,6 +23,10 @@ import (
 // uses it: a new lane must prove it again. It is never logged.
 type credential struct{ user, password []byte }
 
+func (c credential) clone() credential {
+	return credential{bytes.Clone(c.user), bytes.Clone(c.password)}
+}
+
 // groupKey is what guests must have in common to share a lane: the credential
 // (as a keyed digest, so that finding a group compares no password), protocol
 // and database.
@@ -44,7 +48,14 @@ type group struct {
 
 	away    bool     // the last attempt to make a lane failed
 	waiters []*guest // wait for the first attempt
-	stop    context.CancelFunc
+	trying  *attempt // to make a lane again; nil: none is under way
+}
+
+// An attempt to make a group's lane again. One that the group doesn't know any
+// more, since a newcomer's proof was faster or all have left, counts for nothing.
+type attempt struct {
+	number int
+	cancel context.CancelFunc
 }
 
 // A link is a shared lane with its connection.
@@ -54,8 +65,12 @@ type link struct {
 	conn  net.Conn // what is read and written: TLS on the wire, or the wire itself
 	wire  *eventloop.Wire
 	books *lane.Lane
+	held  []*guest // are not read until it has less unsent
 	lost  bool
 }
+
+// backlogged says whether a lane has so much unsent that its guests are not read.
+func (k *link) backlogged() bool { return k.books.Waiting()+k.wire.Unsent() > maxBacklog }
 
 const (
 	// linger is how long a group without guests keeps its lane and password.
@@ -91,6 +106,17 @@ type proven struct {
 	hello   []byte
 	refusal []byte
 	err     error
+}
+
+// final says whether a refusal is about the credential. Others pass: an engine
+// that is full, loads its data or runs a script.
+func (p proven) final() bool {
+	for _, code := range []string{"-WRONGPASS ", "-NOAUTH ", "-NOPERM "} {
+		if bytes.HasPrefix(p.refusal, []byte(code)) {
+			return true
+		}
+	}
+	return false
 }
 
 // closeUnless closes a lane that nobody takes.
@@ -176,7 +202,7 @@ func (l *loop) enroll(g *guest, who credential, protocol, db int, done func(hell
 		return true
 	}
 	g.waiting = true
-	who = credential{bytes.Clone(who.user), bytes.Clone(who.password)}
+	who = who.clone()
 	l.car.work.Go(func() {
 		p := l.car.prove(l.car.hard, who, protocol, db)
 		p.closeUnless(l.post(func() { l.proved(g, key, who, p, done) }))
@@ -189,24 +215,22 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 	g.waiting = false
 	l.car.reached(p.err)
 	to := l.groups[key]
-	if p.conn != nil {
-		switch {
-		case to != nil && to.link != nil: // another guest was faster
-			p.conn.Close()
-		case to != nil:
-			l.attach(to, p.conn)
-		case g.gone:
-			p.conn.Close()
-			return
-		default:
-			to = &group{key: key, who: who, hello: p.hello}
-			if !l.attach(to, p.conn) {
-				to = nil
-				break
-			}
-			l.groups[key] = to
+	switch {
+	case p.conn == nil:
+	case to != nil && to.link != nil: // another guest was faster
+		p.conn.Close()
+	case to != nil:
+		l.attach(to, p)
+	case g.gone:
+		p.conn.Close()
+	default:
+		to = &group{key: key, who: who.clone()}
+		l.groups[key] = to
+		if !l.attach(to, p) {
+			l.drop(to)
 		}
 	}
+	clear(who.password)
 	if g.gone {
 		return
 	}
@@ -230,8 +254,9 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 	l.later(g)
 }
 
-// attach makes a connection the lane of a group.
-func (l *loop) attach(to *group, conn net.Conn) bool {
+// attach makes the connection of a proof the lane of a group.
+func (l *loop) attach(to *group, p proven) bool {
+	conn := p.conn
 	k := &link{group: to, conn: conn, books: lane.New()}
 	k.books.FencePerClient = l.car.perGuest
 	if t, ok := conn.(*tls.Conn); ok {
@@ -252,10 +277,15 @@ func (l *loop) attach(to *group, conn net.Conn) bool {
 	}
 	if err != nil {
 		l.car.log.Error("a lane can't be driven by the loop", "cause", err)
-		conn.Close()
+		k.conn.Close()
 		return false
 	}
-	to.link, to.away = k, false
+	to.link, to.away, to.hello = k, false, p.hello
+	if to.trying != nil {
+		to.trying.cancel()
+		to.trying = nil
+	}
+	l.wake(to)
 	l.arrived = append(l.arrived, k) // bytes may lie in its TLS already
 	return true
 }
@@ -274,6 +304,7 @@ func (l *loop) lose(k *link, cause error) {
 	}
 	waiting := k.books.Outstanding()
 	k.books.Abandon()
+	l.letGo(k)
 	if waiting > 0 || !errors.Is(cause, net.ErrClosed) {
 		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
 	}
@@ -288,16 +319,19 @@ func (l *loop) lose(k *link, cause error) {
 
 // redial makes a new lane for a group, in a goroutine, after a pause that grows
 // with the attempts.
-func (l *loop) redial(to *group, attempt int) {
+func (l *loop) redial(to *group, number int) {
 	ctx, cancel := context.WithCancel(l.car.hard)
-	to.stop = cancel
+	try := &attempt{number: number, cancel: cancel}
+	to.trying = try
+	who := to.who.clone() // the group may be dropped meanwhile
 	l.car.work.Go(func() {
 		defer cancel()
-		if !pause(ctx, attempt) {
+		defer clear(who.password)
+		if !pause(ctx, number) {
 			return
 		}
-		p := l.car.prove(ctx, to.who, to.key.protocol, to.key.db)
-		p.closeUnless(l.post(func() { l.redialled(to, attempt, p) }))
+		p := l.car.prove(ctx, who, to.key.protocol, to.key.db)
+		p.closeUnless(l.post(func() { l.redialled(to, try, p) }))
 	})
 }
 
@@ -319,18 +353,16 @@ func pause(ctx context.Context, attempt int) bool {
 	}
 }
 
-func (l *loop) redialled(to *group, attempt int, p proven) {
-	to.stop = nil
-	if l.groups[to.key] != to || to.link != nil {
-		if p.conn != nil {
-			p.conn.Close()
-		}
+func (l *loop) redialled(to *group, try *attempt, p proven) {
+	if to.trying != try {
+		p.closeUnless(false)
 		return
 	}
+	to.trying = nil
 	l.car.reached(p.err)
 	switch {
-	case p.conn != nil && l.attach(to, p.conn):
-	case p.refusal != nil: // the password is no longer good: who holds it must say so again
+	case p.conn != nil && l.attach(to, p):
+	case p.final(): // the password is no longer good: who holds it must say so again
 		l.car.log.Warn("the engine no longer takes a password that it took before", "guests", to.guests)
 		for g := range l.guests {
 			if g.group == to {
@@ -341,9 +373,14 @@ func (l *loop) redialled(to *group, attempt int, p proven) {
 	default:
 		to.away = true
 		if !l.draining {
-			l.redial(to, attempt+1)
+			l.redial(to, try.number+1)
 		}
 	}
+	l.wake(to)
+}
+
+// wake lets guests go on that waited for their group's lane.
+func (l *loop) wake(to *group) {
 	for _, g := range to.waiters {
 		g.waiting = false
 		if g.ending {
@@ -378,11 +415,11 @@ func (l *loop) expire(now time.Time) {
 // drop forgets a group: its lane, its password.
 func (l *loop) drop(g *group) {
 	delete(l.groups, g.key)
-	if g.stop != nil {
-		g.stop()
-	} else {
-		clear(g.who.password) // no attempt under way still needs it
+	if g.trying != nil {
+		g.trying.cancel()
+		g.trying = nil
 	}
+	clear(g.who.password)
 	if g.link != nil {
 		l.lose(g.link, net.ErrClosed)
 	}

@@ -22,14 +22,16 @@ type guest struct {
 	pending int    // replies to come, our own among them
 
 	readable bool // the socket may have more
+	ended    bool // and then its end: a short read is not the last
 	blocked  bool // the socket is full
-	queued   bool // on the loop's list
+	queued   bool // on the loop's list, or its lane's
 	partial  bool // in is the beginning of a command: more must come first
 	barrier  bool // goes on when nothing is pending: what is next changes its lane
 	waiting  bool // for a proof, or a lane
 	ending   bool // closes when nothing is pending
 	leaving  bool // becomes a session as soon as what is in hand is stored
 	gone     bool
+	run      int  // bytes of the reply under way that were delivered
 	bulky    bool // had a reply that others should not wait for
 	refused  bool // a refusal has been logged
 }
@@ -67,7 +69,7 @@ func (l *loop) consume(g *guest, b []byte) {
 		l.handOver(g)
 		return
 	}
-	if len(g.out) > 0 && g.pending == 0 && !g.blocked && !g.gone {
+	if len(g.out) > 0 && !g.blocked && !g.gone { // it stands before what is pending
 		g.flush()
 	}
 }
@@ -241,8 +243,16 @@ func (g *guest) Deliver(b []byte, n int) {
 	if g.gone {
 		return
 	}
-	if len(b) >= bulkyReply {
+	if g.run += len(b); g.run >= bulkyReply {
 		g.bulky = true
+	}
+	if n > 0 {
+		g.run = 0
+	}
+	if len(g.out) > 0 && !g.blocked { // an answer of our own, which waits for nothing
+		if g.flush(); g.gone {
+			return
+		}
 	}
 	if len(g.out) == 0 && !g.blocked {
 		k, err := eventloop.Write(g.fd, b)
@@ -262,8 +272,8 @@ func (g *guest) Deliver(b []byte, n int) {
 	g.settled()
 }
 
-// bulkyReply is a run of replies large enough that its guest had better not
-// share: others would wait for it.
+// bulkyReply is a reply, or a run of them, large enough that its guest had
+// better not share: others would wait for it.
 const bulkyReply = 256 << 10
 
 // Fail implements lane.Client.
@@ -315,7 +325,7 @@ func (g *guest) flush() {
 	}
 	g.blocked = n < len(g.out)
 	if g.blocked {
-		g.out = g.out[:copy(g.out, g.out[n:])]
+		g.out = g.out[n:] // not moved: it may be much, and this happens often
 		return
 	}
 	g.out = g.out[:0]

@@ -62,6 +62,7 @@ type loop struct {
 	arrived    []*link  // have replies to be read in this turn
 	again      []*guest // have more to be read, or may go on
 	draining   bool
+	deaf       bool // the listeners are closed
 
 	mu     sync.Mutex
 	posts  []func() // from other goroutines, to be done by the loop
@@ -166,26 +167,57 @@ func (l *loop) dispatch(ev eventloop.Event) {
 	}
 	switch {
 	case e.guest != nil:
-		if ev.Writable && e.guest.blocked {
-			e.guest.blocked = false
-			e.guest.flush()
-		}
-		if ev.Readable {
-			e.guest.readable = true
-			l.goOn(e.guest)
-		}
+		l.stir(e.guest, ev)
 	case e.link != nil:
-		e.link.wire.Ready()
-		if ev.Readable {
-			e.link.books.Settle()
-			l.arrived = append(l.arrived, e.link)
-		}
-		if err := e.link.wire.Flush(); err != nil {
-			l.lose(e.link, err)
-		}
+		l.stirLink(e.link, ev)
 	case e.accepting != nil:
 		l.accept(e.accepting)
 	}
+}
+
+// stir does what an event lets a guest do. What it calls may close the guest,
+// which empties its entity.
+func (l *loop) stir(g *guest, ev eventloop.Event) {
+	g.ended = g.ended || ev.Ended
+	g.readable = g.readable || ev.Readable
+	if ev.Writable && g.blocked {
+		g.blocked = false
+		g.flush()
+	}
+	l.goOn(g)
+}
+
+func (l *loop) stirLink(k *link, ev eventloop.Event) {
+	if ev.Ended {
+		k.wire.Ended()
+	} else {
+		k.wire.Ready()
+	}
+	if ev.Readable {
+		k.books.Settle()
+		l.arrived = append(l.arrived, k)
+	}
+	if err := k.wire.Flush(); err != nil {
+		l.lose(k, err)
+		return
+	}
+	l.relieve(k)
+}
+
+// relieve lets guests go on that their lane's backlog held up.
+func (l *loop) relieve(k *link) {
+	if len(k.held) == 0 || k.backlogged() {
+		return
+	}
+	l.letGo(k)
+}
+
+func (l *loop) letGo(k *link) {
+	for _, g := range k.held {
+		g.queued = false
+		l.later(g)
+	}
+	k.held = nil
 }
 
 // add has the poller tell of a descriptor.
@@ -201,6 +233,9 @@ func (l *loop) add(fd int, e entity) error {
 
 // listen begins to accept on a listener.
 func (l *loop) listen(on *listener) {
+	if l.deaf {
+		return
+	}
 	if err := l.add(on.fd, entity{accepting: on}); err != nil {
 		l.car.log.Error("can't listen", "cause", err)
 		return
@@ -230,6 +265,10 @@ const acceptPause = 50 * time.Millisecond
 
 // welcome makes a guest of a connection, if there is room for it.
 func (l *loop) welcome(fd int, at net.Addr) {
+	if l.draining { // accepted by a goroutine just before
+		eventloop.Close(fd)
+		return
+	}
 	m, ok := l.car.enter(at, at)
 	if !ok {
 		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
@@ -251,14 +290,19 @@ func (l *loop) welcome(fd int, at net.Addr) {
 
 // goOn reads a guest once and does what it asks for, as far as it may.
 func (l *loop) goOn(g *guest) {
-	if g.gone || g.waiting {
+	switch k := g.link(); {
+	case g.gone, g.waiting, g.barrier && g.pending > 0:
+		return
+	case g.blocked && len(g.out) > readSize:
+		return // until its socket takes more
+	case k != nil && k.backlogged():
+		if !g.queued {
+			g.queued = true
+			k.held = append(k.held, g)
+		}
 		return
 	}
-	if k := g.link(); k != nil && k.books.Waiting()+k.wire.Unsent() > maxBacklog || g.blocked && len(g.out) > readSize {
-		l.later(g)
-		return
-	}
-	if len(g.in) > 0 && !g.partial {
+	if len(g.in) > 0 && (!g.partial || g.barrier) {
 		l.consume(g, nil)
 		if g.gone || g.waiting || g.barrier {
 			return
@@ -276,7 +320,7 @@ func (l *loop) goOn(g *guest) {
 	case err != nil:
 		g.close()
 	default:
-		if n == len(l.buf) {
+		if n == len(l.buf) || g.ended { // the end may have come with the bytes
 			l.later(g)
 		} else {
 			g.readable = false
@@ -308,7 +352,9 @@ func (l *loop) flush(k *link) {
 	}
 	if err := k.wire.Flush(); err != nil {
 		l.lose(k, err)
+		return
 	}
+	l.relieve(k)
 }
 
 // recordSize is the most that TLS encrypts at once (RFC 8446 §5.1).
@@ -360,8 +406,26 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 // drain ends guests that wait for nothing, now, and the others when they do.
 func (l *loop) drain() {
 	l.draining = true
+	l.deafen()
 	for g := range l.guests {
 		g.end()
+	}
+}
+
+// deafen closes the loop's listeners: Run has closed its own duplicates, and
+// whoever connects is to be refused, not left waiting.
+func (l *loop) deafen() {
+	if l.deaf {
+		return
+	}
+	l.deaf = true
+	for _, on := range l.car.listeners {
+		if on.fd >= 0 {
+			if on.fd < len(l.entities) {
+				l.entities[on.fd] = entity{}
+			}
+			eventloop.Close(on.fd)
+		}
 	}
 }
 
@@ -375,10 +439,6 @@ func (l *loop) end() {
 	for _, g := range l.groups {
 		l.drop(g)
 	}
-	for _, e := range l.car.listeners {
-		if e.fd >= 0 {
-			eventloop.Close(e.fd)
-		}
-	}
+	l.deafen()
 	l.poll.Close()
 }

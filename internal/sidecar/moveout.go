@@ -40,24 +40,26 @@ func (l *loop) handOver(g *guest) {
 	conn, err := l.takeConn(g.fd)
 	if err != nil {
 		l.car.log.Error("an application connection could not be given a lane of its own", "cause", err)
-		g.close()
+		g.vanish()
+		l.car.leave(g.member)
 		return
 	}
 	bag := luggage{conn: conn, member: g.member, known: g.known, unread: bytes.Clone(g.in), unsent: bytes.Clone(g.out)}
 	if g.group != nil {
-		bag.who = credential{bytes.Clone(g.group.who.user), bytes.Clone(g.group.who.password)}
+		bag.who = g.group.who.clone()
 	}
 	g.vanish()
 	l.car.lodge(bag)
 }
 
-// takeConn makes an ordinary connection of a descriptor that the loop owns.
+// takeConn makes an ordinary connection of a descriptor that the loop owns. The
+// descriptor is closed in any case: closing it again would close another's.
 func (l *loop) takeConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close() // FileConn makes a duplicate
 	if err := l.poll.Remove(fd); err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close() // FileConn makes a duplicate
 	return net.FileConn(f)
 }
 

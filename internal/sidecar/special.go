@@ -168,7 +168,7 @@ func (l *loop) relocate(g *guest, c command.Command, args [][]byte) bool {
 		return l.hello(g, args)
 	case "select":
 		db, err := strconv.Atoi(string(args[1]))
-		if err != nil || db < 0 {
+		if err != nil || db < 0 || strconv.Itoa(db) != string(args[1]) { // the engine takes no +1 and no 01
 			return l.moveOut(g)
 		}
 		return l.authenticate(g, g.group.who, g.known.protocol, db, g.known.name, func([]byte) []byte { return ok })
