@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type benchCmd struct {
 }
 
 func (benchCmd) Help() string {
-	return `Measures on this machine what the tunnel costs, on loopback: a plain engine, a whole "redoubt up", and, as far as they are installed, the engine's own TLS, stunnel, HAProxy and ghostunnel. Both ends, the engine and the load share this machine's cores. What isn't installed is listed as absent. A full run takes a quarter of an hour; nothing else should be running.
+	return `Measures on this machine what the tunnel costs, on loopback: a plain engine, a whole "redoubt up", and, as far as they are installed, the engine's own TLS, stunnel, HAProxy and ghostunnel. Both ends, the engine and the load share this machine's cores. What isn't installed is listed as absent. A full run takes 20 minutes; nothing else should be running.
 
 Runs alternate between plain and each candidate; a ratio is that to the plain run just before. Read docs/performance.md on how far to believe it.
 
@@ -80,7 +81,31 @@ func (c *benchCmd) options(e *env) (o bench.Options, err error) {
 			o.Loads[i].Rate = c.Rate
 		}
 	}
-	return o, bench.ValidPeers(c.Peers)
+	return o, errors.Join(bench.ValidPeers(c.Peers), c.checkFiles())
+}
+
+// checkFiles finds out before a run of many minutes, not after it, that its
+// result can't be kept.
+func (c *benchCmd) checkFiles() error {
+	for _, path := range []string{c.JSON, c.HTML} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return fmt.Errorf("%s can't be written: %w", path, err)
+		}
+	}
+	if c.Update == "" {
+		return nil
+	}
+	text, err := os.ReadFile(c.Update)
+	if err != nil {
+		return fmt.Errorf("--update: %w", err)
+	}
+	if err := bench.HasMarkers(string(text)); err != nil {
+		return fmt.Errorf("--update: %s: %w", c.Update, err)
+	}
+	return nil
 }
 
 // measure runs the benchmark until its end or a signal.

@@ -24,6 +24,9 @@ func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 		{[]string{"--peers", "spiped"}, 2, `no peer is called "spiped": there are plain, redoubt,`},
 		{[]string{"--rounds", "0"}, 2, "--rounds"},
 		{[]string{"--duration", "-1s"}, 2, "--duration"},
+		{[]string{"--json", "/nonexistent/b.json"}, 2, "/nonexistent/b.json can't be written"},
+		{[]string{"--update", "/nonexistent.md"}, 2, "--update: open /nonexistent.md"},
+		{[]string{"--update", "/dev/null"}, 2, "must stand in it"},
 		{[]string{"--loads", "c1", "--engine", "/nonexistent/redis-server"}, 1, "/nonexistent/redis-server"},
 	} {
 		var out, errOut bytes.Buffer
