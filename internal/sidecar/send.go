@@ -96,8 +96,12 @@ func (s *session) connect(ctx context.Context) error {
 		return s.sayFarewell(errAway)
 	}
 	s.lane = lane
-	context.AfterFunc(ctx, func() { lane.Close() })
-	go s.deliver()
+	// Undone when the delivery ends: ctx lives as long as the sidecar.
+	undo := context.AfterFunc(ctx, func() {
+		s.closing.Store(true)
+		lane.Close()
+	})
+	go s.deliver(undo)
 	return nil
 }
 

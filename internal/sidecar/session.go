@@ -142,8 +142,9 @@ func (s *session) halfClose() {
 }
 
 // deliver is the session's second goroutine.
-func (s *session) deliver() {
+func (s *session) deliver(undo func() bool) {
 	defer close(s.delivered)
+	defer undo()
 	err := s.delivery.run(s.lane)
 	s.lane.Close() // frees the reader, if it writes there
 	if errors.Is(err, errAppGone) {
