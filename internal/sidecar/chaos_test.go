@@ -1,9 +1,17 @@
 package sidecar
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,4 +190,282 @@ func holdLoop(t testing.TB, car *Sidecar) (release func()) {
 	release = sync.OnceFunc(func() { close(let) })
 	t.Cleanup(release)
 	return release
+}
+
+// next takes the next frame off a connection, or says why there is none. All
+// bytes that came are looked at by look first.
+func (c *client) next(look func([]byte)) (string, error) {
+	buf := make([]byte, 64<<10)
+	for {
+		var s resp.ReplyScanner
+		k, o := s.Scan(c.in)
+		if o == resp.Whole {
+			frame := string(c.in[:k])
+			c.in = c.in[k:]
+			return frame, nil
+		}
+		if o == resp.Malformed {
+			return "", errUnreadable
+		}
+		n, err := c.conn.Read(buf)
+		look(buf[:n])
+		c.in = append(c.in, buf[:n]...)
+		if n == 0 && err != nil {
+			return "", err
+		}
+	}
+}
+
+// quiet dials and logs in, over and over until it is let in.
+func quiet(t testing.TB, car *Sidecar, look func([]byte)) *client {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		conn, err := net.Dial("tcp", car.Addr().String())
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		c := &client{t: t, conn: conn}
+		conn.SetDeadline(time.Now().Add(patience))
+		conn.Write(resp.AppendCommand(nil, "AUTH", password))
+		if reply, err := c.next(look); err == nil && reply == "+OK\r\n" {
+			return c
+		}
+		conn.Close()
+	}
+	t.Error("never let in")
+	return nil
+}
+
+// spoiler misbehaves on one reply in so many while it is on.
+type spoiler struct {
+	on      atomic.Bool
+	spoiled atomic.Int64
+	cut     func()
+
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (s *spoiler) spoil(frame []byte) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.on.Load() || s.r.IntN(80) > 0 {
+		return frame, false
+	}
+	s.spoiled.Add(1)
+	// A reply that is missing where nobody else's comes behind shows only in
+	// its not coming; what ends the wait is the end of the tunnel.
+	time.AfterFunc(100*time.Millisecond, s.cut)
+	switch s.r.IntN(8) {
+	case 0:
+		return append(bytes.Clone(frame), frame...), false
+	case 1:
+		return nil, false
+	case 2:
+		return frame[:s.r.IntN(len(frame))], false
+	case 3:
+		return append([]byte("+injected\r\n"), frame...), false
+	case 4:
+		return append(bytes.Clone(frame), ">2\r\n$10\r\ninvalidate\r\n*0\r\n"...), false
+	case 5:
+		return append(bytes.Clone(frame), "$16\r\n0123456789abcdef\r\n"...), false
+	case 6:
+		return frame[:s.r.IntN(len(frame))], true
+	default:
+		return append(bytes.Clone(frame), "$900000000\r\n"...), false
+	}
+}
+
+// TestNoByteOfOneGuestIsSeenByAnother, whatever the engine's side does to the
+// replies of many guests that share a lane.
+func TestNoByteOfOneGuestIsSeenByAnother(t *testing.T) {
+	const guests, spoils = 12, 80
+	s := &spoiler{r: rand.New(rand.NewPCG(1, 2))}
+	m := startMeddler(t, startEngine(t), s.spoil)
+	s.cut = m.cut
+	car, l := behind(t, m, Limits{})
+	s.on.Store(true)
+	var work sync.WaitGroup
+	var crossed, answered, failed, closed atomic.Int64
+	for id := range guests {
+		work.Go(func() {
+			r := rand.New(rand.NewPCG(3, uint64(id)))
+			mine := fmt.Sprintf("guest-%02d-", id)
+			look := func(b []byte) { // a tag torn at a read's end is looked for by the frame, below
+				crossed.Add(int64(bytes.Count(b, []byte("guest-")) - bytes.Count(b, []byte(mine))))
+			}
+			c := quiet(t, car, look)
+			for n := 0; c != nil && s.spoiled.Load() < spoils; n++ {
+				var out []byte
+				k := 1 + r.IntN(6)
+				for i := range k {
+					out = resp.AppendCommand(out, "ECHO", mine+strconv.Itoa(10*n+i)+strings.Repeat("x", r.IntN(400)))
+				}
+				c.conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_, err := c.conn.Write(out)
+				for i := 0; i < k && err == nil; i++ {
+					var reply string
+					if reply, err = c.next(func([]byte) {}); err != nil {
+						break
+					}
+					if strings.Contains(strings.ReplaceAll(reply, mine, ""), "guest-") {
+						crossed.Add(1)
+					}
+					if reply[0] == '$' {
+						answered.Add(1)
+					} else {
+						failed.Add(1)
+					}
+				}
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("guest %d waits for ever", id)
+					return
+				}
+				if err != nil || len(c.in) > 0 { // closed, or the spoiled reply was its own
+					closed.Add(1)
+					c.conn.Close()
+					c = quiet(t, car, look)
+				}
+			}
+			if c != nil {
+				c.conn.Close()
+			}
+		})
+	}
+	work.Wait()
+	s.on.Store(false)
+	m.cut()
+	if n := crossed.Load(); n > 0 {
+		t.Fatalf("%d times a guest saw another's bytes", n)
+	}
+	if s.spoiled.Load() < spoils || answered.Load() < 1000 || l.dialed.Load() < 20 {
+		t.Errorf("%d spoiled, %d answered, %d lanes: nothing was tried", s.spoiled.Load(), answered.Load(), l.dialed.Load())
+	}
+	t.Logf("%d replies spoiled, %d lanes; %d answered, %d failed, %d closed", s.spoiled.Load(), l.dialed.Load(), answered.Load(), failed.Load(), closed.Load())
+	c := quiet(t, car, func([]byte) {})
+	waitFor(t, func() bool { return c.do("ECHO", "fine") == "$4\r\nfine\r\n" })
+	c.conn.Close()
+}
+
+// TestCutLanesDoubleAndReorderNothing: each guest appends numbers to a list of
+// its own while lanes are cut. The list must be in order, hold every number that
+// was acknowledged, and none that was said not to have run.
+func TestCutLanesDoubleAndReorderNothing(t *testing.T) {
+	const guests, cuts = 10, 25
+	socket := startEngine(t)
+	var frames atomic.Int64
+	m := startMeddler(t, socket, func(frame []byte) ([]byte, bool) {
+		return frame, frames.Add(1)%700 == 0
+	})
+	car, _ := behind(t, m, Limits{})
+	direct := dialUnix(t, socket).login()
+	var work sync.WaitGroup
+	var lost, away, acknowledged atomic.Int64
+	for id := range guests {
+		c := dialCar(t, car).login()
+		work.Go(func() {
+			r := rand.New(rand.NewPCG(4, uint64(id)))
+			list := fmt.Sprintf("list-%d", id)
+			ran := map[string]byte{} // 'a': acknowledged, 'n': not run
+			for n := 0; frames.Load() < 700*cuts; {
+				var out []byte
+				k := 1 + r.IntN(5)
+				for i := range k {
+					out = resp.AppendCommand(out, "RPUSH", list, strconv.Itoa(n+i))
+				}
+				if _, err := c.conn.Write(out); err != nil {
+					t.Error(err)
+					return
+				}
+				for i := range k {
+					reply, err := c.next(func([]byte) {})
+					switch number := strconv.Itoa(n + i); {
+					case err != nil:
+						t.Errorf("%s: %v", list, err)
+						return
+					case reply[0] == ':':
+						ran[number] = 'a'
+						acknowledged.Add(1)
+					case reply == errorLine(errAway):
+						ran[number] = 'n'
+						away.Add(1)
+					case reply == errorLine(errLost):
+						lost.Add(1)
+					default:
+						t.Errorf("%s: %q", list, reply)
+					}
+				}
+				n += k
+			}
+			d := dialUnix(t, socket).login()
+			in := resp.Args(nil, []byte(d.do("LRANGE", list, "0", "-1")))
+			last := -1
+			for _, number := range in {
+				n, _ := strconv.Atoi(string(number))
+				if n <= last {
+					t.Errorf("%s: %d behind %d", list, n, last)
+				}
+				last = n
+				if ran[string(number)] == 'n' {
+					t.Errorf("%s: %d has run and was said not to have", list, n)
+				}
+				delete(ran, string(number))
+			}
+			for number, how := range ran {
+				if how == 'a' {
+					t.Errorf("%s: %s was acknowledged and is not there", list, number)
+				}
+			}
+			waitFor(t, func() bool { return c.do("PING") == "+PONG\r\n" }) // still connected
+		})
+	}
+	work.Wait()
+	direct.expect("+PONG\r\n", "PING")
+	t.Logf("%d acknowledged, %d lost, %d not sent", acknowledged.Load(), lost.Load(), away.Load())
+	if lost.Load() == 0 {
+		t.Error("nothing was under way when a lane was cut")
+	}
+}
+
+// TestWhileTheCacheIsAwayCommandsFailAtOnce, guests stay, and nothing is left
+// behind when it is back.
+func TestWhileTheCacheIsAwayCommandsFailAtOnce(t *testing.T) {
+	m := startMeddler(t, startEngine(t), passOn)
+	car, _ := behind(t, m, Limits{})
+	var guests []*client
+	for range 20 {
+		guests = append(guests, dialCar(t, car).login())
+	}
+	guests[0].expect("+PONG\r\n", "PING")
+	before := descriptors(t)
+	for range 3 {
+		m.stop()
+		waitFor(t, func() bool { return guests[0].do("PING") == errorLine(errAway) })
+		slowest := time.Duration(0)
+		for range 5 {
+			for _, c := range guests {
+				began := time.Now()
+				c.expect(errorLine(errAway), "SET", "k", "v")
+				slowest = max(slowest, time.Since(began))
+			}
+		}
+		if slowest > 100*time.Millisecond {
+			t.Errorf("a command took %v to fail", slowest)
+		}
+		m.start(t)
+		for _, c := range guests {
+			waitFor(t, func() bool { return c.do("PING") == "+PONG\r\n" })
+		}
+		t.Logf("slowest failure %v", slowest)
+	}
+	waitFor(t, func() bool { return descriptors(t) <= before })
+}
+
+func descriptors(t testing.TB) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
 }
