@@ -124,8 +124,8 @@ const (
 	// calm is how far plain's rates may lie apart before the report warns: noise
 	// on a quiet virtual machine was up to ±10 % (docs/performance.md).
 	calm = 1.25
-	// tolerated is what others may have of the cores before it warns: a quiet
-	// machine was seen at up to 0.05, which is the kernel's own threads.
+	// tolerated is what others may have of the cores before it warns: the
+	// kernel's own threads (ksoftirqd, kworker) work for us and count as others.
 	tolerated = 0.1
 )
 
