@@ -59,7 +59,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	ready := func() {
 		log.Info("ready", "address", gw.Addr().String(), "identity", credentials.ID().String(), "engine", eng.Version().String(), "certificate_until", credentials.NotAfter())
 	}
-	roomForLoops(1)
+	roomForLoops(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run})

@@ -69,7 +69,7 @@ func (c *upCmd) Run(e *env) error {
 	ready := func() {
 		fmt.Fprintf(e.stdout, "ready: Redis for your application on %s, REDIS_URL in %s\n", d.Sidecar.Addr(), d.AppEnv())
 	}
-	roomForLoops(2)
+	roomForLoops(d.Gateway.Loops() + 1)
 	return daemon.Run(e.ctx, log, ready,
 		daemon.Part{Name: "engine", Run: d.Engine.Run},
 		daemon.Part{Name: "gateway", Run: d.Gateway.Run},

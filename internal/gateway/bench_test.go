@@ -65,8 +65,9 @@ func BenchmarkConnect(b *testing.B) {
 // BenchmarkIdleMemory reports what an idle connection holds of this process, both
 // ends of it: about half is the gateway's.
 func BenchmarkIdleMemory(b *testing.B) {
+	const conns = 1000
+	manyFiles(b, 3*conns+200)
 	path, _ := redis(b)
-	const conns = 400
 	for b.Loop() {
 		g := start(b, path, nil)
 		before := memory()

@@ -140,6 +140,9 @@ func (o *Options) check() error {
 // Addr is where it listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
+// Loops is how many threads its event loops hold while Run runs.
+func (g *Gateway) Loops() int { return len(g.loops.all) }
+
 // Run accepts connections until ctx ends, then drains: it returns within
 // DrainTimeout, and a little, with every goroutine ended. The end of ctx is no
 // error. It can be called once.
