@@ -359,6 +359,20 @@ func (l *Lane) keep(given int) {
 	}
 }
 
+// Largest is the client that most of what is held belongs to: whom to blame for
+// ErrTooMuch.
+func (l *Lane) Largest() (largest Client) {
+	sizes := map[Client]int{}
+	for i := range l.held {
+		s := &l.held[i]
+		sizes[s.client] += s.end - s.start
+		if largest == nil || sizes[s.client] > sizes[largest] {
+			largest = s.client
+		}
+	}
+	return largest
+}
+
 // Abandon fails everything that is owed, in order, and forgets it. The lane's
 // connection is gone; what was held is not handed out.
 func (l *Lane) Abandon() {

@@ -469,3 +469,44 @@ func descriptors(t testing.TB) int {
 	}
 	return len(all)
 }
+
+// FuzzGuest: whatever an authenticated application sends, in whatever pieces, it
+// is answered or closed, and its neighbour is never disturbed.
+func FuzzGuest(f *testing.F) {
+	for _, walk := range walks {
+		f.Add(script(strings.ReplaceAll(walk, "K", "k")), uint16(7))
+	}
+	for _, lines := range states {
+		f.Add(script(lines), uint16(1000))
+	}
+	f.Add([]byte("*1\r\n$-2\r\n\r\n"), uint16(1))
+	f.Add([]byte("PING\r\n*0\r\n\r\n*-1\r\nset a 'b\r\n"), uint16(3))
+	f.Add([]byte("*2\r\n$4\r\nECHO\r\n$9223372036854775807\r\n"), uint16(5))
+	f.Add(append(script("MULTI\nGET a"), "*1\r\n$4\r\nEX"...), uint16(9))
+	f.Add(append(script("PING"), "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$70000\r\nxxx"...), uint16(64))
+	car, _ := pair(f)
+	f.Fuzz(func(t *testing.T, data []byte, size uint16) {
+		neighbour, c := dialCar(t, car).login(), dialCar(t, car).login()
+		defer neighbour.conn.Close()
+		defer c.conn.Close()
+		c.conn.SetDeadline(time.Now().Add(8 * time.Second)) // a goodbye takes up to 3
+		for n := 0; len(data) > 0 && n < 50; n++ {
+			k := min(len(data), 1+int(size))
+			if n == 49 {
+				k = len(data)
+			}
+			if _, err := c.conn.Write(data[:k]); err != nil {
+				break // closed, for a protocol error or QUIT
+			}
+			data = data[k:]
+			if n%8 == 0 {
+				neighbour.expect("$4\r\nmine\r\n", "ECHO", "mine")
+			}
+		}
+		c.conn.(*net.TCPConn).CloseWrite()
+		if got := c.rest(); strings.Contains(got, "<not closed: ") && !strings.Contains(got, "reset") {
+			t.Errorf("%q", got)
+		}
+		neighbour.expect("*0\r\n", "LRANGE", "nothing at all", "0", "-1")
+	})
+}

@@ -373,6 +373,12 @@ func (l *loop) receive(k *link) {
 		if err == nil {
 			err = k.books.Received(n)
 		}
+		if err == lane.ErrTooMuch {
+			// It cost the others a failure, once: from now on it has its own lane.
+			if g, ok := k.books.Largest().(*guest); ok {
+				g.bulky = true
+			}
+		}
 		if err != nil {
 			l.lose(k, err)
 			return

@@ -1,9 +1,11 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -11,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
 // TestASlowReaderThatResetsHarmsNobody: its write fails in the loop's hands.
@@ -273,4 +277,149 @@ func TestALargeCommandBehindASlowOneIsNotKept(t *testing.T) {
 	}
 }
 
-var _ = fmt.Sprint
+// TestASlowReaderIsClosedAtItsBound while others go on and memory stays bounded.
+func TestASlowReaderIsClosedAtItsBound(t *testing.T) {
+	var log journal
+	l := &lanes{socket: startEngine(t)}
+	car, _ := startSidecar(t, Options{Dial: l.dial, Log: logTo(&log), Limits: Limits{Drain: time.Second}})
+	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 50<<20))
+	slow, other := dialCar(t, car).login(), dialCar(t, car).login()
+	other.expect("+PONG\r\n", "PING")
+	before := rss(t)
+	slow.send("MGET", "big", "big", "big", "big")
+	waitFor(t, func() (sent bool) { // alone; in a batch with others it would have to be held
+		inLoop(t, car, func() {
+			for g := range car.loop.guests {
+				sent = sent || g.pending > 0 && g.link().books.Waiting() == 0 || g.gone
+			}
+		})
+		return sent
+	})
+	slowest, lost := time.Duration(0), 0
+	waitFor(t, func() bool {
+		began := time.Now()
+		switch got := other.do("PING"); got {
+		case "+PONG\r\n":
+		case errorLine(errLost):
+			lost++
+		default:
+			t.Errorf("%q", got)
+		}
+		slowest = max(slowest, time.Since(began))
+		return len(car.all()) == 1
+	})
+	if !strings.Contains(log.String(), "does not read what it asked for") {
+		t.Errorf("the log: %s", log.String())
+	}
+	if grown := rss(t) - before; grown > 8*maxUnread {
+		t.Errorf("memory has grown by %d MB", grown>>20)
+	}
+	if slowest > patience/2 || lost > 0 {
+		t.Errorf("others waited up to %v, %d of their commands were lost", slowest, lost)
+	}
+	t.Logf("others waited up to %v; memory grew by %d MB", slowest, (rss(t)-before)>>20)
+}
+
+// TestAReplyTooLargeToBeHeldFailsOnce: it can't be told to stand in its place
+// before all of it is there, so its batch fails; asked for again it has a lane
+// of its own.
+func TestAReplyTooLargeToBeHeldFailsOnce(t *testing.T) {
+	car, l := pair(t)
+	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 35<<20))
+	large, other := dialCar(t, car).login(), dialCar(t, car).login()
+	release := holdLoop(t, car)
+	other.send("PING")
+	large.send("MGET", "big", "big")
+	other.send("PING")
+	release()
+	for _, c := range []*client{other, other, large} {
+		if got := c.reply(); got != errorLine(errLost) && got != "+PONG\r\n" {
+			t.Errorf("%.100q", got)
+		}
+	}
+	waitFor(t, func() bool { return other.do("PING") == "+PONG\r\n" })
+	large.send("MGET", "big", "big")
+	for range 100 {
+		other.expect("+PONG\r\n", "PING")
+	}
+	got := make([]byte, 70<<20)
+	if _, err := io.ReadFull(large.conn, got); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestCommandsOfEverySizePass: around what is read at once and what is shared.
+func TestCommandsOfEverySizePass(t *testing.T) {
+	car, _ := pair(t)
+	echo := func(size int) []byte { // a command of so many bytes
+		frame := resp.AppendCommand(nil, "ECHO", strings.Repeat("v", size))
+		return resp.AppendCommand(nil, "ECHO", strings.Repeat("v", size-(len(frame)-size)))
+	}
+	block := func(size int) []byte {
+		b := resp.AppendCommand(nil, "MULTI")
+		for len(b) < size {
+			b = resp.AppendCommand(b, "ECHO", strings.Repeat("w", min(1000, max(1, size-len(b)-40))))
+		}
+		return resp.AppendCommand(b, "EXEC")
+	}
+	direct := newBoth(t)
+	for _, size := range []int{63 << 10, readSize - 1, readSize, readSize + 1, 65 << 10, maxShared + 1<<10, 2*readSize - 1, 2 * readSize, 2*readSize + 1, 4 * readSize} {
+		for name, command := range map[string][]byte{"command": echo(size), "MULTI": block(size), "MULTI, exact": block(size - 14)} {
+			for _, before := range []int{0, 1, 27, 100} {
+				stream := resp.AppendCommand(nil, "AUTH", password)
+				stream = append(stream, bytes.Repeat(script("PING"), before)...)
+				stream = append(append(stream, command...), script("PING\nMULTI\nPING\nEXEC")...)
+				stream = append(stream, command...)
+				for _, piece := range []int{1 << 20, readSize, 1000 + before} {
+					want, err := converse("unix", direct.direct, stream, []int{piece})
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := converse("tcp", car.Addr().String(), stream, []int{piece})
+					if err != nil {
+						t.Fatalf("%s of %d behind %d PINGs in pieces of %d: %v", name, size, before, piece, err)
+					}
+					if d := firstDifference(want, got); d != "" {
+						t.Errorf("%s of %d behind %d PINGs in pieces of %d: %s", name, size, before, piece, d)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestManyGuestsWithPipelines: each gets its own replies, over few lanes.
+func TestManyGuestsWithPipelines(t *testing.T) {
+	const guests, rounds, depth = 500, 10, 16
+	car, l := pair(t)
+	conns := make([]*client, guests)
+	for id := range conns {
+		conns[id] = dialCar(t, car).login()
+	}
+	var work sync.WaitGroup
+	for id, c := range conns {
+		work.Go(func() {
+			for n := range rounds {
+				var out, want []byte
+				for i := range depth {
+					text := fmt.Sprintf("guest %d, round %d, command %d", id, n, i)
+					out = resp.AppendCommand(out, "ECHO", text)
+					want = resp.AppendBulk(want, text)
+				}
+				got := make([]byte, len(want))
+				if _, err := c.conn.Write(out); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.ReadFull(c.conn, got); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%v, %.200q", err, got)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	if n := l.dialed.Load(); n != 1 {
+		t.Errorf("%d lanes for guests that share", n)
+	}
+}
