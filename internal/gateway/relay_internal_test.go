@@ -272,6 +272,47 @@ func TestAPeerThatReadsNoAnswersIsNotRead(t *testing.T) {
 	b.until("it is read when it reads", func() bool { return r.in.bytes == 1 })
 }
 
+// TestAHalfLeftAloneEndsWhenItIsQuiet sets the deadlines back instead of waiting.
+func TestAHalfLeftAloneEndsWhenItIsQuiet(t *testing.T) {
+	b := newBench(t)
+	r, peer, _ := b.relay()
+	must(t, peer.CloseWrite())
+	b.until("the peer's end", func() bool { return r.in.done })
+	if left := time.Until(r.deadline); left < engineLinger-10*time.Second {
+		t.Errorf("the engine has %s to answer", left)
+	}
+	r.deadline = time.Now().Add(-1)
+	b.until("the quiet engine's end", func() bool { return b.live == 0 })
+
+	r, _, engine := b.relay()
+	engine.Close()
+	b.until("the engine's end", func() bool { return r.out.done })
+	if left := time.Until(r.deadline); left < linger/4 || left > linger {
+		t.Errorf("the peer has %s to end", left)
+	}
+	r.deadline = time.Now().Add(-1)
+	b.until("the quiet peer's end", func() bool { return b.live == 0 })
+}
+
+// TestASlowReaderIsNotAQuietEngine: the engine has an answer, and is not read
+// because the peer takes its time.
+func TestASlowReaderIsNotAQuietEngine(t *testing.T) {
+	b := newBench(t)
+	r, peer, engine := b.relay()
+	b.helpers.Go(func() { pour(engine, 1<<20) })
+	must(t, peer.CloseWrite())
+	b.until("the peer is full", func() bool { return r.in.done && r.wire.Unsent() > 0 })
+	for range 20 { // what the kernel still takes
+		b.enqueue(r)
+		b.turn()
+	}
+	r.deadline = time.Now().Add(-1)
+	b.onTick(time.Now())
+	if r.out.done || r.gone || time.Until(r.deadline) < engineLinger/2 {
+		t.Errorf("ended: %v, gone: %v, deadline in %s", r.out.done, r.gone, time.Until(r.deadline))
+	}
+}
+
 func TestALateEventIsNotTakenForTheSuccessors(t *testing.T) {
 	b := newBench(t)
 	first, _, _ := b.relay()
