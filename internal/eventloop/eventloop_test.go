@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -360,4 +361,31 @@ func selfSigned(t *testing.T) tls.Certificate {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// TestNoWakeIsLost: whatever is done before a Wake is seen after a Wait, however
+// the two meet.
+func TestNoWakeIsLost(t *testing.T) {
+	const wakers, each = 4, 20_000
+	p := poller(t)
+	var posted atomic.Int64
+	var work sync.WaitGroup
+	for range wakers {
+		work.Go(func() {
+			for range each {
+				posted.Add(1)
+				p.Wake()
+				runtime.Gosched()
+			}
+		})
+	}
+	for seen := int64(0); seen < wakers*each; {
+		events := p.Wait(5 * time.Second)
+		now := posted.Load()
+		if len(events) == 0 && now > seen {
+			t.Fatalf("asleep with %d of %d seen", seen, now)
+		}
+		seen = now
+	}
+	work.Wait()
 }

@@ -150,9 +150,12 @@ func (p *Poller) sleep(limit time.Duration) uintptr {
 }
 
 func (p *Poller) drainWake() {
-	p.woken.Store(false) // before the read: a Wake in between writes again
 	var count [8]byte
 	unix.Read(p.wake, count[:])
+	// Behind the read: a Wake in between adds nothing, and needn't, since Wait
+	// returns now. The other way round the read would take what that Wake wrote
+	// and leave woken set: no later one would write, and Wait sleep for ever.
+	p.woken.Store(false)
 }
 
 // Remove has the poller forget a descriptor that goes on living elsewhere: its
