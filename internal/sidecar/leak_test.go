@@ -118,6 +118,7 @@ var walks = []string{
 	"SET K1 1\nAUTH wrong\nGET K1\nAUTH " + password + "\nINCR K1\nAUTH default wrong\nINCR K1",
 	"SET K1 1\nHELLO 3\nHSET Kh a 1\nHGETALL Kh\nHELLO 2\nHGETALL Kh\nHELLO 9\nGET K1",
 	"HELLO 3 AUTH default wrong\nHSET Kh a 1\nHGETALL Kh\nHELLO 3 AUTH default " + password + "\nHGETALL Kh",
+	"CLIENT SETNAME a\nHELLO 2\nCLIENT GETNAME\nAUTH " + password + "\nSELECT 1\nCLIENT GETNAME\nHELLO 3 AUTH default wrong SETNAME b\nCLIENT GETNAME",
 	"SET K1 1\nRESET\nGET K1\nAUTH " + password + "\nGET K1",
 	"SET K1 1\nSELECT 1\nRESET\nAUTH " + password + "\nGET K1",
 	"SET K1 1\nQUIT\nSET K1 2\nGET K1",

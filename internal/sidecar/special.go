@@ -163,7 +163,7 @@ func (l *loop) relocate(g *guest, c command.Command, args [][]byte) bool {
 		if len(args) == 3 {
 			who.user = args[1]
 		}
-		return l.authenticate(g, who, max(g.known.protocol, 2), g.known.db, "", func([]byte) []byte { return ok })
+		return l.authenticate(g, who, max(g.known.protocol, 2), g.known.db, g.known.name, func([]byte) []byte { return ok })
 	case "hello":
 		return l.hello(g, args)
 	case "select":
@@ -223,10 +223,7 @@ func (l *loop) authenticate(g *guest, who credential, protocol, db int, name str
 			g.answer(refusal)
 			return
 		}
-		g.known.user, g.known.protocol, g.known.db = user, protocol, db
-		if name != "" {
-			g.known.name = name
-		}
+		g.known.user, g.known.protocol, g.known.db, g.known.name = user, protocol, db, name
 		g.publish()
 		g.answer(reply(hello))
 	}
