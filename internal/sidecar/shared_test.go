@@ -295,17 +295,20 @@ func TestASlowReaderIsClosedAtItsBound(t *testing.T) {
 		})
 		return sent
 	})
-	slowest, lost, held := time.Duration(0), 0, 0
-	waitFor(t, func() bool {
-		began := time.Now()
-		switch got := other.do("PING"); got {
-		case "+PONG\r\n":
-		case errorLine(errLost):
-			lost++
-		default:
-			t.Errorf("%q", got)
+	slowest, held := time.Duration(0), 0
+	var closed atomic.Bool
+	var pinging sync.WaitGroup
+	pinging.Go(func() {
+		for !closed.Load() {
+			began := time.Now()
+			other.send("PING")
+			if got, err := other.next(func([]byte) {}); got != "+PONG\r\n" {
+				t.Errorf("another's PING: %q, %v", got, err)
+			}
+			slowest = max(slowest, time.Since(began))
 		}
-		slowest = max(slowest, time.Since(began))
+	})
+	waitFor(t, func() bool {
 		inLoop(t, car, func() {
 			for g := range car.loop.guests {
 				held = max(held, cap(g.out))
@@ -313,14 +316,16 @@ func TestASlowReaderIsClosedAtItsBound(t *testing.T) {
 		})
 		return len(car.all()) == 1
 	})
+	closed.Store(true)
+	pinging.Wait()
 	if !strings.Contains(log.String(), "does not read what it asked for") {
 		t.Errorf("the log: %s", log.String())
 	}
-	if held > 2*maxUnread {
+	if held < maxUnread/2 || held > 2*maxUnread {
 		t.Errorf("%d MB are held for who doesn't read", held>>20)
 	}
-	if slowest > patience/2 || lost > 0 {
-		t.Errorf("others waited up to %v, %d of their commands were lost", slowest, lost)
+	if slowest > patience/2 {
+		t.Errorf("others waited up to %v", slowest)
 	}
 	t.Logf("others waited up to %v; %d MB were held; the process grew by %d MB", slowest, held>>20, (rss(t)-before)>>20)
 }
