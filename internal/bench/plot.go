@@ -14,6 +14,7 @@ const (
 	barStep    = 26.0
 	curveLeft  = 40.0
 	curveRight = plotWidth - 8
+	outlier    = 1.5 // times the longest bar: where whiskers are cut, so that one bad run doesn't flatten all
 	curveTop   = 8.0
 	curveLow   = 190.0
 )
@@ -48,12 +49,13 @@ func newBars(l *LoadReport) barPlot {
 			return v, v, v, milliseconds(v * 1e3)
 		}
 	}
-	top := 0.0
+	top, longest := 0.0, 0.0
 	for i := range l.Results {
-		_, _, high, _ := value(i)
-		top = max(top, high)
+		v, _, high, _ := value(i)
+		top, longest = max(top, high), max(longest, v)
 	}
-	scale := func(v float64) float64 { return barLeft + v/top*(barRight-barLeft) }
+	top = min(top, outlier*longest)
+	scale := func(v float64) float64 { return barLeft + min(v/top, 1)*(barRight-barLeft) }
 	for i := range l.Results {
 		v, low, high, label := value(i)
 		y := 4 + float64(i)*barStep

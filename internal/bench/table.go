@@ -62,8 +62,12 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "\nRatios to plain: median of %d rounds of %v (lowest–highest). %s.", r.Rounds, r.Duration, r.hostLine())
-	if disturbed := r.disturbed(); len(disturbed) > 0 {
-		fmt.Fprintf(&b, " Disturbed by other processes: %s.", strings.Join(disturbed, ", "))
+	switch disturbed := r.disturbed(); len(disturbed) {
+	case 0:
+	case len(r.Loads):
+		b.WriteString(" **Every load was disturbed by other processes: take it for an impression only.**")
+	default:
+		fmt.Fprintf(&b, " Disturbed by other processes: %s.", strings.Join(disturbed, "; "))
 	}
 	for _, p := range r.Peers {
 		switch {
