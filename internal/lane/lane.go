@@ -150,6 +150,9 @@ func (l *Lane) appendFence() {
 // Outstanding says how many replies are owed, sent for or not.
 func (l *Lane) Outstanding() int { return l.sent + l.queued }
 
+// Awaits says whether anything is to come for what was sent, be it a fence.
+func (l *Lane) Awaits() bool { return !l.tickets.empty() && !l.inBatch() }
+
 // Waiting says how many bytes of commands wait to be flushed.
 func (l *Lane) Waiting() int { return len(l.out) - fenceLen }
 

@@ -65,7 +65,8 @@ type link struct {
 	conn  net.Conn // what is read and written: TLS on the wire, or the wire itself
 	wire  *eventloop.Wire
 	books *lane.Lane
-	held  []*guest // are not read until it has less unsent
+	held  []*guest  // are not read until it has less unsent
+	heard time.Time // when it last made progress, while it awaits something
 	lost  bool
 }
 
@@ -403,9 +404,14 @@ func (l *loop) away(g *guest) bool {
 	return false
 }
 
-// expire drops groups that nobody has used for a while.
+// expire gives up lanes that have stalled: no command on a shared lane waits for
+// anything, so one that is silent owes a reply that it will not give. It drops
+// groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
 	for _, g := range l.groups {
+		if k := g.link; k != nil && k.books.Awaits() && now.Sub(k.heard) >= l.car.limits.Stall {
+			l.lose(k, errStalled)
+		}
 		if g.guests == 0 && now.Sub(g.idle) >= linger {
 			l.drop(g)
 		}

@@ -339,6 +339,9 @@ func (l *loop) later(g *guest) {
 
 // flush sends a lane's batch.
 func (l *loop) flush(k *link) {
+	if !k.books.Awaits() {
+		k.heard = time.Now()
+	}
 	batch := k.books.Flush()
 	if len(batch) == 0 {
 		return
@@ -371,6 +374,7 @@ func (l *loop) receive(k *link) {
 			return
 		}
 		if err == nil {
+			k.heard = time.Now()
 			err = k.books.Received(n)
 		}
 		if err == lane.ErrTooMuch {
@@ -398,6 +402,9 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 		due := lane.Never
 		if g.link != nil {
 			due = g.link.books.Due(now)
+			if g.link.books.Awaits() {
+				due = min(due, max(0, g.link.heard.Add(l.car.limits.Stall).Sub(now)))
+			}
 		}
 		if g.guests == 0 {
 			due = min(due, max(0, g.idle.Add(linger).Sub(now)))

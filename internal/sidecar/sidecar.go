@@ -47,12 +47,15 @@ type Limits struct {
 	Dial time.Duration
 	// Drain bounds the time that Run waits at its end for replies: 5 s.
 	Drain time.Duration
+	// Stall bounds the silence of a shared lane that owes replies: 10 s, above
+	// the 5 s after which the gateway ends an engine that doesn't answer.
+	Stall time.Duration
 	// Bulk bounds one argument: 512 MB, as proto-max-bulk-len of redis.conf.
 	Bulk int64
 }
 
 func (l Limits) withDefaults() Limits {
-	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Bulk: resp.MaxBulk}
+	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Bulk: resp.MaxBulk}
 	if l.Connections > 0 {
 		defaults.Connections = l.Connections
 	}
@@ -61,6 +64,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Drain > 0 {
 		defaults.Drain = l.Drain
+	}
+	if l.Stall > 0 {
+		defaults.Stall = l.Stall
 	}
 	if l.Bulk > 0 {
 		defaults.Bulk = l.Bulk

@@ -1,0 +1,38 @@
+package sidecar
+
+import (
+	"bytes"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestASwallowedReplyDoesNotHangTheLane: the engine drops the reply to a lone
+// guest's command. Nobody else's may be sent before that guest's has come, so
+// without a bound all would wait for ever.
+func TestASwallowedReplyDoesNotHangTheLane(t *testing.T) {
+	var swallowed atomic.Bool
+	m := startMeddler(t, startEngine(t), func(frame []byte) ([]byte, bool) {
+		if bytes.Contains(frame, []byte("swallow-me")) && !swallowed.Swap(true) {
+			return nil, false
+		}
+		return frame, false
+	})
+	l := &lanes{socket: m.socket}
+	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Stall: 200 * time.Millisecond}})
+	a, b := dialCar(t, car).login(), dialCar(t, car).login()
+	a.expect("+OK\r\n", "SET", "k", "swallow-me")
+	a.send("GET", "k")
+	began := time.Now()
+	for reply := ""; reply != "+PONG\r\n"; { // at first what was under way fails with the lane
+		reply = b.do("PING")
+		if reply != "+PONG\r\n" && !strings.Contains(reply, "redoubt:") || time.Since(began) > patience {
+			t.Fatalf("%q after %v", reply, time.Since(began))
+		}
+	}
+	if got := a.reply(); got != errorLine(errLost) {
+		t.Errorf("whose reply was swallowed got %q", got)
+	}
+	a.expect("$10\r\nswallow-me\r\n", "GET", "k")
+}
