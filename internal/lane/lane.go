@@ -153,6 +153,10 @@ func (l *Lane) Outstanding() int { return l.sent + l.queued }
 // Awaits says whether anything is to come for what was sent, be it a fence.
 func (l *Lane) Awaits() bool { return !l.tickets.empty() && !l.inBatch() }
 
+// Owner is the client that has the lane alone, whose replies pass as they come;
+// nil: there are several, or none.
+func (l *Lane) Owner() Client { return l.owner }
+
 // Waiting says how many bytes of commands wait to be flushed.
 func (l *Lane) Waiting() int { return len(l.out) - fenceLen }
 

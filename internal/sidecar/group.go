@@ -60,14 +60,15 @@ type attempt struct {
 
 // A link is a shared lane with its connection.
 type link struct {
-	group *group
-	fd    int
-	conn  net.Conn // what is read and written: TLS on the wire, or the wire itself
-	wire  *eventloop.Wire
-	books *lane.Lane
-	held  []*guest  // are not read until it has less unsent
-	heard time.Time // when it last made progress, while it awaits something
-	lost  bool
+	group  *group
+	fd     int
+	conn   net.Conn // what is read and written: TLS on the wire, or the wire itself
+	wire   *eventloop.Wire
+	books  *lane.Lane
+	choked *guest    // reads too slowly what only it may have: the lane waits (choke.go)
+	held   []*guest  // are not read until it has less unsent
+	heard  time.Time // when it last made progress, while it awaits something
+	lost   bool
 }
 
 // backlogged says whether a lane has so much unsent that its guests are not read.
@@ -409,6 +410,13 @@ func (l *loop) away(g *guest) bool {
 // groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
 	for _, g := range l.groups {
+		if k := g.link; k != nil && k.choked != nil {
+			if now.Sub(k.choked.drank) >= drinkPatience {
+				l.car.log.Warn("an application is closed: it does not read what it asked for")
+				k.choked.close()
+			}
+			continue
+		}
 		if k := g.link; k != nil && k.books.Awaits() && now.Sub(k.heard) >= l.car.limits.Stall {
 			l.lose(k, errStalled)
 		}

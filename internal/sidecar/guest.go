@@ -1,6 +1,8 @@
 package sidecar
 
 import (
+	"time"
+
 	"github.com/redoubt-cache/redoubt/internal/command"
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/lane"
@@ -31,9 +33,10 @@ type guest struct {
 	ending   bool // closes when nothing is pending
 	leaving  bool // becomes a session as soon as what is in hand is stored
 	gone     bool
-	run      int  // bytes of the reply under way that were delivered
-	bulky    bool // had a reply that others should not wait for
-	refused  bool // a refusal has been logged
+	drank    time.Time // when the application last took something, while it chokes its lane
+	run      int       // bytes of the reply under way that were delivered
+	bulky    bool      // had a reply that others should not wait for
+	refused  bool      // a refusal has been logged
 }
 
 func (g *guest) link() *link {
@@ -263,7 +266,7 @@ func (g *guest) Deliver(b []byte, n int) {
 		b = b[k:]
 		g.blocked = len(b) > 0
 	}
-	if len(g.out)+len(b) > maxUnread {
+	if len(g.out)+len(b) > maxUnread && !g.choke() {
 		g.loop.car.log.Warn("an application is closed: it does not read what it asked for")
 		g.close()
 		return
@@ -326,12 +329,14 @@ func (g *guest) flush() {
 	g.blocked = n < len(g.out)
 	if g.blocked {
 		g.out = g.out[n:] // not moved: it may be much, and this happens often
+		g.swallowed()
 		return
 	}
 	g.out = g.out[:0]
 	if cap(g.out) > maxShared {
 		g.out = nil
 	}
+	g.swallowed()
 	if g.ending {
 		g.end()
 	}
@@ -367,6 +372,7 @@ func (g *guest) vanish() {
 	g.gone = true
 	g.loop.entities[g.fd] = entity{}
 	delete(g.loop.guests, g)
+	g.release()
 	g.join(nil)
 }
 

@@ -365,10 +365,10 @@ const recordSize = 16 << 10
 
 // receive takes a lane's replies until none is left, or enough for a turn.
 func (l *loop) receive(k *link) {
-	if k.lost {
-		return
-	}
 	for range readsATurn {
+		if k.lost || k.choked != nil {
+			return
+		}
 		n, err := k.conn.Read(k.books.Buffer())
 		if err == eventloop.ErrAgain {
 			return
@@ -402,8 +402,10 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 		due := lane.Never
 		if g.link != nil {
 			due = g.link.books.Due(now)
-			if g.link.books.Awaits() {
-				due = min(due, max(0, g.link.heard.Add(l.car.limits.Stall).Sub(now)))
+			if k := g.link; k.choked != nil {
+				due = min(due, max(0, k.choked.drank.Add(drinkPatience).Sub(now)))
+			} else if k.books.Awaits() {
+				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)))
 			}
 		}
 		if g.guests == 0 {

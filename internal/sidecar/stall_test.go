@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -35,4 +37,27 @@ func TestASwallowedReplyDoesNotHangTheLane(t *testing.T) {
 		t.Errorf("whose reply was swallowed got %q", got)
 	}
 	a.expect("$10\r\nswallow-me\r\n", "GET", "k")
+}
+
+// TestASlowReaderOfALargeReplyGetsAllOfIt: it reads steadily, but far more
+// slowly than the reply comes, and the reply is larger than what is kept for it.
+func TestASlowReaderOfALargeReplyGetsAllOfIt(t *testing.T) {
+	const size = 3 * maxUnread
+	car, _ := pair(t)
+	dialCar(t, car).login().expect(fmt.Sprintf(":%d\r\n", size), "SETRANGE", "large", fmt.Sprint(size-1), "x")
+	c := dialCar(t, car).login()
+	c.send("GET", "large")
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
+	want := int64(len(fmt.Sprintf("$%d\r\n", size)) + size + 2)
+	var got int64
+	for got < want {
+		<-pace.C
+		c.conn.SetReadDeadline(time.Now().Add(patience))
+		n, err := io.CopyN(io.Discard, c.conn, min(256<<10, want-got))
+		if got += n; err != nil {
+			t.Fatalf("%d of %d bytes: %v", got, want, err)
+		}
+	}
+	c.expect("+PONG\r\n", "PING")
 }
