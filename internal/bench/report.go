@@ -110,28 +110,33 @@ func (l *LoadReport) plainByRound() (rates []float64) {
 	return rates
 }
 
-// foreign is the largest share of the cores that others had in any run.
-func (l *LoadReport) foreign() (share float64) {
+// foreign is the share of the cores that others had: in the run in the middle,
+// and in the worst.
+func (l *LoadReport) foreign() (middle, worst float64) {
+	var shares []float64
 	for _, p := range l.Results {
 		for _, run := range p.Runs {
-			share = max(share, run.Foreign)
+			shares = append(shares, run.Foreign)
 		}
 	}
-	return share
+	return median(shares), slices.Max(shares)
 }
 
 const (
 	// calm is how far plain's rates may lie apart before the report warns: noise
 	// on a quiet virtual machine was up to ±10 % (docs/performance.md).
 	calm = 1.25
-	// tolerated is what others may have of the cores before it warns: the
-	// kernel's own threads (ksoftirqd, kworker) work for us and count as others.
+	// tolerated is what others may have of the cores in the run in the middle (a
+	// median bears some bad runs) before it warns. On a quiet machine it was 0.02:
+	// the kernel's own threads (ksoftirqd, kworker) work for us, and count as
+	// others.
 	tolerated = 0.1
 )
 
-// disturbed says whether something else must have been running: others had the
-// cores, or plain's rates differ between rounds.
+// disturbed says whether something else was running: others had the cores, or
+// plain's rates differ between rounds.
 func (l *LoadReport) disturbed() bool {
 	rates := l.plainByRound()
-	return l.foreign() > tolerated || slices.Max(rates) > calm*slices.Min(rates)
+	middle, _ := l.foreign()
+	return middle > tolerated || slices.Max(rates) > calm*slices.Min(rates)
 }

@@ -129,7 +129,8 @@ func (l *LoadReport) alarm() string {
 	for _, rate := range l.plainByRound() {
 		rates = append(rates, count(rate))
 	}
-	text := fmt.Sprintf("plain by round: %s; other processes had up to %.0f %% of the cores", strings.Join(rates, " "), 100*l.foreign())
+	middle, worst := l.foreign()
+	text := fmt.Sprintf("plain by round: %s; other processes had %.0f %% of the cores (median, at most %.0f)", strings.Join(rates, " "), 100*middle, 100*worst)
 	if l.disturbed() {
 		text += ": disturbed, run it again"
 	}
