@@ -3,11 +3,15 @@ package sidecar
 import "time"
 
 // A reply of up to 512 MB to a guest that has the lane alone passes as it
-// comes, and may come faster than the application reads. At maxUnread the lane
-// is then choked: nothing more is read of it until the application has taken
+// comes, and may come faster than the application reads. At chokeAt the lane is
+// then choked: nothing more is read of it until the application has taken
 // half. The others on the lane wait, as they would for the rest of the reply;
 // an application that takes nothing at all is closed soon, so that they don't
 // wait for it. Whoever has had such a reply moves to a lane of its own.
+
+// chokeAt is how much of a reply is kept for an application that has the lane
+// alone.
+const chokeAt = 32 << 20
 
 // drinkPatience is how long an application that chokes its lane may take
 // nothing.
@@ -32,7 +36,7 @@ func (g *guest) swallowed() {
 		return
 	}
 	g.drank = time.Now()
-	if len(g.out) < maxUnread/2 {
+	if len(g.out) < chokeAt/2 {
 		g.release()
 	}
 }

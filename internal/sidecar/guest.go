@@ -266,7 +266,7 @@ func (g *guest) Deliver(b []byte, n int) {
 		b = b[k:]
 		g.blocked = len(b) > 0
 	}
-	if len(g.out)+len(b) > maxUnread && !g.choke() {
+	if unread := len(g.out) + len(b); unread > chokeAt && !g.choke() && unread > maxUnread {
 		g.loop.car.log.Warn("an application is closed: it does not read what it asked for")
 		g.close()
 		return

@@ -321,7 +321,7 @@ func TestASlowReaderIsClosedAtItsBound(t *testing.T) {
 	if !strings.Contains(log.String(), "does not read what it asked for") {
 		t.Errorf("the log: %s", log.String())
 	}
-	if held < maxUnread/2 || held > 2*maxUnread {
+	if held < chokeAt/2 || held > 2*maxUnread {
 		t.Errorf("%d MB are held for who doesn't read", held>>20)
 	}
 	if slowest > patience/2 {
