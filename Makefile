@@ -38,8 +38,8 @@ test-slow: ## every generation of engines, in roots of their own releases (5 min
 	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/...
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for a few seconds
-	.ci/fuzz 10s
+fuzz: ## each fuzz target for a few seconds (3 min)
+	.ci/fuzz 6s
 
 .PHONY: lint
 lint: ## formatting, vet, staticcheck, on every platform that we build for
