@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
 // maxFile bounds a configuration file: what is larger is another file.
@@ -36,17 +37,9 @@ type schema interface {
 }
 
 func load(path string, into schema) error {
-	f, err := os.Open(path)
+	data, err := statedir.ReadFile(path, maxFile, "configuration file")
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return fmt.Errorf("configuration: %w", err)
-	}
-	if len(data) > maxFile {
-		return fmt.Errorf("configuration: %s is larger than %d bytes", path, maxFile)
 	}
 	return parse(path, data, into)
 }

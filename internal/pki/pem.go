@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
@@ -23,17 +21,9 @@ const (
 // Read reads the certificates of a PEM file, in its order; there is at least
 // one. Text around them is passed over, as RFC 7468 §2 allows.
 func Read(path string) ([]*x509.Certificate, error) {
-	f, err := os.Open(path)
+	data, err := statedir.ReadFile(path, maxCertFile, "certificate file")
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxCertFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxCertFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes: not a certificate file", path, maxCertFile)
 	}
 	certs, err := parseCerts(data)
 	if err != nil {

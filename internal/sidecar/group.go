@@ -438,5 +438,3 @@ func (l *loop) drop(g *group) {
 		l.lose(g.link, net.ErrClosed)
 	}
 }
-
-func (l *loop) now() time.Time { return time.Now() }

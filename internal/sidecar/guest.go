@@ -381,7 +381,7 @@ func (g *guest) join(to *group) {
 	if g.group != nil {
 		g.group.guests--
 		if g.group.guests == 0 {
-			g.group.idle = g.loop.now()
+			g.group.idle = time.Now()
 		}
 	}
 	g.group = to

@@ -89,13 +89,11 @@ func (l *loop) stranger(g *guest, c command.Command, frame []byte) bool {
 	switch {
 	case !c.Known() || !wellFormed(c, len(args)):
 		return l.moveOut(g)
-	case c.Name == "auth" || c.Name == "hello":
+	case c.Name == "auth" || c.Name == "hello" || c.Name == "reset":
 		return l.relocate(g, c, args)
 	case c.Name == "quit":
 		g.answer(ok)
 		g.end()
-	case c.Name == "reset":
-		return l.relocate(g, c, args)
 	case c.Name == "exec":
 		g.answer(errorReply(errExecNoAuth))
 	default:

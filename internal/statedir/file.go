@@ -83,12 +83,27 @@ func ReadSecret(path string) ([]byte, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by other users (mode %04o): run chmod 600 %s, and replace the secret if others may have seen it", path, info.Mode().Perm(), path)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	return readAtMost(f, maxSecret, "secret of ours")
+}
+
+// ReadFile reads a file of at most so many bytes: a wrong path (a device, a
+// log) must not fill memory. what names, in the error, what it should have been.
+func ReadFile(path string, most int64, what string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxSecret {
-		return nil, fmt.Errorf("%s is larger than %d bytes: not a secret of ours", path, maxSecret)
+	defer f.Close()
+	return readAtMost(f, most, what)
+}
+
+func readAtMost(f *os.File, most int64, what string) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%s is larger than %d bytes: not a %s", f.Name(), most, what)
 	}
 	return data, nil
 }

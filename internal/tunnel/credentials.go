@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
@@ -35,11 +33,11 @@ func LoadCredentials(certFile, keyFile, caFile string) (*Credentials, error) {
 }
 
 func load(certFile, keyFile, caFile string) (*Credentials, error) {
-	certPEM, err := readFile(certFile)
+	certPEM, err := statedir.ReadFile(certFile, maxFile, "certificate file")
 	if err != nil {
 		return nil, err
 	}
-	caPEM, err := readFile(caFile)
+	caPEM, err := statedir.ReadFile(caFile, maxFile, "certificate file")
 	if err != nil {
 		return nil, err
 	}
@@ -67,22 +65,6 @@ func load(certFile, keyFile, caFile string) (*Credentials, error) {
 		return nil, fmt.Errorf("%s does not stand under the CA in %s: %w", certFile, caFile, err)
 	}
 	return c, nil
-}
-
-func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %d bytes: not a certificate file", path, maxFile)
-	}
-	return data, nil
 }
 
 // parsePair reads certificate and key. What crypto/tls says of a certificate is
