@@ -43,6 +43,7 @@ type conn struct {
 	tls        *tls.Conn       // nil: plain TCP
 	busy       bool            // a batch is under way
 	since      time.Duration   // when it was sent, or due
+	ended      bool            // nothing comes after what is there: a short read is not the last
 	got        int             // bytes of its reply so far
 	unsent     []byte          // what the kernel hasn't taken of its request
 }
@@ -183,7 +184,12 @@ func (g *generator) goOn(ev eventloop.Event) error {
 	if !ev.Readable {
 		return nil
 	}
-	if c.wire != nil {
+	c.ended = c.ended || ev.Ended
+	switch {
+	case c.wire == nil:
+	case ev.Ended:
+		c.wire.Ended()
+	default:
 		c.wire.Ready()
 	}
 	for {
@@ -198,8 +204,9 @@ func (g *generator) goOn(ev eventloop.Event) error {
 			return err
 		}
 		// A short receive has emptied the socket (edge-triggered: the next byte
-		// is a new event). TLS has to be read dry; a new connection isn't ours yet.
-		if c.tls == nil && n < len(g.buf) || ev.Token.Generation != c.generation {
+		// is a new event), but for an end that came with the bytes. TLS has to be
+		// read dry; a new connection isn't ours yet.
+		if c.tls == nil && n < len(g.buf) && !c.ended || ev.Token.Generation != c.generation {
 			return nil
 		}
 	}
