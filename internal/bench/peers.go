@@ -148,12 +148,12 @@ func startNative(ctx context.Context, s *site, program string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	credentials, err := tunnel.LoadCredentials(s.path("client", "tls.crt"), s.path("client", "tls.key"), s.path("client", "ca.crt"))
+	credentials, err := tunnel.LoadCredentials(s.path("client", "tls.pem"), "", s.path("client", "ca.crt"))
 	if err != nil {
 		return target{}, err
 	}
 	conf := s.engineConf("tls-port "+ports[0], "port 0", `tls-protocols "TLSv1.3"`, "tls-auth-clients yes",
-		"tls-cert-file "+s.path("server", "tls.crt"), "tls-key-file "+s.path("server", "tls.key"), "tls-ca-cert-file "+s.path("server", "ca.crt"))
+		"tls-cert-file "+s.path("server", "tls.pem"), "tls-key-file "+s.path("server", "tls.pem"), "tls-ca-cert-file "+s.path("server", "ca.crt"))
 	if err := s.run(filepath.Base(program)+" with TLS", conf, program, "-"); err != nil {
 		return target{}, err
 	}
@@ -210,17 +210,16 @@ client = %s
 accept = %s
 connect = %s
 cert = %s
-key = %s
 CAfile = %s
 verifyChain = yes
 sslVersionMin = TLSv1.3
-`, map[string]string{"client": "yes", "server": "no"}[end], listen, connect, s.path(end, "tls.crt"), s.path(end, "tls.key"), s.path(end, "ca.crt")))
+`, map[string]string{"client": "yes", "server": "no"}[end], listen, connect, s.path(end, "tls.pem"), s.path(end, "ca.crt")))
 	})
 }
 
 func startHAProxy(ctx context.Context, s *site, program string) (target, error) {
 	return s.pair(ctx, "haproxy", func(end, listen, connect string) error {
-		secure := fmt.Sprintf("ssl crt %s ca-file %s verify required ssl-min-ver TLSv1.3", s.path(end, "both.pem"), s.path(end, "ca.crt"))
+		secure := fmt.Sprintf("ssl crt %s ca-file %s verify required ssl-min-ver TLSv1.3", s.path(end, "tls.pem"), s.path(end, "ca.crt"))
 		bind, server := secure, ""
 		if end == "client" {
 			bind, server = "", secure
@@ -246,7 +245,7 @@ func startGhostunnel(ctx context.Context, s *site, program string) (target, erro
 			who = "--verify-uri=" + s.gatewayID.String()
 		}
 		return s.run("ghostunnel, "+end, "", program, end, "--listen", listen, "--target", connect, who, "--quiet=all",
-			"--cert", s.path(end, "tls.crt"), "--key", s.path(end, "tls.key"), "--cacert", s.path(end, "ca.crt"))
+			"--cert", s.path(end, "tls.pem"), "--key", s.path(end, "tls.pem"), "--cacert", s.path(end, "ca.crt"))
 	})
 }
 

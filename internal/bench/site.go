@@ -77,24 +77,8 @@ func (s *site) issue() error {
 		if err := leaf.Save(s.path(dir)); err != nil {
 			return err
 		}
-		if err := s.combine(dir); err != nil {
-			return err
-		}
 	}
 	return nil
-}
-
-// combine writes certificate and key in one file, as HAProxy wants them.
-func (s *site) combine(end string) error {
-	cert, err := os.ReadFile(s.path(end, "tls.crt"))
-	if err != nil {
-		return err
-	}
-	key, err := statedir.ReadSecret(s.path(end, "tls.key"))
-	if err != nil {
-		return err
-	}
-	return statedir.WriteFile(s.path(end, "both.pem"), append(cert, key...), 0o600)
 }
 
 // path is a file in the site's directory.

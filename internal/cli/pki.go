@@ -51,7 +51,7 @@ type pkiIssueCmd struct {
 	Dir  string        `required:"" placeholder:"DIR" help:"The CA's directory."`
 	Role string        `required:"" enum:"gateway,app" help:"gateway (a cache host) or app (an application host)."`
 	Name string        `required:"" placeholder:"HOST" help:"The host's name in the deployment."`
-	Out  string        `required:"" placeholder:"DIR" help:"Where tls.crt, tls.key (0600) and ca.crt go."`
+	Out  string        `required:"" placeholder:"DIR" help:"Where tls.pem (key and certificate, 0600) and ca.crt go."`
 	DNS  []string      `name:"dns" placeholder:"NAME" help:"Further DNS names of the host."`
 	IP   []netip.Addr  `name:"ip" placeholder:"ADDR" help:"Further addresses of the host."`
 	Life time.Duration `placeholder:"DURATION" help:"How long it is good for, as 168h. Default: 90 days."`
@@ -95,7 +95,7 @@ func (pkiShowCmd) Help() string {
 
 Example:
 
-  redoubt pki show --json /etc/redoubt/tls/tls.crt | jq .[0].days_left`
+  redoubt pki show --json /etc/redoubt/tls/tls.pem | jq .[0].days_left`
 }
 
 func (c *pkiShowCmd) Run(e *env) error {

@@ -82,7 +82,9 @@ func checkUIDs(path string, uids []int) (problems []problem) {
 
 func resolveTLS(t *TLS, dir string) []problem {
 	problems := resolveFile("tls.certificate", &t.Certificate, dir)
-	problems = append(problems, resolveFile("tls.key", &t.Key, dir)...)
+	if t.Key != "" {
+		problems = append(problems, resolveFile("tls.key", &t.Key, dir)...)
+	}
 	return append(problems, resolveFile("tls.ca", &t.CA, dir)...)
 }
 

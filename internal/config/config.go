@@ -26,8 +26,8 @@ type Gateway struct {
 
 // TLS names the files of a host's identity.
 type TLS struct {
-	Certificate File `yaml:"certificate" default:"/etc/redoubt/tls/tls.crt" doc:"This host's certificate, PEM."`
-	Key         File `yaml:"key" default:"/etc/redoubt/tls/tls.key" doc:"Its private key, PEM; must not be readable by others."`
+	Certificate File `yaml:"certificate" default:"/etc/redoubt/tls/tls.pem" doc:"This host's certificate, PEM, with its chain if there is one. Ours hold the private key too; such a file must not be readable by others."`
+	Key         File `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
 	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM. Its key is never needed here."`
 }
 

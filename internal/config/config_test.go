@@ -31,7 +31,7 @@ func TestDefaultsAreTheDocumentedOnes(t *testing.T) {
 	}
 	if c.Listen != "0.0.0.0:6379" || c.Limits.Connections != 4096 || time.Duration(c.Limits.HandshakeTimeout) != 5*time.Second ||
 		c.Engine.Memory != 2<<30 || c.Engine.MaxValue != 512<<20 || len(c.Engine.Uses) != 1 || c.Engine.Uses[0] != "cache" ||
-		c.TLS.Key != "/etc/redoubt/tls/tls.key" {
+		c.TLS.Certificate != "/etc/redoubt/tls/tls.pem" || c.TLS.Key != "" {
 		t.Fatalf("%+v", c)
 	}
 }

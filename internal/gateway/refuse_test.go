@@ -110,7 +110,7 @@ func TestOpenSSLAsAnAttackerGetsNowhere(t *testing.T) {
 	right, wrong := g.hostDir(g.ca, "spiffe://clinic/app/web"), g.hostDir(foreign, "spiffe://clinic/app/web")
 	asClient := g.hostDir(g.ca, "spiffe://clinic/gateway/cache")
 	with := func(dir string, more ...string) []string {
-		return append([]string{"-cert", filepath.Join(dir, "tls.crt"), "-key", filepath.Join(dir, "tls.key")}, more...)
+		return append([]string{"-cert", filepath.Join(dir, "tls.pem"), "-key", filepath.Join(dir, "tls.pem")}, more...)
 	}
 	for _, c := range []struct {
 		name, says string
@@ -152,8 +152,8 @@ func TestAResumingOpenSSLIsNeverResumed(t *testing.T) {
 	g := start(t, path, nil)
 	dir := g.hostDir(g.ca, "spiffe://clinic/app/web")
 	session := filepath.Join(t.TempDir(), "session")
-	cmd := exec.Command("openssl", "s_client", "-connect", g.Addr().String(), "-cert", filepath.Join(dir, "tls.crt"),
-		"-key", filepath.Join(dir, "tls.key"), "-sess_out", session, "-ign_eof")
+	cmd := exec.Command("openssl", "s_client", "-connect", g.Addr().String(), "-cert", filepath.Join(dir, "tls.pem"),
+		"-key", filepath.Join(dir, "tls.pem"), "-sess_out", session, "-ign_eof")
 	cmd.Stdin = strings.NewReader("PING\r\nQUIT\r\n")
 	out, _ := cmd.CombinedOutput()
 	if !bytes.Contains(out, []byte("+PONG")) || bytes.Contains(out, []byte("TLS session ticket:")) {

@@ -63,7 +63,7 @@ func credentials(t *testing.T, ca *pki.CA, uri string) *tunnel.Credentials {
 	must(t, err)
 	dir := t.TempDir()
 	must(t, leaf.Save(dir))
-	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, "ca.crt"))
+	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
 	must(t, err)
 	return c
 }

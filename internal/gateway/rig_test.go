@@ -99,7 +99,7 @@ func (r *rig) wait() error {
 func (r *rig) host(uri string) *tunnel.Credentials {
 	r.t.Helper()
 	dir := r.hostDir(r.ca, uri)
-	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, "ca.crt"))
+	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
 	must(r.t, err)
 	return c
 }

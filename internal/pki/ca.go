@@ -125,7 +125,11 @@ func (ca *CA) Save(dir string) error {
 	if _, err := os.Lstat(certPath); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("save CA: %s: %w: every certificate that it signed would be void (choose another directory)", certPath, fs.ErrExist)
 	}
-	if err := writeKey(filepath.Join(dir, caKeyFile), ca.key); err != nil {
+	key, err := encodeKey(ca.key)
+	if err != nil {
+		return fmt.Errorf("save CA: %w", err)
+	}
+	if err := statedir.WriteFile(filepath.Join(dir, caKeyFile), key, 0o600); err != nil {
 		return fmt.Errorf("save CA: %w", err)
 	}
 	if err := statedir.WriteFile(certPath, encodeCert(ca.cert), 0o644); err != nil {

@@ -121,19 +121,22 @@ func (ca *CA) template(r Request, now time.Time) *x509.Certificate {
 	return template
 }
 
-// Save writes tls.crt, tls.key (0600) and ca.crt into dir, which it makes (0700)
-// when it isn't there. It replaces older ones; a reader that comes between the
-// files finds a key that doesn't match and can try again.
+// Save writes ca.crt and tls.pem, which holds key and certificate (0600), into
+// dir, which it makes (0700) when it isn't there. It replaces older ones: key and
+// certificate change as one, in whatever moment the machine stops, and the CA is
+// there before the first certificate that needs it.
 func (l *Leaf) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
-	err := errors.Join(
-		writeKey(filepath.Join(dir, keyFile), l.key),
-		statedir.WriteFile(filepath.Join(dir, caCertFile), encodeCert(l.ca), 0o644),
-		statedir.WriteFile(filepath.Join(dir, certFile), encodeCert(l.cert), 0o644),
-	)
+	key, err := encodeKey(l.key)
 	if err != nil {
+		return fmt.Errorf("save the certificate: %w", err)
+	}
+	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), encodeCert(l.ca), 0o644); err != nil {
+		return fmt.Errorf("save the certificate: %w", err)
+	}
+	if err := statedir.WriteFile(filepath.Join(dir, leafFile), append(key, encodeCert(l.cert)...), 0o600); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
 	return nil

@@ -19,7 +19,8 @@ const (
 )
 
 // Read reads the certificates of a PEM file, in its order; there is at least
-// one. Text around them is passed over, as RFC 7468 §2 allows.
+// one. Text around them is passed over, as RFC 7468 §2 allows, and so is the
+// private key in a host's tls.pem.
 func Read(path string) ([]*x509.Certificate, error) {
 	data, err := statedir.ReadFile(path, maxCertFile, "certificate file")
 	if err != nil {
@@ -38,6 +39,9 @@ func parseCerts(data []byte) ([]*x509.Certificate, error) {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
 			break
+		}
+		if block.Type == keyBlock {
+			continue
 		}
 		if block.Type != certBlock {
 			return nil, fmt.Errorf("holds a PEM block %q where only certificates belong", block.Type)
@@ -87,10 +91,10 @@ func parseKey(data []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-func writeKey(path string, key crypto.Signer) error {
+func encodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return nil, err
 	}
-	return statedir.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), 0o600)
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
 }

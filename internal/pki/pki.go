@@ -48,6 +48,5 @@ const (
 const (
 	caCertFile = "ca.crt"
 	caKeyFile  = "ca.key"
-	certFile   = "tls.crt"
-	keyFile    = "tls.key"
+	leafFile   = "tls.pem"
 )

@@ -228,7 +228,7 @@ func TestLoadCARefuses(t *testing.T) {
 			leaf, err := ca.Issue(pki.Request{ID: id(t, "spiffe://clinic/app/web")})
 			must(t, err)
 			must(t, leaf.Save(dir))
-			must(t, os.Rename(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "ca.crt")))
+			must(t, os.Rename(filepath.Join(dir, "tls.pem"), filepath.Join(dir, "ca.crt")))
 		}},
 		{"no key", "ca.key", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "ca.key"))) }},
 		{"an empty key", "private key", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "ca.key"), 0)) }},
@@ -267,7 +267,7 @@ func TestAHostsDirectoryNeverHoldsTheCAsKey(t *testing.T) {
 		must(t, err)
 		got[e.Name()] = info.Mode().Perm()
 	}
-	if len(got) != 3 || got["tls.key"] != 0o600 || got["tls.crt"] != 0o644 || got["ca.crt"] != 0o644 {
+	if len(got) != 2 || got["tls.pem"] != 0o600 || got["ca.crt"] != 0o644 {
 		t.Errorf("files %v", got)
 	}
 }
@@ -283,7 +283,7 @@ func TestOpenSSLAgrees(t *testing.T) {
 		must(t, leaf.Save(dir))
 		purpose := map[identity.Role]string{identity.Gateway: "sslserver", identity.App: "sslclient"}[id(t, uri).Role()]
 		out, err := exec.Command("openssl", "verify", "-x509_strict", "-purpose", purpose,
-			"-CAfile", filepath.Join(dir, "ca.crt"), filepath.Join(dir, "tls.crt")).CombinedOutput()
+			"-CAfile", filepath.Join(dir, "ca.crt"), filepath.Join(dir, "tls.pem")).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", uri, err, out)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
@@ -24,6 +25,8 @@ type Credentials struct {
 
 // LoadCredentials reads a host's certificate, its key and the CA, from files in
 // PEM, and refuses what could not work: the error names the file and the mend.
+// Without a file for the key, the key stands in the certificate's, which is how
+// ours are written: the two change as one.
 func LoadCredentials(certFile, keyFile, caFile string) (*Credentials, error) {
 	c, err := load(certFile, keyFile, caFile)
 	if err != nil {
@@ -33,7 +36,7 @@ func LoadCredentials(certFile, keyFile, caFile string) (*Credentials, error) {
 }
 
 func load(certFile, keyFile, caFile string) (*Credentials, error) {
-	certPEM, err := statedir.ReadFile(certFile, maxFile, "certificate file")
+	certPEM, keyPEM, err := readPair(certFile, keyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -41,13 +44,12 @@ func load(certFile, keyFile, caFile string) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	keyPEM, err := statedir.ReadSecret(keyFile)
-	if err != nil {
-		return nil, err
-	}
 	pair, err := parsePair(certPEM, keyPEM)
-	if err != nil {
+	if err != nil && keyFile != "" {
 		return nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", certFile, err)
 	}
 	id, err := identityOf(pair.Leaf)
 	if err != nil {
@@ -65,6 +67,19 @@ func load(certFile, keyFile, caFile string) (*Credentials, error) {
 		return nil, fmt.Errorf("%s does not stand under the CA in %s: %w", certFile, caFile, err)
 	}
 	return c, nil
+}
+
+// readPair reads one file once, so that certificate and key are of one writing.
+func readPair(certFile, keyFile string) (certPEM, keyPEM []byte, err error) {
+	if keyFile == "" {
+		both, err := statedir.ReadSecret(certFile)
+		return both, both, err
+	}
+	if certPEM, err = statedir.ReadFile(certFile, maxFile, "certificate file"); err != nil {
+		return nil, nil, err
+	}
+	keyPEM, err = statedir.ReadSecret(keyFile)
+	return certPEM, keyPEM, err
 }
 
 // parsePair reads certificate and key. What crypto/tls says of a certificate is
@@ -89,13 +104,26 @@ func parsePair(certPEM, keyPEM []byte) (tls.Certificate, error) {
 	}
 	pair, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
-		if block, _ := pem.Decode(keyPEM); block == nil {
-			return tls.Certificate{}, errors.New("the key file holds no private key in PEM form")
+		if !holdsKey(keyPEM) {
+			return tls.Certificate{}, errors.New("no private key in PEM form stands where the key belongs (tls.key; without it, the certificate's file)")
 		}
 		return tls.Certificate{}, errors.New("the key can't be read, or is not the key of this certificate")
 	}
 	pair.Leaf = leaf
 	return pair, nil
+}
+
+// holdsKey tells a missing key from a wrong one.
+func holdsKey(text []byte) bool {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return false
+		}
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return true
+		}
+	}
 }
 
 // parseRoots takes CA certificates only: a pool would believe any certificate

@@ -27,13 +27,63 @@ func TestLoadedCredentialsKnowWhoTheyAre(t *testing.T) {
 	}
 }
 
-// write puts a certificate and its key where load looks for them.
+// write puts a key and its certificate where load looks for them.
 func write(t *testing.T, dir string, cert tls.Certificate) {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "tls.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}), 0o644))
-	must(t, os.WriteFile(filepath.Join(dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600))
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	for _, der := range cert.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "tls.pem"), text, 0o600))
+}
+
+// split makes two files of tls.pem, as other makers of certificates have them.
+func split(t *testing.T, dir string) (certFile, keyFile string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "tls.pem"))
+	must(t, err)
+	must(t, os.Remove(filepath.Join(dir, "tls.pem")))
+	key, cert, ok := strings.Cut(string(text), "-----BEGIN CERTIFICATE-----")
+	if !ok {
+		t.Fatal("tls.pem doesn't hold a key and then a certificate")
+	}
+	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	must(t, os.WriteFile(certFile, []byte("-----BEGIN CERTIFICATE-----"+cert), 0o644))
+	must(t, os.WriteFile(keyFile, []byte(key), 0o600))
+	return certFile, keyFile
+}
+
+func TestKeyAndCertificateMayBeFilesOfTheirOwn(t *testing.T) {
+	d := deploy(t, "clinic")
+	dir := d.host(identity.App, "web")
+	certFile, keyFile := split(t, dir)
+	caFile := filepath.Join(dir, "ca.crt")
+	c, err := tunnel.LoadCredentials(certFile, keyFile, caFile)
+	if err != nil || c.ID() != d.id(identity.App, "web") {
+		t.Fatalf("%v", err)
+	}
+	otherKey := filepath.Join(d.host(identity.App, "web"), "tls.pem")
+	for _, c := range []struct {
+		name, cert, key string
+		says            []string
+	}{
+		{"no key", certFile, filepath.Join(dir, "none.key"), []string{"none.key", "no such file"}},
+		{"another key", certFile, otherKey, []string{certFile + " with " + otherKey, "not the key of this certificate"}},
+		{"the certificate as the key", certFile, certFile, []string{"chmod 600"}},
+	} {
+		_, err := tunnel.LoadCredentials(c.cert, c.key, caFile)
+		for _, want := range c.says {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want it to say %q", c.name, err, want)
+			}
+		}
+	}
+	must(t, os.Chmod(certFile, 0o600))
+	if _, err := tunnel.LoadCredentials(certFile, "", caFile); err == nil || !strings.Contains(err.Error(), "no private key") {
+		t.Errorf("no key where it belongs: %v", err)
+	}
 }
 
 func TestLoadCredentialsRefusesAndSaysWhatToMend(t *testing.T) {
@@ -55,38 +105,48 @@ func TestLoadCredentialsRefusesAndSaysWhatToMend(t *testing.T) {
 		says  string
 		spoil func(*testing.T, string)
 	}{
-		{"no certificate", "tls.crt", "no such file", file("tls.crt", os.Remove)},
-		{"no key", "tls.key", "no such file", file("tls.key", os.Remove)},
+		{"no file", "tls.pem", "no such file", file("tls.pem", os.Remove)},
 		{"no CA", "ca.crt", "no such file", file("ca.crt", os.Remove)},
-		{"a key for the group", "tls.key", "chmod 600", file("tls.key", mode(0o640))},
-		{"a key for everybody", "tls.key", "chmod 600", file("tls.key", mode(0o604))},
-		{"an empty certificate", "tls.crt", "no certificate", file("tls.crt", text(""))},
-		{"an empty key", "tls.key", "no private key", file("tls.key", text(""))},
+		{"a key for the group", "tls.pem", "chmod 600", file("tls.pem", mode(0o640))},
+		{"a key for everybody", "tls.pem", "chmod 600", file("tls.pem", mode(0o604))},
+		{"an empty file", "tls.pem", "no certificate", file("tls.pem", text(""))},
 		{"an empty CA", "ca.crt", "no CA certificate", file("ca.crt", text(""))},
-		{"junk as a key", "tls.key", "can't be read", file("tls.key", text("-----BEGIN PRIVATE KEY-----\nSECR\n-----END PRIVATE KEY-----\n"))},
+		{"junk as a key", "tls.pem", "can't be read", file("tls.pem", func(p string) error {
+			good, err := os.ReadFile(p)
+			must(t, err)
+			return os.WriteFile(p, append([]byte("-----BEGIN PRIVATE KEY-----\nSECR\n-----END PRIVATE KEY-----\n"), good...), 0o600)
+		})},
 		{"a key in the CA file", "ca.crt", "PRIVATE KEY", func(t *testing.T, dir string) {
-			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.key"), filepath.Join(dir, "ca.crt")))
+			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.pem"), filepath.Join(dir, "ca.crt")))
 		}},
-		{"another host's key", "tls.key", "not the key of this certificate", func(t *testing.T, dir string) {
-			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.key"), filepath.Join(dir, "tls.key")))
+		{"another host's key", "tls.pem", "not the key of this certificate", func(t *testing.T, dir string) {
+			other := d.host(identity.App, "web")
+			_, key := split(t, other)
+			cert, _ := split(t, dir)
+			keyPEM, err := os.ReadFile(key)
+			must(t, err)
+			certPEM, err := os.ReadFile(cert)
+			must(t, err)
+			must(t, os.WriteFile(filepath.Join(dir, "tls.pem"), append(keyPEM, certPEM...), 0o600))
 		}},
 		{"another deployment's CA", "ca.crt", "does not stand under", func(t *testing.T, dir string) {
 			must(t, os.Rename(filepath.Join(deploy(t, "clinic").host(identity.App, "web"), "ca.crt"), filepath.Join(dir, "ca.crt")))
 		}},
 		{"a host's certificate as the CA", "ca.crt", "not a CA", func(t *testing.T, dir string) {
-			must(t, os.Rename(filepath.Join(d.host(identity.App, "web"), "tls.crt"), filepath.Join(dir, "ca.crt")))
+			cert, _ := split(t, d.host(identity.App, "web"))
+			must(t, os.Rename(cert, filepath.Join(dir, "ca.crt")))
 		}},
-		{"a certificate file without end", "tls.crt", "larger than", file("tls.crt", func(p string) error {
-			return os.WriteFile(p, make([]byte, 1<<20+1), 0o644)
+		{"a file without end", "tls.pem", "larger than", file("tls.pem", func(p string) error {
+			return os.WriteFile(p, make([]byte, 1<<20+1), 0o600)
 		})},
-		{"expired", "tls.crt", "expired at", forged([]string{web}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })},
-		{"not yet valid", "tls.crt", "clock", forged([]string{web}, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })},
-		{"no identity", "tls.crt", "0 URIs", forged(nil, func(c *x509.Certificate) { c.DNSNames = []string{"web"} })},
-		{"two identities", "tls.crt", "2 URIs", forged([]string{web, "spiffe://clinic/app/more"}, nil)},
-		{"a usage that no peer would take", "tls.crt", "incompatible key usage", forged([]string{web}, func(c *x509.Certificate) {
+		{"expired", "tls.pem", "expired at", forged([]string{web}, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })},
+		{"not yet valid", "tls.pem", "clock", forged([]string{web}, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) })},
+		{"no identity", "tls.pem", "0 URIs", forged(nil, func(c *x509.Certificate) { c.DNSNames = []string{"web"} })},
+		{"two identities", "tls.pem", "2 URIs", forged([]string{web, "spiffe://clinic/app/more"}, nil)},
+		{"a usage that no peer would take", "tls.pem", "incompatible key usage", forged([]string{web}, func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		})},
-		{"a CA's own certificate", "tls.crt", "is a CA's", forged([]string{web}, func(c *x509.Certificate) { c.IsCA = true })},
+		{"a CA's own certificate", "tls.pem", "is a CA's", forged([]string{web}, func(c *x509.Certificate) { c.IsCA = true })},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := d.host(identity.App, "web")
@@ -116,10 +176,8 @@ func TestCertificatesOfAnotherMakerWork(t *testing.T) {
 	host := func(uri string) *tunnel.Credentials {
 		dir := t.TempDir()
 		leaf := sign(t, []string{uri}, nil, middleCert, middle.PrivateKey.(crypto.Signer))
+		leaf.Certificate = append(leaf.Certificate, middle.Certificate[0])
 		write(t, dir, leaf)
-		chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]}),
-			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: middle.Certificate[0]})...)
-		must(t, os.WriteFile(filepath.Join(dir, "tls.crt"), chain, 0o644))
 		must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate[0]}), 0o644))
 		c, err := load(dir)
 		must(t, err)
@@ -146,9 +204,9 @@ func asCA(name string) func(*x509.Certificate) {
 	}
 }
 
-// FuzzLoadCredentials feeds arbitrary files in the place of each of the three.
+// FuzzLoadCredentials feeds arbitrary files in the place of each of the two.
 func FuzzLoadCredentials(f *testing.F) {
-	names := [...]string{"tls.crt", "tls.key", "ca.crt"}
+	names := [...]string{"tls.pem", "ca.crt"}
 	ca, err := pki.NewCA("clinic", 0)
 	if err != nil {
 		f.Fatal(err)
@@ -178,10 +236,9 @@ func FuzzLoadCredentials(f *testing.F) {
 	for _, seed := range []string{"", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"} {
 		f.Add([]byte(seed), 0)
 		f.Add([]byte(seed), 1)
-		f.Add([]byte(seed), 2)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, which int) {
-		dir, spoilt := t.TempDir(), names[uint(which)%3]
+		dir, spoilt := t.TempDir(), names[uint(which)%2]
 		for name, content := range good {
 			if name == spoilt {
 				content = data

@@ -69,7 +69,7 @@ func (d *deployment) credentials(role identity.Role, name string) *tunnel.Creden
 }
 
 func load(dir string) (*tunnel.Credentials, error) {
-	return tunnel.LoadCredentials(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"), filepath.Join(dir, "ca.crt"))
+	return tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
 }
 
 // forge signs, with the deployment's own key, what pki would never sign.

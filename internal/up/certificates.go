@@ -53,7 +53,7 @@ func findCertificates(dir *statedir.Dir) (server, client *tunnel.Credentials, er
 // find loads the credentials in dir. It issues them first when there are none,
 // or when less than a third of their life is left: anew while the old still work.
 func find(ca *pki.CA, dir string, r pki.Request) (*tunnel.Credentials, error) {
-	certFile := filepath.Join(dir, "tls.crt")
+	certFile := filepath.Join(dir, "tls.pem")
 	certs, err := pki.Read(certFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // unreadable: not ours to paint over
@@ -67,5 +67,5 @@ func find(ca *pki.CA, dir string, r pki.Request) (*tunnel.Credentials, error) {
 			return nil, err
 		}
 	}
-	return tunnel.LoadCredentials(certFile, filepath.Join(dir, "tls.key"), filepath.Join(dir, "ca.crt"))
+	return tunnel.LoadCredentials(certFile, "", filepath.Join(dir, "ca.crt"))
 }

@@ -166,7 +166,7 @@ func certificate(t *testing.T, d *lab.Deployment) tls.Certificate {
 
 func pair(t *testing.T, dir string) tls.Certificate {
 	t.Helper()
-	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"io"
 	"net"
@@ -88,11 +89,17 @@ func TestFilesThatCantBeTrustedAreRefused(t *testing.T) {
 		code  int
 		says  []string
 	}{
-		"the key is open to the group": {"gateway", func(s *site) error { return os.Chmod(s.path("cache-1", "tls", "tls.key"), 0o640) }, 2, []string{"tls.key", "chmod 600"}},
-		"the sidecar's key is open":    {"sidecar", func(s *site) error { return os.Chmod(s.path("web-1", "tls", "tls.key"), 0o604) }, 2, []string{"tls.key", "chmod 600"}},
-		"no certificate":               {"gateway", func(s *site) error { return os.Remove(s.path("cache-1", "tls", "tls.crt")) }, 2, []string{"tls.crt"}},
+		"the key is open to the group": {"gateway", func(s *site) error { return os.Chmod(s.path("cache-1", "tls", "tls.pem"), 0o640) }, 2, []string{"tls.pem", "chmod 600"}},
+		"the sidecar's key is open":    {"sidecar", func(s *site) error { return os.Chmod(s.path("web-1", "tls", "tls.pem"), 0o604) }, 2, []string{"tls.pem", "chmod 600"}},
+		"no certificate":               {"gateway", func(s *site) error { return os.Remove(s.path("cache-1", "tls", "tls.pem")) }, 2, []string{"tls.pem"}},
 		"another host's key": {"gateway", func(s *site) error {
-			return os.Rename(s.path("web-1", "tls", "tls.key"), s.path("cache-1", "tls", "tls.key"))
+			conf := s.path("cache-1", "gateway.yaml")
+			text, err := os.ReadFile(conf)
+			if err != nil {
+				return err
+			}
+			text = bytes.Replace(text, []byte("tls: {"), []byte("tls: {key: ../web-1/tls/tls.pem, "), 1)
+			return os.WriteFile(conf, text, 0o600)
 		}, 2, []string{"not the key of this certificate"}},
 		"broken YAML":     {"gateway", func(s *site) error { return os.WriteFile(s.path("cache-1", "gateway.yaml"), []byte("a: [b"), 0o600) }, 2, []string{"gateway.yaml", "not YAML"}},
 		"no such file":    {"sidecar", func(s *site) error { return os.Remove(s.path("web-1", "sidecar.yaml")) }, 2, []string{"sidecar.yaml"}},

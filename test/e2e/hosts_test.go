@@ -34,13 +34,13 @@ func newSite(t *testing.T) *site {
 name: cache-1
 listen: 10.77.0.2:6379
 admit: [10.77.0.3/32]
-tls: {certificate: tls/tls.crt, key: tls/tls.key, ca: tls/ca.crt}
+tls: {certificate: tls/tls.pem, ca: tls/ca.crt}
 engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 32mb}
 `)
 	s.write("sidecar.yaml", s.path("web-1"), `deployment: clinic
 name: web-1
 gateways: [{name: cache-1, address: 10.77.0.2:6379}]
-tls: {certificate: tls/tls.crt, key: tls/tls.key, ca: tls/ca.crt}
+tls: {certificate: tls/tls.pem, ca: tls/ca.crt}
 unix: {path: redis.sock}
 `)
 	return s
