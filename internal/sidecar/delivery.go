@@ -209,14 +209,16 @@ func (d *delivery) write(b []byte) error {
 // waits for the engine is told so; not if a reply is torn, since its rest and
 // what comes behind can't be told apart then. run has returned.
 func (d *delivery) abandon() (waiting int) {
+	if !d.holding {
+		// Before the queue ends: the reader may be in the midst of a local answer,
+		// which would be left over and given twice.
+		d.pen.Lock()
+	}
+	defer d.pen.Unlock()
 	left := d.queue.close()
 	for _, s := range left {
 		waiting += max(1, s.count)
 	}
-	if !d.holding {
-		d.pen.Lock()
-	}
-	defer d.pen.Unlock()
 	if d.relay || !d.scan.Between() {
 		return waiting
 	}

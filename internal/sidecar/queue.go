@@ -84,10 +84,14 @@ func (q *queue) front() (slot, bool) {
 	return q.slots[0], true
 }
 
-// done takes one command's reply off the front.
+// done takes one command's reply off the front, if the queue hasn't ended
+// meanwhile.
 func (q *queue) done() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
 	if f := &q.slots[0]; f.kind == plain && f.count > 1 {
 		f.count--
 		return
