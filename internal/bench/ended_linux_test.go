@@ -85,7 +85,7 @@ func secured(t *testing.T, client, server net.Conn) (*tls.Conn, *eventloop.Wire,
 	}
 	t.Cleanup(func() { s.close() })
 	load := func(end string) *tunnel.Credentials {
-		c, err := tunnel.LoadCredentials(s.path(end, "tls.crt"), s.path(end, "tls.key"), s.path(end, "ca.crt"))
+		c, err := tunnel.LoadCredentials(tunnel.Files{Certificate: s.path(end, "tls.pem"), CA: s.path(end, "ca.crt")})
 		if err != nil {
 			t.Fatal(err)
 		}

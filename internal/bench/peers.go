@@ -148,7 +148,7 @@ func startNative(ctx context.Context, s *site, program string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	credentials, err := tunnel.LoadCredentials(s.path("client", "tls.pem"), "", s.path("client", "ca.crt"))
+	credentials, err := tunnel.LoadCredentials(tunnel.Files{Certificate: s.path("client", "tls.pem"), CA: s.path("client", "ca.crt")})
 	if err != nil {
 		return target{}, err
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 type gatewayCmd struct {
@@ -61,6 +60,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	}
 	roomForLoops(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
+		watching(credentials, log),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run})
 }
@@ -121,17 +121,4 @@ func readDigests(path string) ([]string, error) {
 		return nil, fmt.Errorf("engine.password_digests: %s is empty (redoubt secret new makes one)", path)
 	}
 	return digests, nil
-}
-
-// loadCredentials loads a host's identity and holds it against what the
-// configuration says it is: a certificate copied from another host is an error.
-func loadCredentials(t config.TLS, deployment, name string) (*tunnel.Credentials, error) {
-	credentials, err := tunnel.LoadCredentials(string(t.Certificate), string(t.Key), string(t.CA))
-	if err != nil {
-		return nil, err
-	}
-	if id := credentials.ID(); id.Deployment() != deployment || id.Name() != name {
-		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", t.Certificate, id, deployment, name)
-	}
-	return credentials, nil
 }

@@ -48,7 +48,9 @@ func (c *sidecarCmd) Run(e *env) error {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
 	roomForLoops(1)
-	return daemon.Run(e.ctx, log, ready, daemon.Part{Name: "sidecar", Run: sc.Run})
+	return daemon.Run(e.ctx, log, ready,
+		watching(credentials, log),
+		daemon.Part{Name: "sidecar", Run: sc.Run})
 }
 
 // sidecarOptions maps the file to the role's options; the caller adds the rest.

@@ -85,6 +85,9 @@ func resolveTLS(t *TLS, dir string) []problem {
 	if t.Key != "" {
 		problems = append(problems, resolveFile("tls.key", &t.Key, dir)...)
 	}
+	if t.CRL != "" {
+		problems = append(problems, resolveFile("tls.crl", &t.CRL, dir)...)
+	}
 	return append(problems, resolveFile("tls.ca", &t.CA, dir)...)
 }
 

@@ -28,7 +28,8 @@ type Gateway struct {
 type TLS struct {
 	Certificate File `yaml:"certificate" default:"/etc/redoubt/tls/tls.pem" doc:"This host's certificate, PEM, with its chain if there is one. Ours hold the private key too; such a file must not be readable by others."`
 	Key         File `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
-	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM. Its key is never needed here."`
+	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM; several while it is replaced. Its key is never needed here."`
+	CRL         File `yaml:"crl" default:"" doc:"Lists of revoked certificates, PEM, one for each CA that has one; must exist. Empty: revoked.crl beside the certificate, if it is there."`
 }
 
 // GatewayLimits bounds what peers can take.

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // admitted says whether a source may speak to us at all.
@@ -144,31 +146,50 @@ func (h *handshakes) close() {
 	}
 }
 
-// peers counts connections by proved identity.
+// peers counts connections by proved identity, and knows of each that has some
+// the certificate that lasts longest.
 type peers struct {
 	most, mostEach int
 
 	mu    sync.Mutex
 	count int
-	each  map[identity.ID]int
+	each  map[identity.ID]*standing
+}
+
+// standing is what one identity has here.
+type standing struct {
+	count  int         // connections
+	newest tunnel.Peer // the certificate that lasts longest of those it has shown
+	ends   time.Time   // when the first of its connections' certificates ends
 }
 
 func newPeers(most, mostEach int) *peers {
-	return &peers{most: most, mostEach: mostEach, each: map[identity.ID]int{}}
+	return &peers{most: most, mostEach: mostEach, each: map[identity.ID]*standing{}}
 }
 
 // enter counts a connection, or says which limit it would break.
-func (p *peers) enter(id identity.ID) error {
+func (p *peers) enter(peer tunnel.Peer) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.each[id] >= p.mostEach {
+	s := p.each[peer.ID]
+	if s == nil {
+		s = &standing{ends: peer.NotAfter}
+	}
+	if peer.NotAfter.After(s.newest.NotAfter) {
+		s.newest = peer // counted or not, it was shown
+	}
+	if s.count >= p.mostEach {
 		return fmt.Errorf("this identity has its %d connections already (limits.per_identity)", p.mostEach)
 	}
 	if p.count >= p.most {
 		return fmt.Errorf("there are %d connections already (limits.connections)", p.most)
 	}
+	if peer.NotAfter.Before(s.ends) {
+		s.ends = peer.NotAfter
+	}
 	p.count++
-	p.each[id]++
+	s.count++
+	p.each[peer.ID] = s
 	return nil
 }
 
@@ -176,7 +197,8 @@ func (p *peers) leave(id identity.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count--
-	if p.each[id]--; p.each[id] == 0 {
+	s := p.each[id]
+	if s.count--; s.count == 0 {
 		delete(p.each, id)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // TestHandshakesAreSharedFairly walks random arrivals and departures of a few
@@ -94,7 +95,7 @@ func TestPeersForgetsWhoHasGone(t *testing.T) {
 	p := newPeers(2, 2)
 	for range 3 {
 		for i := range 3 {
-			if err := p.enter(id); (err == nil) != (i < 2) {
+			if err := p.enter(tunnel.Peer{ID: id}); (err == nil) != (i < 2) {
 				t.Fatalf("connection %d: %v", i, err)
 			}
 		}

@@ -46,8 +46,8 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 	wire := eventloop.NewWire(entry.conn)
 	conn := tls.Server(wire, g.config)
 	peer, err := g.prove(conn)
-	if err != nil && !peer.IsZero() {
-		g.refusals.log(source, peer, err.Error())
+	if err != nil && !peer.ID.IsZero() {
+		g.refusals.log(source, peer.ID, err.Error())
 		// The place among the handshakes is held until then, so that what refused
 		// peers can keep of us is bounded like all of strangers'.
 		hangUp(conn, entry.conn)
@@ -60,13 +60,13 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 			reason = tooMany
 		}
 		if ctx.Err() == nil { // else it is we who ended it
-			g.refusals.log(source, peer, reason)
+			g.refusals.log(source, peer.ID, reason)
 		}
 		return
 	}
 	if g.handshakes.leave(entry) {
-		g.peers.leave(peer)
-		g.refusals.log(source, peer, tooMany)
+		g.peers.leave(peer.ID)
+		g.refusals.log(source, peer.ID, tooMany)
 		return
 	}
 	handed := false
@@ -75,23 +75,23 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 		handed = g.relay(ctx, conn, wire, about{peer, source, time.Now()})
 	}
 	if !handed {
-		g.peers.leave(peer)
+		g.peers.leave(peer.ID)
 	}
 }
 
 // prove shakes hands and counts the peer; when it returns no error, the caller
 // owes peers.leave. An error with a peer means: known, and refused all the same.
-func (g *Gateway) prove(conn *tls.Conn) (identity.ID, error) {
+func (g *Gateway) prove(conn *tls.Conn) (tunnel.Peer, error) {
 	timeout := g.options.Limits.HandshakeTimeout
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return identity.ID{}, err
+		return tunnel.Peer{}, err
 	}
 	if err := conn.Handshake(); err != nil {
-		return identity.ID{}, errors.New(explain(err, timeout))
+		return tunnel.Peer{}, errors.New(explain(err, timeout))
 	}
-	peer, err := tunnel.Peer(conn.ConnectionState())
+	peer, err := g.options.Credentials.Peer(conn.ConnectionState())
 	if err != nil {
-		return identity.ID{}, err
+		return tunnel.Peer{}, err
 	}
 	return peer, g.peers.enter(peer)
 }
@@ -100,7 +100,7 @@ func (g *Gateway) prove(conn *tls.Conn) (identity.ID, error) {
 // carries until both are done. If it says false, it has refused.
 func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, wire *eventloop.Wire, a about) (handed bool) {
 	raw := wire.Conn
-	log := g.options.Log.With("peer", a.peer, "source", a.source)
+	log := g.options.Log.With("peer", a.peer.ID, "source", a.source)
 	engine, err := g.dialEngine(ctx)
 	if err != nil {
 		log.Error("connection refused: the engine is away", "error", err)
@@ -121,8 +121,8 @@ func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, wire *eventloop.Wir
 
 // farewell is what a loop calls when a relay has ended.
 func (g *Gateway) farewell(r *relay) {
-	g.peers.leave(r.about.peer)
-	g.options.Log.Info("connection closed", "peer", r.about.peer, "source", r.about.source, "reason", r.why,
+	g.peers.leave(r.about.peer.ID)
+	g.options.Log.Info("connection closed", "peer", r.about.peer.ID, "source", r.about.source, "reason", r.why,
 		"bytes_in", r.in.bytes, "bytes_out", r.out.bytes, "duration", time.Since(r.about.since))
 }
 

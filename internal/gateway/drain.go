@@ -46,7 +46,6 @@ func (g *Gateway) drain() {
 	g.handlers.Wait() // each refuses or hands over, in bounded time
 	g.loops.lastCall()
 	g.running.Wait()
-	g.loops.close()
 }
 
 func (d *drain) order(o drainOrder) {

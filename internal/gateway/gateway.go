@@ -111,7 +111,7 @@ func New(o Options) (*Gateway, error) {
 		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
 		refusals:   newRefusals(o.Log),
 	}
-	if g.loops, err = newLoops(g.farewell); err != nil {
+	if g.loops, err = newLoops(g.judge, g.farewell); err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -155,11 +155,18 @@ func (g *Gateway) Run(ctx context.Context, ready func()) error {
 	for _, l := range g.loops.all {
 		g.running.Go(l.run)
 	}
+	judged, stopJudging := context.WithCancel(context.Background()) // until the drain is over
+	defer stopJudging()
+	var judging sync.WaitGroup
+	judging.Go(func() { g.keepJudging(judged) })
 	ready()
 	err := g.accept(ctx)
 	stop() // when accept failed by itself: whoever dials the engine now stops too
 	g.listener.Close()
 	g.drain()
+	stopJudging()
+	judging.Wait()
+	g.loops.close()
 	g.refusals.flush()
 	return err
 }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
@@ -10,7 +11,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
-	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // cpusPerLoop: a loop fills one CPU at most. It needs some of a second one for
@@ -24,9 +25,9 @@ type loops struct {
 	next atomic.Uint32
 }
 
-// about is what the log says of a relay.
+// about is whom a relay is for.
 type about struct {
-	peer   identity.ID
+	peer   tunnel.Peer
 	source netip.Addr
 	since  time.Time
 }
@@ -35,6 +36,7 @@ type about struct {
 type mailbox struct {
 	mu    sync.Mutex
 	fresh []*relay
+	judge bool // something has changed that peers are judged by
 	drain drainOrder
 }
 
@@ -45,7 +47,7 @@ type drainOrder struct {
 	lastCall bool // nobody will be handed over any more
 }
 
-func newLoops(farewell func(*relay)) (*loops, error) {
+func newLoops(judge func(tunnel.Peer) error, farewell func(*relay)) (*loops, error) {
 	s := &loops{}
 	for range max(1, runtime.GOMAXPROCS(0)/cpusPerLoop) {
 		poller, err := eventloop.NewPoller()
@@ -54,7 +56,7 @@ func newLoops(farewell func(*relay)) (*loops, error) {
 			return nil, err
 		}
 		s.all = append(s.all, &loop{
-			poller: poller, farewell: farewell,
+			poller: poller, judge: judge, farewell: farewell,
 			buf: make([]byte, chunkSize), lingering: map[*relay]struct{}{},
 		})
 	}
@@ -64,6 +66,13 @@ func newLoops(farewell func(*relay)) (*loops, error) {
 // add hands a relay over; from then on it is its loop's.
 func (s *loops) add(r *relay) {
 	s.all[int(s.next.Add(1))%len(s.all)].tell(func(m *mailbox) { m.fresh = append(m.fresh, r) })
+}
+
+// judge has every relay's peer judged anew.
+func (s *loops) judge() {
+	for _, l := range s.all {
+		l.tell(func(m *mailbox) { m.judge = true })
+	}
 }
 
 // beginDrain has every relay end, those that are still handed over too.
@@ -97,9 +106,12 @@ func (l *loop) tell(news func(*mailbox)) {
 // collect reads the mail, in the loop.
 func (l *loop) collect() {
 	l.mail.mu.Lock()
-	fresh, order := l.mail.fresh, l.mail.drain
-	l.mail.fresh = nil
+	fresh, judge, order := l.mail.fresh, l.mail.judge, l.mail.drain
+	l.mail.fresh, l.mail.judge = nil, false
 	l.mail.mu.Unlock()
+	if judge {
+		l.judgeAll()
+	}
 	for _, r := range fresh {
 		l.settle(r)
 	}
@@ -143,8 +155,25 @@ func (l *loop) settle(r *relay) {
 	if err == nil {
 		err = l.poller.Add(r.peerFD, eventloop.Token{Index: index*sides + sidePeer, Generation: p.generation})
 	}
+	if err == nil {
+		err = l.judge(r.about.peer) // since its handshake that may have changed
+	}
 	if err != nil {
 		r.lose(err)
+	}
+}
+
+// judgeAll cuts those who may not stay.
+func (l *loop) judgeAll() {
+	for i := range l.places {
+		r := l.places[i].relay
+		if r == nil || r.gone {
+			continue
+		}
+		if err := l.judge(r.about.peer); err != nil {
+			r.lose(fmt.Errorf("cut: %w", err))
+			l.enqueue(r)
+		}
 	}
 }
 

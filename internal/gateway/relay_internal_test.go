@@ -28,7 +28,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	loops, err := newLoops(func(*relay) {})
+	loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
 	must(t, err)
 	b := &bench{loop: loops.all[0], t: t}
 	ca, err := pki.NewCA("clinic", 0)
@@ -63,7 +63,7 @@ func credentials(t *testing.T, ca *pki.CA, uri string) *tunnel.Credentials {
 	must(t, err)
 	dir := t.TempDir()
 	must(t, leaf.Save(dir))
-	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
+	c, err := tunnel.LoadCredentials(tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(dir, "ca.crt")})
 	must(t, err)
 	return c
 }
@@ -346,7 +346,7 @@ func TestThereIsALoopForEachFourCPUs(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for cpus, want := range map[int]int{1: 1, 2: 1, 4: 1, 7: 1, 8: 2, 16: 4} {
 		runtime.GOMAXPROCS(cpus)
-		loops, err := newLoops(func(*relay) {})
+		loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
 		must(t, err)
 		if len(loops.all) != want {
 			t.Errorf("%d CPUs: %d loops", cpus, len(loops.all))

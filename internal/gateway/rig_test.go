@@ -38,6 +38,7 @@ type rig struct {
 	app     *tunnel.Credentials
 	dials   atomic.Int64 // to the engine
 	gateway identity.ID
+	dir     string // the gateway's files
 	stop    context.CancelFunc
 	ended   chan error
 }
@@ -52,7 +53,8 @@ func start(t testing.TB, path string, change func(*gateway.Options)) *rig {
 	must(t, err)
 	r := &rig{t: t, ca: ca, log: &record{changed: make(chan struct{})}, ended: make(chan error, 1)}
 	r.app = r.host("spiffe://clinic/app/web")
-	credentials := r.host("spiffe://clinic/gateway/cache")
+	r.dir = r.hostDir(ca, "spiffe://clinic/gateway/cache")
+	credentials := loadFrom(t, r.dir)
 	r.gateway = credentials.ID()
 	options := gateway.Options{
 		Listen: "127.0.0.1:0", Credentials: credentials,
@@ -98,9 +100,15 @@ func (r *rig) wait() error {
 // host issues credentials as the product does.
 func (r *rig) host(uri string) *tunnel.Credentials {
 	r.t.Helper()
-	dir := r.hostDir(r.ca, uri)
-	c, err := tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
-	must(r.t, err)
+	return loadFrom(r.t, r.hostDir(r.ca, uri))
+}
+
+func loadFrom(t testing.TB, dir string) *tunnel.Credentials {
+	t.Helper()
+	c, err := tunnel.LoadCredentials(tunnel.Files{
+		Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(dir, "ca.crt"), CRL: filepath.Join(dir, "revoked.crl"),
+	})
+	must(t, err)
 	return c
 }
 
@@ -118,7 +126,12 @@ func (r *rig) hostDir(ca *pki.CA, uri string) string {
 // dial connects as a sidecar does.
 func (r *rig) dial() *tls.Conn {
 	r.t.Helper()
-	d := tunnel.Dialer{Credentials: r.app, Endpoints: []tunnel.Endpoint{{Address: r.Addr().String(), ID: r.gateway}}}
+	return r.dialAs(r.app)
+}
+
+func (r *rig) dialAs(c *tunnel.Credentials) *tls.Conn {
+	r.t.Helper()
+	d := tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: r.Addr().String(), ID: r.gateway}}}
 	conn, err := d.Dial(context.Background())
 	must(r.t, err)
 	conn.SetDeadline(time.Now().Add(patience))

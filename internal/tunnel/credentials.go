@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
@@ -16,57 +18,83 @@ import (
 // maxFile bounds what is read as certificates: one of ours has 900 bytes.
 const maxFile = 1 << 20
 
-// Credentials are who this host is, and whom it believes.
-type Credentials struct {
-	pair  tls.Certificate
-	roots *x509.CertPool
-	id    identity.ID
+// Files are where a host's identity lies, in PEM.
+type Files struct {
+	Certificate string // the host's certificate, then its chain if there is one
+	Key         string // "": it stands in Certificate, so that the two change as one
+	CA          string // every root that is believed
+	// CRL holds the lists of revoked certificates, see revocations; "": there are
+	// none. A file that isn't there is a list that nobody had to write yet.
+	CRL string
 }
 
-// LoadCredentials reads a host's certificate, its key and the CA, from files in
-// PEM, and refuses what could not work: the error names the file and the mend.
-// Without a file for the key, the key stands in the certificate's, which is how
-// ours are written: the two change as one.
-func LoadCredentials(certFile, keyFile, caFile string) (*Credentials, error) {
-	c, err := load(certFile, keyFile, caFile)
+// Credentials are who this host is, and whom it believes, as the files say it
+// now. Watch and Reload exchange all of it at once; each handshake takes the
+// whole as it is then, and connections that are up don't notice.
+type Credentials struct {
+	files Files
+	id    identity.ID // never changes
+	state atomic.Pointer[snapshot]
+
+	mu      sync.Mutex    // one reload at a time
+	changed chan struct{} // closed at the next exchange; under mu
+}
+
+// snapshot is what was loaded together and was verified together.
+type snapshot struct {
+	pair    tls.Certificate
+	id      identity.ID
+	roots   []*x509.Certificate
+	pool    *x509.CertPool // of roots
+	revoked revocations
+}
+
+// LoadCredentials reads a host's files and refuses what could not work: the
+// error names the file and the mend.
+func LoadCredentials(files Files) (*Credentials, error) {
+	s, err := load(files)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel credentials: %w", err)
 	}
+	c := &Credentials{files: files, id: s.id, changed: make(chan struct{})}
+	c.state.Store(s)
 	return c, nil
 }
 
-func load(certFile, keyFile, caFile string) (*Credentials, error) {
-	certPEM, keyPEM, err := readPair(certFile, keyFile)
+func load(files Files) (*snapshot, error) {
+	certPEM, keyPEM, err := readPair(files.Certificate, files.Key)
 	if err != nil {
 		return nil, err
 	}
-	caPEM, err := statedir.ReadFile(caFile, maxFile, "certificate file")
+	caPEM, err := statedir.ReadFile(files.CA, maxFile, "certificate file")
 	if err != nil {
 		return nil, err
 	}
-	pair, err := parsePair(certPEM, keyPEM)
-	if err != nil && keyFile != "" {
-		return nil, fmt.Errorf("%s with %s: %w", certFile, keyFile, err)
+	s := new(snapshot)
+	s.pair, err = parsePair(certPEM, keyPEM)
+	if err != nil && files.Key != "" {
+		return nil, fmt.Errorf("%s with %s: %w", files.Certificate, files.Key, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", certFile, err)
+		return nil, fmt.Errorf("%s: %w", files.Certificate, err)
 	}
-	id, err := identityOf(pair.Leaf)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w (issue one with: redoubt pki issue)", certFile, err)
+	if s.id, err = identityOf(s.pair.Leaf); err != nil {
+		return nil, fmt.Errorf("%s: %w (issue one with: redoubt pki issue)", files.Certificate, err)
 	}
-	roots, err := parseRoots(caPEM)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", caFile, err)
+	if s.roots, err = parseRoots(caPEM); err != nil {
+		return nil, fmt.Errorf("%s: %w", files.CA, err)
 	}
-	c := &Credentials{pair: pair, roots: roots, id: id}
-	if err := c.usable(time.Now()); err != nil {
-		return nil, fmt.Errorf("%s: %w", certFile, err)
+	s.pool = poolOf(s.roots)
+	if s.revoked, err = readRevocations(files.CRL, s.roots); err != nil {
+		return nil, err
 	}
-	if err := c.verifySelf(); err != nil {
-		return nil, fmt.Errorf("%s does not stand under the CA in %s: %w", certFile, caFile, err)
+	if err := s.usable(time.Now()); err != nil {
+		return nil, fmt.Errorf("%s: %w", files.Certificate, err)
 	}
-	return c, nil
+	if err := s.verifySelf(); err != nil {
+		return nil, fmt.Errorf("%s does not stand under the CA in %s: %w", files.Certificate, files.CA, err)
+	}
+	return s, nil
 }
 
 // readPair reads one file once, so that certificate and key are of one writing.
@@ -128,8 +156,8 @@ func holdsKey(text []byte) bool {
 
 // parseRoots takes CA certificates only: a pool would believe any certificate
 // that stands in it.
-func parseRoots(caPEM []byte) (*x509.CertPool, error) {
-	roots, count := x509.NewCertPool(), 0
+func parseRoots(caPEM []byte) ([]*x509.Certificate, error) {
+	var roots []*x509.Certificate
 	for {
 		var block *pem.Block
 		if block, caPEM = pem.Decode(caPEM); block == nil {
@@ -145,48 +173,53 @@ func parseRoots(caPEM []byte) (*x509.CertPool, error) {
 		if !cert.IsCA || !cert.BasicConstraintsValid {
 			return nil, fmt.Errorf("the certificate of %q in it is not a CA's", cert.Subject)
 		}
-		roots.AddCert(cert)
-		count++
+		roots = append(roots, cert)
 	}
-	if count == 0 {
+	if len(roots) == 0 {
 		return nil, errors.New("holds no CA certificate in PEM form")
 	}
 	return roots, nil
 }
 
+func poolOf(certs []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, cert := range certs {
+		pool.AddCert(cert)
+	}
+	return pool
+}
+
 // usable says in dates what verification would say in general.
-func (c *Credentials) usable(now time.Time) error {
-	leaf := c.pair.Leaf
+func (s *snapshot) usable(now time.Time) error {
+	leaf := s.pair.Leaf
 	if now.Before(leaf.NotBefore) {
 		return fmt.Errorf("the certificate of %s is not valid before %s (is this host's clock right? it says %s)",
-			c.id, leaf.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+			s.id, leaf.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if now.After(leaf.NotAfter) {
 		return fmt.Errorf("the certificate of %s expired at %s: issue a new one (redoubt pki issue)",
-			c.id, leaf.NotAfter.UTC().Format(time.RFC3339))
+			s.id, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
-// verifySelf asks about ourselves what the peer will ask.
-func (c *Credentials) verifySelf() error {
-	usage := x509.ExtKeyUsageClientAuth
-	if c.id.Role() == identity.Gateway {
-		usage = x509.ExtKeyUsageServerAuth
-	}
-	chain := []*x509.Certificate{c.pair.Leaf}
-	for _, der := range c.pair.Certificate[1:] {
+// verifySelf asks about ourselves what the peer will ask, but for revocation:
+// that is for the peer to say, and a host that stops for it couldn't tell why.
+func (s *snapshot) verifySelf() error {
+	chain := []*x509.Certificate{s.pair.Leaf}
+	for _, der := range s.pair.Certificate[1:] {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			return err
 		}
 		chain = append(chain, cert)
 	}
-	return c.verifyChain(chain, usage)
+	_, err := s.verifyChain(chain, usageOf(s.id.Role()))
+	return err
 }
 
 // ID is who this host is.
 func (c *Credentials) ID() identity.ID { return c.id }
 
 // NotAfter is when the certificate ends.
-func (c *Credentials) NotAfter() time.Time { return c.pair.Leaf.NotAfter }
+func (c *Credentials) NotAfter() time.Time { return c.state.Load().pair.Leaf.NotAfter }

@@ -60,7 +60,7 @@ func TestKeyAndCertificateMayBeFilesOfTheirOwn(t *testing.T) {
 	dir := d.host(identity.App, "web")
 	certFile, keyFile := split(t, dir)
 	caFile := filepath.Join(dir, "ca.crt")
-	c, err := tunnel.LoadCredentials(certFile, keyFile, caFile)
+	c, err := tunnel.LoadCredentials(tunnel.Files{Certificate: certFile, Key: keyFile, CA: caFile})
 	if err != nil || c.ID() != d.id(identity.App, "web") {
 		t.Fatalf("%v", err)
 	}
@@ -73,7 +73,7 @@ func TestKeyAndCertificateMayBeFilesOfTheirOwn(t *testing.T) {
 		{"another key", certFile, otherKey, []string{certFile + " with " + otherKey, "not the key of this certificate"}},
 		{"the certificate as the key", certFile, certFile, []string{"chmod 600"}},
 	} {
-		_, err := tunnel.LoadCredentials(c.cert, c.key, caFile)
+		_, err := tunnel.LoadCredentials(tunnel.Files{Certificate: c.cert, Key: c.key, CA: caFile})
 		for _, want := range c.says {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want it to say %q", c.name, err, want)
@@ -81,7 +81,7 @@ func TestKeyAndCertificateMayBeFilesOfTheirOwn(t *testing.T) {
 		}
 	}
 	must(t, os.Chmod(certFile, 0o600))
-	if _, err := tunnel.LoadCredentials(certFile, "", caFile); err == nil || !strings.Contains(err.Error(), "no private key") {
+	if _, err := tunnel.LoadCredentials(tunnel.Files{Certificate: certFile, CA: caFile}); err == nil || !strings.Contains(err.Error(), "no private key") {
 		t.Errorf("no key where it belongs: %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	var failures []error
 	for _, e := range d.Endpoints {
-		conn, err := d.attempt(ctx, e)
+		conn, err := d.attempt(ctx, e, Relay)
 		if err == nil {
 			return conn, nil
 		}
@@ -53,7 +53,7 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
-func (d *Dialer) attempt(ctx context.Context, e Endpoint) (net.Conn, error) {
+func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: userTimeout(dialTimeout)}
@@ -62,7 +62,7 @@ func (d *Dialer) attempt(ctx context.Context, e Endpoint) (net.Conn, error) {
 		return nil, err
 	}
 	// On a wire, so that an event loop can take it over.
-	conn := tls.Client(eventloop.NewWire(raw), d.Credentials.ClientConfig(e.ID))
+	conn := tls.Client(eventloop.NewWire(raw), d.Credentials.state.Load().clientConfig(e.ID, protocol))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, err

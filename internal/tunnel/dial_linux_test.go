@@ -66,9 +66,9 @@ func TestDialTakesTheFirstGatewayThatIsThereAndRight(t *testing.T) {
 	conn, err := dialer.Dial(t.Context())
 	must(t, err)
 	defer conn.Close()
-	peer, err := tunnel.Peer(conn.(*tls.Conn).ConnectionState())
-	if err != nil || peer != third.ID() {
-		t.Errorf("reached %s, %v", peer, err)
+	peer, err := dialer.Credentials.Peer(conn.(*tls.Conn).ConnectionState())
+	if err != nil || peer.ID != third.ID() {
+		t.Errorf("reached %s, %v", peer.ID, err)
 	}
 	if _, err := conn.Write([]byte("x")); err != nil {
 		t.Error(err)

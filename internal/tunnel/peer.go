@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
@@ -18,78 +20,143 @@ import (
 //  3. Is that URI an identity, whole and byte for byte?
 //  4. Has it the role?
 //  5. Is it of our deployment?
-//  6. Only for a gateway: is it the one that was dialled?
+//  6. Is no certificate of its chain revoked?
+//  7. Only for a gateway: is it the one that was dialled?
 //
 // The first "no" ends the handshake.
 
-// acceptApp is the gateway's check; crypto/tls has verified the chain by then
-// (RequireAndVerifyClientCert).
-func (c *Credentials) acceptApp(cs tls.ConnectionState) error {
+// acceptApp is the gateway's check of whom it relays for; crypto/tls has
+// verified the chain by then (RequireAndVerifyClientCert).
+func (s *snapshot) acceptApp(cs tls.ConnectionState) error {
 	if len(cs.VerifiedChains) == 0 {
 		return errors.New("the client's certificate was not verified")
 	}
-	_, err := c.peerOf(cs, identity.App)
+	_, err := s.peerOf(cs.PeerCertificates[0], cs.VerifiedChains, identity.App)
+	return err
+}
+
+// acceptHost is the gateway's check of who renews: a host of either role. What
+// a gateway's certificate is good for is to serve (serverAuth), so crypto/tls
+// would refuse it as a client's, and the chain is verified here.
+func (s *snapshot) acceptHost(cs tls.ConnectionState) error {
+	_, err := s.verifyPeer(cs)
 	return err
 }
 
 // acceptGateway is the application host's check, from the chain on.
-func (c *Credentials) acceptGateway(want identity.ID) func(tls.ConnectionState) error {
+func (s *snapshot) acceptGateway(want identity.ID, protocol string) func(tls.ConnectionState) error {
 	return func(cs tls.ConnectionState) error {
-		if err := c.verifyChain(cs.PeerCertificates, x509.ExtKeyUsageServerAuth); err != nil {
-			return err
-		}
-		got, err := c.peerOf(cs, identity.Gateway)
+		chains, err := s.verifyChain(cs.PeerCertificates, x509.ExtKeyUsageServerAuth)
 		if err != nil {
 			return err
 		}
-		if got != want {
-			return fmt.Errorf("the server is %s, not %s", got, want)
+		got, err := s.peerOf(cs.PeerCertificates[0], chains, identity.Gateway)
+		if err != nil {
+			return err
 		}
-		if cs.NegotiatedProtocol != Relay {
-			return fmt.Errorf("the server does not speak %s", Relay)
+		if got.ID != want {
+			return fmt.Errorf("the server is %s, not %s", got.ID, want)
+		}
+		if cs.NegotiatedProtocol != protocol {
+			return fmt.Errorf("the server does not speak %s", protocol)
 		}
 		return nil
 	}
 }
 
-// verifyChain does for a server what crypto/tls does for a client.
-func (c *Credentials) verifyChain(certs []*x509.Certificate, usage x509.ExtKeyUsage) error {
-	if len(certs) == 0 {
-		return errors.New("the peer sent no certificate")
+// verifyPeer asks questions 1 to 6 of a peer of whatever role.
+func (s *snapshot) verifyPeer(cs tls.ConnectionState) (Peer, error) {
+	if len(cs.PeerCertificates) == 0 {
+		return Peer{}, errors.New("nobody has proved an identity on this connection")
 	}
-	options := x509.VerifyOptions{
-		Roots:         c.roots,
-		Intermediates: x509.NewCertPool(),
-		KeyUsages:     []x509.ExtKeyUsage{usage},
+	cert := cs.PeerCertificates[0]
+	id, err := identityOf(cert)
+	if err != nil {
+		return Peer{}, err
 	}
-	for _, cert := range certs[1:] {
-		options.Intermediates.AddCert(cert)
+	chains, err := s.verifyChain(cs.PeerCertificates, usageOf(id.Role()))
+	if err != nil {
+		return Peer{}, err
 	}
-	_, err := certs[0].Verify(options)
-	return err
+	return s.peerOf(cert, chains, id.Role())
 }
 
-// peerOf asks questions 2 to 5.
-func (c *Credentials) peerOf(cs tls.ConnectionState, role identity.Role) (identity.ID, error) {
-	id, err := identityOf(cs.PeerCertificates[0])
+// verifyChain does for a peer what crypto/tls does for a client.
+func (s *snapshot) verifyChain(certs []*x509.Certificate, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
+	if len(certs) == 0 {
+		return nil, errors.New("the peer sent no certificate")
+	}
+	return certs[0].Verify(x509.VerifyOptions{
+		Roots:         s.pool,
+		Intermediates: poolOf(certs[1:]),
+		KeyUsages:     []x509.ExtKeyUsage{usage},
+	})
+}
+
+// usageOf is what a role's certificate is good for.
+func usageOf(role identity.Role) x509.ExtKeyUsage {
+	if role == identity.Gateway {
+		return x509.ExtKeyUsageServerAuth
+	}
+	return x509.ExtKeyUsageClientAuth
+}
+
+// peerOf asks questions 2 to 6 of a certificate whose chains are verified.
+func (s *snapshot) peerOf(cert *x509.Certificate, chains [][]*x509.Certificate, role identity.Role) (Peer, error) {
+	id, err := identityOf(cert)
 	if err != nil {
-		return identity.ID{}, err
+		return Peer{}, err
 	}
 	if id.Role() != role {
-		return identity.ID{}, fmt.Errorf("the peer is %s, its role must be %q", id, role)
+		return Peer{}, fmt.Errorf("the peer is %s, its role must be %q", id, role)
 	}
-	if id.Deployment() != c.id.Deployment() {
-		return identity.ID{}, fmt.Errorf("the peer is %s, its deployment must be %q", id, c.id.Deployment())
+	if id.Deployment() != s.id.Deployment() {
+		return Peer{}, fmt.Errorf("the peer is %s, its deployment must be %q", id, s.id.Deployment())
 	}
-	return id, nil
+	p := Peer{ID: id, NotAfter: cert.NotAfter}
+	for _, chain := range chains { // one, unless roots are cross-signed
+		p.chain = linksOf(chain)
+		if err = s.believes(p); err == nil {
+			return p, nil
+		}
+	}
+	return Peer{}, err
 }
 
-// Peer is who stands at the other end of a connection whose handshake is done.
-func Peer(cs tls.ConnectionState) (identity.ID, error) {
-	if !cs.HandshakeComplete || len(cs.PeerCertificates) == 0 {
-		return identity.ID{}, errors.New("nobody has proved an identity on this connection")
+// Peer is who stands at the other end of a connection, by which certificate.
+type Peer struct {
+	ID       identity.ID
+	NotAfter time.Time // of its certificate
+	chain    []link    // from the host's certificate up
+}
+
+// Peer tells who it is once the handshake is done.
+func (c *Credentials) Peer(cs tls.ConnectionState) (Peer, error) {
+	if !cs.HandshakeComplete {
+		return Peer{}, errors.New("nobody has proved an identity on this connection")
 	}
-	return identityOf(cs.PeerCertificates[0])
+	return c.state.Load().verifyPeer(cs)
+}
+
+// Believes asks about a peer whose connection is up what may have changed since
+// its handshake: whether a certificate of its chain has been revoked, or its CA
+// is believed no longer. That its certificate has ended is not asked.
+func (c *Credentials) Believes(p Peer) error { return c.state.Load().believes(p) }
+
+func (s *snapshot) believes(p Peer) error {
+	if len(p.chain) == 0 {
+		return errors.New("nobody has proved an identity on this connection")
+	}
+	for _, l := range p.chain {
+		if s.revoked.has(l) {
+			return fmt.Errorf("the certificate of %s is revoked (serial %x)", p.ID, l.serial)
+		}
+	}
+	top := p.chain[len(p.chain)-1].issuer
+	if !slices.ContainsFunc(s.roots, func(root *x509.Certificate) bool { return keyOf(root) == top }) {
+		return fmt.Errorf("the CA of %s is believed no longer", p.ID)
+	}
+	return nil
 }
 
 // identityOf reads the one URI of a host's certificate.

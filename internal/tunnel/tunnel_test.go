@@ -69,18 +69,23 @@ func (d *deployment) credentials(role identity.Role, name string) *tunnel.Creden
 }
 
 func load(dir string) (*tunnel.Credentials, error) {
-	return tunnel.LoadCredentials(filepath.Join(dir, "tls.pem"), "", filepath.Join(dir, "ca.crt"))
+	return tunnel.LoadCredentials(tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(dir, "ca.crt")})
 }
 
 // forge signs, with the deployment's own key, what pki would never sign.
 func (d *deployment) forge(uris []string, change func(*x509.Certificate)) tls.Certificate {
+	d.t.Helper()
+	return sign(d.t, uris, change, d.ca.Certificate(), d.key())
+}
+
+func (d *deployment) key() crypto.Signer {
 	d.t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.dir, "ca.key"))
 	must(d.t, err)
 	block, _ := pem.Decode(text)
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	must(d.t, err)
-	return sign(d.t, uris, change, d.ca.Certificate(), key.(crypto.Signer))
+	return key.(crypto.Signer)
 }
 
 // sign makes a certificate with both usages; without an issuer it signs itself.
@@ -164,11 +169,12 @@ func TestBothEndsKnowEachOther(t *testing.T) {
 		t.Fatalf("server %v, client %v", o.server, o.client)
 	}
 	for end, c := range map[string]struct {
+		us    *tunnel.Credentials
 		state tls.ConnectionState
 		peer  identity.ID
-	}{"server": {o.serverState, app.ID()}, "client": {o.clientState, gateway.ID()}} {
-		peer, err := tunnel.Peer(c.state)
-		if err != nil || peer != c.peer {
+	}{"server": {gateway, o.serverState, app.ID()}, "client": {app, o.clientState, gateway.ID()}} {
+		peer, err := c.us.Peer(c.state)
+		if err != nil || peer.ID != c.peer {
 			t.Errorf("%s sees %v, %v", end, peer, err)
 		}
 		if c.state.Version != tls.VersionTLS13 || c.state.CurveID != tls.X25519MLKEM768 || c.state.NegotiatedProtocol != tunnel.Relay {
@@ -336,7 +342,8 @@ func TestProtocolIsAgreedOrAbsentNeverUnknown(t *testing.T) {
 func TestAResumingClientIsCheckedEachTime(t *testing.T) {
 	d := deploy(t, "clinic")
 	gateway := d.credentials(identity.Gateway, "cache")
-	server := gateway.ServerConfig()
+	server, err := gateway.ServerConfig().GetConfigForClient(&tls.ClientHelloInfo{})
+	must(t, err)
 	checks := 0
 	check := server.VerifyConnection
 	server.VerifyConnection = func(cs tls.ConnectionState) error { checks++; return check(cs) }
@@ -363,8 +370,12 @@ func TestAResumingClientIsCheckedEachTime(t *testing.T) {
 }
 
 func TestPeerOfNobodyIsAnError(t *testing.T) {
-	if id, err := tunnel.Peer(tls.ConnectionState{}); err == nil || !id.IsZero() {
-		t.Errorf("got %v", id)
+	c := deploy(t, "clinic").credentials(identity.Gateway, "cache")
+	if peer, err := c.Peer(tls.ConnectionState{}); err == nil || !peer.ID.IsZero() {
+		t.Errorf("got %v", peer.ID)
+	}
+	if c.Believes(tunnel.Peer{}) == nil {
+		t.Error("nobody is believed")
 	}
 }
 

@@ -67,5 +67,5 @@ func find(ca *pki.CA, dir string, r pki.Request) (*tunnel.Credentials, error) {
 			return nil, err
 		}
 	}
-	return tunnel.LoadCredentials(certFile, "", filepath.Join(dir, "ca.crt"))
+	return tunnel.LoadCredentials(tunnel.Files{Certificate: certFile, CA: filepath.Join(dir, "ca.crt")})
 }

@@ -1,0 +1,166 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+)
+
+// watchEvery is how often the files are looked at. A revocation takes effect
+// within a second, this and what loading takes included.
+const watchEvery = 250 * time.Millisecond
+
+// Reload takes in what the files say now. When that could not work, or knows
+// less than what is in force, the error says why and all stays as it is, but for
+// revocations: those are taken in if they are good, whatever is wrong beside.
+func (c *Credentials) Reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.state.Load()
+	next, err := load(c.files)
+	if err == nil && next.id != c.id {
+		err = fmt.Errorf("%s is the certificate of %s, and this is %s (restart to become another)", c.files.Certificate, next.id, c.id)
+	}
+	if err != nil {
+		next = c.revoking(before)
+	}
+	if next == nil {
+		return fmt.Errorf("tunnel credentials: %w", err)
+	}
+	if err := next.revoked.follow(before.revoked, next.roots); err != nil {
+		return fmt.Errorf("tunnel credentials: %s: %w", c.files.CRL, err)
+	}
+	c.state.Store(next)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	if err != nil {
+		return fmt.Errorf("tunnel credentials: %w", err)
+	}
+	return nil
+}
+
+// revoking is what is in force with the revocations that the file has now; nil
+// if those are no good or no news.
+func (c *Credentials) revoking(before *snapshot) *snapshot {
+	revoked, err := readRevocations(c.files.CRL, before.roots)
+	if err != nil || revoked.equal(before.revoked) {
+		return nil
+	}
+	next := *before
+	next.revoked = revoked
+	return &next
+}
+
+// Changed returns a channel that is closed when something else is in force than
+// at the time of the call.
+func (c *Credentials) Changed() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// Watch takes in what changes in the files, until ctx ends: a part of the
+// process that never fails. What can't be taken in is told to the log, and so is
+// the end of the certificate as it comes near.
+func (c *Credentials) Watch(ctx context.Context, log *slog.Logger) {
+	w := watch{credentials: c, log: log, seen: c.look(), nearly: warnFirst}
+	w.reload() // what changed since the files were loaded
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			w.turn(time.Now())
+		}
+	}
+}
+
+// watch is what Watch remembers.
+type watch struct {
+	credentials *Credentials
+	log         *slog.Logger
+	seen        stamps
+	complaint   string    // why the files were not taken in; "" when they were
+	end         time.Time // of the certificate that warnings are about
+	nearly      int       // the next warning comes when a nearly-th of its life is left
+}
+
+func (w *watch) turn(now time.Time) {
+	// What is wrong may pass by itself: a date that comes, a file's mode.
+	if seen := w.credentials.look(); seen != w.seen || w.complaint != "" {
+		w.seen = seen // as it was before the files were read: a change since is seen next time
+		w.reload()
+	}
+	w.warn(now)
+}
+
+func (w *watch) reload() {
+	before := w.credentials.state.Load()
+	err := w.credentials.Reload()
+	if err != nil && err.Error() != w.complaint {
+		w.log.Error("the certificate files are not taken in, what was in force stays", "cause", err)
+	}
+	if w.complaint = ""; err != nil {
+		w.complaint = err.Error()
+	}
+	now := w.credentials.state.Load()
+	if !now.pair.Leaf.Equal(before.pair.Leaf) {
+		w.log.Info("a new certificate is in use", "identity", now.id, "until", now.pair.Leaf.NotAfter)
+	}
+	if len(now.roots) != len(before.roots) || !now.pool.Equal(before.pool) {
+		w.log.Info("other CAs are believed", "count", len(now.roots))
+	}
+	if had, has := before.revoked.count(), now.revoked.count(); had != has {
+		w.log.Info("the list of revoked certificates has changed", "before", had, "now", has)
+	}
+}
+
+// warnFirst is the part of a certificate's life that is left at the first
+// warning: its renewal is overdue then, which is tried from a third on. Each
+// further warning comes when what is left has halved.
+const warnFirst = 4
+
+func (w *watch) warn(now time.Time) {
+	leaf := w.credentials.state.Load().pair.Leaf
+	if !leaf.NotAfter.Equal(w.end) {
+		w.end, w.nearly = leaf.NotAfter, warnFirst
+	}
+	left := leaf.NotAfter.Sub(now)
+	if w.nearly == 0 || left > leaf.NotAfter.Sub(leaf.NotBefore)/time.Duration(w.nearly) {
+		return
+	}
+	if left <= 0 {
+		w.log.Error("this host's certificate has expired: no peer takes it any more", "identity", w.credentials.id, "expired", leaf.NotAfter)
+		w.nearly = 0
+		return
+	}
+	w.log.Warn("this host's certificate ends soon and has not been renewed", "identity", w.credentials.id, "until", leaf.NotAfter, "left", left.Round(time.Second))
+	w.nearly *= 2
+}
+
+// stamps are what changes with the files.
+type stamps [4]stamp
+
+type stamp struct {
+	inode    uint64
+	size     int64
+	modified time.Time
+}
+
+func (c *Credentials) look() stamps {
+	var s stamps
+	for i, path := range []string{c.files.Certificate, c.files.Key, c.files.CA, c.files.CRL} {
+		if info, err := os.Stat(path); err == nil {
+			s[i] = stamp{size: info.Size(), modified: info.ModTime()}
+			if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+				s[i].inode = sys.Ino
+			}
+		}
+	}
+	return s
+}
