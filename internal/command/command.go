@@ -38,7 +38,10 @@ func (c Class) String() string {
 // Command is what the table says about a command.
 type Command struct {
 	// Name as engines write it: "get", "config|set". "" is an unknown command.
-	Name  string
+	Name string
+	// Index is the command's place in All, counted from 1; 0 of an unknown one.
+	// It is for a table of what a caller makes of each.
+	Index int
 	Class Class
 	// Barred, of a Refused one: answered by the sidecar and never forwarded,
 	// since it could stop or poison a lane if an ACL were wrong, or the locked
@@ -57,7 +60,7 @@ type Command struct {
 }
 
 // Known says whether the table has the command.
-func (c Command) Known() bool { return c.Name != "" }
+func (c *Command) Known() bool { return c.Name != "" }
 
 // longest is more than any name in the table takes.
 const longest = 64
@@ -66,43 +69,44 @@ const longest = 64
 var table = build()
 
 // unknown commands may do anything to their connection.
-const unknownReason = "not in the table: it may change its connection's state or the number of replies"
+var unknown = Command{Class: Pinned, Reason: "not in the table: it may change its connection's state or the number of replies"}
 
 // Lookup finds a command by its first two arguments; sub is looked at only if
 // the command has subcommands.
-func Lookup(name, sub []byte) Command {
+func Lookup(name, sub []byte) *Command {
+	if c := shorts.find(name); c != nil {
+		return c
+	}
 	var key [longest]byte
 	n := lower(key[:], name)
 	if n < 0 {
-		return unknown()
+		return &unknown
 	}
 	c, ok := table[string(key[:n])]
 	if !ok {
-		return unknown()
+		return &unknown
 	}
 	if !c.container || len(sub) == 0 {
-		return c.Command
+		return &c.Command
 	}
 	key[n] = '|'
 	m := lower(key[n+1:], sub)
 	if m >= 0 {
 		if s, ok := table[string(key[:n+1+m])]; ok {
-			return s.Command
+			return &s.Command
 		}
 	}
 	if c.Barred || c.Class == Local { // all of it stays here, whatever is new in it
-		return c.Command
+		return &c.Command
 	}
-	return unknown()
+	return &unknown
 }
 
-func unknown() Command { return Command{Class: Pinned, Reason: unknownReason} }
-
-// All lists the table in alphabetical order, for documents and tests.
-func All() []Command {
-	list := make([]Command, 0, len(table))
+// All lists the table in alphabetical order.
+func All() []*Command {
+	list := make([]*Command, 0, len(table))
 	for _, name := range slices.Sorted(maps.Keys(table)) {
-		list = append(list, table[name].Command)
+		list = append(list, &table[name].Command)
 	}
 	return list
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func lookup(words ...string) Command {
+func lookup(words ...string) *Command {
 	words = append(words, "")
 	return Lookup([]byte(words[0]), []byte(words[1]))
 }
@@ -213,4 +213,40 @@ func FuzzLookup(f *testing.F) {
 			t.Fatalf("%q was taken for %q", name, c.Name)
 		}
 	})
+}
+
+// TestShortNamesAreFoundAsTheTableHasThem: the fast table and the table proper
+// must never differ, whatever the spelling.
+func TestShortNamesAreFoundAsTheTableHasThem(t *testing.T) {
+	found := 0
+	for name, e := range table {
+		for _, spelling := range []string{name, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:]} {
+			if c := shorts.find([]byte(spelling)); c != nil {
+				found++
+				if c != &e.Command || e.container {
+					t.Errorf("%s is found as %s", spelling, c.Name)
+				}
+			}
+			if c := Lookup([]byte(spelling), nil); !strings.Contains(name, "|") && c != &e.Command {
+				t.Errorf("%s comes to %q", spelling, c.Name)
+			}
+		}
+	}
+	if found < 200 {
+		t.Errorf("only %d spellings are found fast", found)
+	}
+	for _, no := range []string{"", "ge", "get\x00", "\x00get", "gett", "gEt", "subscribe", "config", "\x03get\x00\x00\x00\x00"} {
+		if c := shorts.find([]byte(no)); c != nil {
+			t.Errorf("%q is found as %s", no, c.Name)
+		}
+	}
+}
+
+func BenchmarkLookup(b *testing.B) {
+	name := []byte("GET")
+	for b.Loop() {
+		if Lookup(name, nil).Class != Shared {
+			b.Fatal()
+		}
+	}
 }

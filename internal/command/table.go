@@ -3,7 +3,9 @@ package command
 import (
 	"embed"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -65,6 +67,9 @@ func build() map[string]*entry {
 			t[parent].container = true
 		}
 		e.Since = sinceText(since[name])
+	}
+	for i, name := range slices.Sorted(maps.Keys(t)) {
+		t[name].Index = i + 1
 	}
 	return t
 }

@@ -35,6 +35,9 @@ const (
 	Hold       = 100 * time.Microsecond
 	firstRoom  = 64 << 10
 	mostRoom   = 4 << 20 // of its buffer, what a lane keeps once it has needed it
+	// fullReplies is what the replies of one batch should come to, by what replies
+	// came to before: while one batch is handed out, the next is on its way.
+	fullReplies = 256 << 10
 	// MaxHeld bounds the replies that wait for their fence. It is far above
 	// what small commands answer; clients with large values get lanes of their
 	// own, where nothing is held.
@@ -70,6 +73,7 @@ type Lane struct {
 	queued int    // replies that the batch will have
 	since  time.Time
 
+	usual int    // bytes of a held reply, lately
 	sent  int    // replies owed for batches that were sent
 	owner Client // who alone has the lane since the last fence; nil: a fence was last
 
@@ -174,13 +178,18 @@ func (l *Lane) Due(now time.Time) time.Duration {
 		return 0
 	case l.owner != nil && l.sent > 0:
 		return Never // another's replies pass unheld: they must end first
-	case l.arrived, l.queued >= l.sent, len(l.out) >= recordFull:
+	case l.arrived && 2*l.queued >= l.sent, l.queued >= l.sent, l.Full():
 		return 0
 	}
 	if l.since.IsZero() {
 		l.since = now
 	}
 	return max(0, l.since.Add(Hold).Sub(now))
+}
+
+// Full says that the batch gains nothing by more commands and may go.
+func (l *Lane) Full() bool {
+	return (l.owner == nil || l.alone()) && (len(l.out) >= recordFull || l.queued*l.usual >= fullReplies)
 }
 
 // Flush ends the batch with what fences it needs and returns the bytes to
@@ -322,7 +331,7 @@ func (l *Lane) replies(t *ticket) (n int, err error) {
 // were given. An answer of our own waits only for what stands before it.
 func (l *Lane) hand(t *ticket, start, end, n int) bool {
 	if l.owner != t.client && (t.kind == replies || len(l.held) > 0) {
-		l.held = append(l.held, segment{t.client, start, end, n, t.local})
+		l.hold(segment{t.client, start, end, n, t.local})
 		return false
 	}
 	if t.kind == answer {
@@ -336,10 +345,25 @@ func (l *Lane) hand(t *ticket, start, end, n int) bool {
 	return true
 }
 
+// hold keeps a segment until a fence vouches for it. Replies come in pieces, a
+// record at a time; those of one client that follow each other are handed out as
+// one, since each costs a system call.
+func (l *Lane) hold(s segment) {
+	if k := len(l.held) - 1; k >= 0 && s.local == nil {
+		if last := &l.held[k]; last.client == s.client && last.local == nil && last.end == s.start {
+			last.end, last.n = s.end, last.n+s.n
+			return
+		}
+	}
+	l.held = append(l.held, s)
+}
+
 // release hands out what a fence has vouched for.
 func (l *Lane) release() {
+	size, n := 0, 0
 	for i := range l.held {
 		s := &l.held[i]
+		size, n = size+s.end-s.start, n+s.n
 		if s.local != nil {
 			s.client.Deliver(s.local, 1)
 		} else if s.end > s.start {
@@ -348,6 +372,9 @@ func (l *Lane) release() {
 		*s = segment{} // lets go of the client
 	}
 	l.held = l.held[:0]
+	if n > 0 {
+		l.usual += (size/n - l.usual) / 4
+	}
 }
 
 // keep moves what was not handed out to the front of the buffer.

@@ -371,6 +371,59 @@ func FuzzReceived(f *testing.F) {
 	})
 }
 
+// TestARunOfRepliesIsOneDelivery: each is a system call, so what came of a
+// client's replies in pieces, a record at a time, is handed out at once.
+func TestARunOfRepliesIsOneDelivery(t *testing.T) {
+	l := lane.New()
+	a, b := &counting{}, &counting{}
+	l.Send(a, []byte("*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n"), 2)
+	l.Send(b, []byte("*1\r\n$4\r\nPING\r\n"), 1)
+	batch := l.Flush()
+	echo := "$16\r\n" + string(batch[len(batch)-18:])
+	for _, piece := range []string{"+PO", "NG\r\n", "+PONG\r", "\n+PO", "NG\r\n", echo[:5], echo[5:]} {
+		if err := l.Received(copy(l.Buffer(), piece)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a.deliveries != 1 || a.replies != 2 || b.deliveries != 1 || b.replies != 1 {
+		t.Errorf("deliveries and replies: %+v and %+v, want 1 and 2, 1 and 1", a, b)
+	}
+}
+
+type counting struct{ deliveries, replies int }
+
+func (c *counting) Deliver(b []byte, n int)    { c.deliveries, c.replies = c.deliveries+1, c.replies+n }
+func (c *counting) Fail(n int, _ lane.Failure) {}
+
+// TestABatchOfLargeRepliesIsSmall: once replies have proved large, few fill a
+// batch; while one batch is handed out, the next is on its way.
+func TestABatchOfLargeRepliesIsSmall(t *testing.T) {
+	l := lane.New()
+	a, b := &counting{}, &counting{}
+	get := []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+	value := strings.Repeat("v", 64<<10)
+	reply := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
+	for range 20 { // they learn from what came
+		l.Send(a, get, 1)
+		l.Send(b, get, 1)
+		batch := l.Flush()
+		for rest := reply + reply + "$16\r\n" + string(batch[len(batch)-18:]); rest != ""; {
+			n := copy(l.Buffer(), rest)
+			if err := l.Received(n); err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+	}
+	commands := 0
+	for ; !l.Full(); commands++ {
+		l.Send([]lane.Client{a, b}[commands%2], get, 1)
+	}
+	if commands < 2 || commands > 5 {
+		t.Errorf("%d replies of 64 KB fill a batch", commands)
+	}
+}
+
 func BenchmarkBatchOf16Clients(b *testing.B) {
 	l := lane.New()
 	clients := make([]*client, 16)

@@ -49,14 +49,19 @@ func (s *CommandScanner) Head(b []byte) (h Head, o Outcome) {
 	if b[0] != '*' {
 		return s.inline(b)
 	}
-	text, n, o := line(b)
-	if o == Malformed {
-		return h, s.fail("too big mbulk count string")
+	argc, n := count(b)
+	ok := true
+	if n == 0 {
+		text, k, o := line(b)
+		if o == Malformed {
+			return h, s.fail("too big mbulk count string")
+		}
+		if o == More {
+			return h, More
+		}
+		n = k
+		argc, ok = number(text)
 	}
-	if o == More {
-		return h, More
-	}
-	argc, ok := number(text)
 	switch {
 	case !ok || argc > MaxArgs:
 		return h, s.fail("invalid multibulk length")
@@ -140,18 +145,22 @@ func (s *CommandScanner) Body(b []byte) (n int, o Outcome) {
 
 // bulkHeader reads "$<length>\r\n" at the beginning of b.
 func (s *CommandScanner) bulkHeader(b []byte) (length int64, n int, o Outcome) {
-	// A line that has all it needs in its first few bytes is the common case.
-	text, n, o := line(b)
-	if o == Malformed {
-		return 0, 0, s.fail("too big bulk count string")
-	}
-	if o == More {
-		return 0, 0, More
+	length, n = count(b)
+	ok := true
+	if n == 0 {
+		text, k, o := line(b)
+		if o == Malformed {
+			return 0, 0, s.fail("too big bulk count string")
+		}
+		if o == More {
+			return 0, 0, More
+		}
+		n = k
+		length, ok = number(text)
 	}
 	if b[0] != '$' {
 		return 0, 0, s.fail("expected '$', got '" + printable(b[0]) + "'")
 	}
-	length, ok := number(text)
 	limit := s.MaxBulk
 	if limit == 0 {
 		limit = MaxBulk

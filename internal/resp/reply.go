@@ -54,6 +54,10 @@ func (s *ReplyScanner) Scan(b []byte) (n int, o Outcome) {
 		return 0, More
 	}
 	if s.Between() {
+		if n := wholeBulk(b); n > 0 {
+			s.first, s.fresh = '$', false
+			return n, Whole
+		}
 		s.values, s.first, s.fresh = 1, b[0], true
 	}
 	for n < len(b) {
@@ -67,6 +71,19 @@ func (s *ReplyScanner) Scan(b []byte) (n int, o Outcome) {
 		}
 	}
 	return n, More
+}
+
+// wholeBulk is the size of the bulk that b begins with, if it is there to its
+// end; else 0. Most replies are one.
+func wholeBulk(b []byte) int {
+	if b[0] != '$' {
+		return 0
+	}
+	length, n := count(b)
+	if n += int(length); n == 0 || n+2 > len(b) || b[n] != '\r' || b[n+1] != '\n' {
+		return 0
+	}
+	return n + 2
 }
 
 // step takes the next few bytes, at least one.

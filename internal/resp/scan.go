@@ -68,6 +68,23 @@ func number(b []byte) (v int64, ok bool) {
 	return v, true
 }
 
+// count reads a type byte, a small count and the line end, as nearly every
+// header is; n is 0 when it is anything else, for line and number to judge.
+func count(b []byte) (v int64, n int) {
+	const digits = 7
+	for i := 1; i < len(b) && i <= digits+1; i++ {
+		c := b[i] - '0'
+		if c > 9 {
+			if i > 1 && b[i] == '\r' && i+1 < len(b) && b[i+1] == '\n' && (b[1] != '0' || i == 2) {
+				return v, i + 2
+			}
+			return 0, 0
+		}
+		v = v*10 + int64(c)
+	}
+	return 0, 0
+}
+
 // line finds the header line that b begins with: its text without type byte
 // and line end, and the count of its bytes with them. As in redis-server
 // (strchr) a line is not judged before its carriage return and the byte

@@ -72,7 +72,7 @@ func (l *loop) consume(g *guest, b []byte) {
 		l.handOver(g)
 		return
 	}
-	if len(g.out) > 0 && !g.blocked && !g.gone { // it stands before what is pending
+	if len(g.out) > 0 && g.pending == 0 && !g.blocked && !g.gone { // else it goes with what is pending
 		g.flush()
 	}
 }
@@ -112,7 +112,10 @@ func (l *loop) commands(g *guest, b []byte) (used int) {
 			from = used
 			continue
 		}
-		step := l.step(g, h, b[used:], size)
+		step := step{size: size, forward: 1}
+		if !g.plain(h) {
+			step = l.step(g, h, b[used:], size)
+		}
 		if step.forward > 0 {
 			used += step.size
 			owed += step.forward
@@ -130,6 +133,16 @@ func (l *loop) commands(g *guest, b []byte) (used int) {
 	}
 	send()
 	return used
+}
+
+// plain says that a command is sent on as it is, which nearly all are: step
+// would come to the same, and costs more.
+func (g *guest) plain(h resp.Head) bool {
+	if h.Inline || g.bulky || g.link() == nil {
+		return false
+	}
+	c := command.Lookup(h.Name, h.Sub)
+	return wayOf(c) == shares && !c.MayBlock
 }
 
 // A step is what a guest's next command comes to.
@@ -246,18 +259,20 @@ func (g *guest) Deliver(b []byte, n int) {
 	if g.gone {
 		return
 	}
-	if g.run += len(b); g.run >= bulkyReply {
+	if g.run += len(b) / max(n, 1); g.run >= bulkyReply {
 		g.bulky = true
 	}
 	if n > 0 {
 		g.run = 0
 	}
-	if len(g.out) > 0 && !g.blocked { // an answer of our own, which waits for nothing
+	if len(g.out) > 0 && !g.blocked { // an answer of our own, before these
+		g.out = append(g.out, b...)
+		b = nil
 		if g.flush(); g.gone {
 			return
 		}
 	}
-	if len(g.out) == 0 && !g.blocked {
+	if len(b) > 0 && len(g.out) == 0 && !g.blocked {
 		k, err := eventloop.Write(g.fd, b)
 		if err != nil {
 			g.close()
@@ -275,8 +290,8 @@ func (g *guest) Deliver(b []byte, n int) {
 	g.settled()
 }
 
-// bulkyReply is a reply, or a run of them, large enough that its guest had
-// better not share: others would wait for it.
+// bulkyReply is a reply large enough that its guest had better not share: others
+// would wait for it.
 const bulkyReply = 256 << 10
 
 // Fail implements lane.Client.

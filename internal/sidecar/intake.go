@@ -139,7 +139,7 @@ func (s *session) atHead(ctx context.Context) (resp.Outcome, error) {
 }
 
 // atWhole handles a command whose arguments matter, once all of it is there.
-func (s *session) atWhole(ctx context.Context, c command.Command, h resp.Head) (resp.Outcome, error) {
+func (s *session) atWhole(ctx context.Context, c *command.Command, h resp.Head) (resp.Outcome, error) {
 	n, o := s.commands.Body(s.buf[s.read+h.Len : s.have])
 	n += h.Len
 	switch {
@@ -176,7 +176,7 @@ func (s *session) inline(ctx context.Context, line []byte) error {
 }
 
 // whole handles a command that is in hand.
-func (s *session) whole(ctx context.Context, c command.Command, args [][]byte, frame []byte) error {
+func (s *session) whole(ctx context.Context, c *command.Command, args [][]byte, frame []byte) error {
 	if named := nameTheUser(c, args); named {
 		frame = resp.AppendCommand(nil, args...)
 	}

@@ -30,7 +30,7 @@ var settings = map[string]string{
 
 // localAnswer makes the answer to a member's command of which args are all
 // arguments.
-func localAnswer(car *Sidecar, self *member, c command.Command, args [][]byte) func(*known) []byte {
+func localAnswer(car *Sidecar, self *member, c *command.Command, args [][]byte) func(*known) []byte {
 	if !wellFormed(c, len(args)) && c.Arity != unknownArity {
 		return constant(errorReply(wrongArity(c.Name)))
 	}

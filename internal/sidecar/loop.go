@@ -327,6 +327,9 @@ func (l *loop) goOn(g *guest) {
 		}
 		l.consume(g, l.buf[:n])
 	}
+	if k := g.link(); k != nil && k.books.Full() {
+		l.flush(k) // the engine needn't wait for the rest of the turn
+	}
 }
 
 // later lets a guest go on in the next turn.
@@ -365,23 +368,25 @@ const recordSize = 16 << 10
 
 // receive takes a lane's replies until none is left, or enough for a turn.
 func (l *loop) receive(k *link) {
-	for range readsATurn {
+	for range chunksATurn {
 		if k.lost || k.choked != nil {
 			return
 		}
-		n, err := k.conn.Read(k.books.Buffer())
+		n, err := k.read()
+		if n > 0 {
+			k.heard = time.Now()
+			if fault := k.books.Received(n); fault != nil {
+				if fault == lane.ErrTooMuch {
+					// It cost the others a failure, once: from now on it has its own lane.
+					if g, ok := k.books.Largest().(*guest); ok {
+						g.bulky = true
+					}
+				}
+				err = fault
+			}
+		}
 		if err == eventloop.ErrAgain {
 			return
-		}
-		if err == nil {
-			k.heard = time.Now()
-			err = k.books.Received(n)
-		}
-		if err == lane.ErrTooMuch {
-			// It cost the others a failure, once: from now on it has its own lane.
-			if g, ok := k.books.Largest().(*guest); ok {
-				g.bulky = true
-			}
 		}
 		if err != nil {
 			l.lose(k, err)
@@ -391,8 +396,21 @@ func (l *loop) receive(k *link) {
 	l.post(func() { l.receive(k) }) // others have their turn first
 }
 
-// readsATurn bounds the records that one lane may take of a turn.
-const readsATurn = 64
+// read decrypts what has come, as many records as there is room for: a reply of
+// several is then one write to its guest.
+func (k *link) read() (n int, err error) {
+	b := k.books.Buffer()
+	b = b[:min(len(b), readSize)]
+	for err == nil && n < len(b) {
+		var m int
+		m, err = k.conn.Read(b[n:])
+		n += m
+	}
+	return n, err
+}
+
+// chunksATurn bounds the buffers' full that one lane may take of a turn.
+const chunksATurn = 16
 
 // nextDue is how long the poller may sleep: until a batch is due, or something
 // expires.

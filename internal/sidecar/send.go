@@ -111,7 +111,7 @@ func (s *session) connect(ctx context.Context) error {
 var doomed = resp.AppendCommand(nil, "ECHO")
 
 // answering is the verdict of a command that the sidecar answers.
-func (s *session) answering(c command.Command, reply func(*known) []byte) verdict {
+func (s *session) answering(c *command.Command, reply func(*known) []byte) verdict {
 	place := &slot{kind: local, answer: func(k *known) []byte {
 		switch {
 		case k.user == "":
@@ -125,7 +125,7 @@ func (s *session) answering(c command.Command, reply func(*known) []byte) verdic
 }
 
 // refusal is the verdict of a command that never leaves the sidecar.
-func (s *session) refusal(c command.Command) verdict {
+func (s *session) refusal(c *command.Command) verdict {
 	s.logRefusal(c)
 	return s.inTransactionToo(&slot{kind: local, answer: func(k *known) []byte {
 		if k.user == "" {
@@ -146,14 +146,14 @@ func (s *session) inTransactionToo(place *slot) verdict {
 // barring is the verdict of such a command while relaying, when only the
 // engine can put an error in its place: it gets a command that no engine
 // has, whose name says what happened.
-func (s *session) barring(c command.Command) verdict {
+func (s *session) barring(c *command.Command) verdict {
 	s.logRefusal(c)
 	return verdict{stand: resp.AppendCommand(nil, "redoubt refuses "+c.Name)}
 }
 
 // logRefusal logs a session's first refusal; the name is the table's, never
 // what the application wrote.
-func (s *session) logRefusal(c command.Command) {
+func (s *session) logRefusal(c *command.Command) {
 	if !s.refusedBefore {
 		s.refusedBefore = true
 		s.log.Warn("command refused", "command", c.Name, "reason", c.Reason)

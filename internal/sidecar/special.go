@@ -21,8 +21,8 @@ const (
 	movesOut              // needs a lane of its own
 )
 
-// ways of commands that aren't what their class says.
-var ways = map[string]way{
+// exceptions are commands whose way isn't what their class says.
+var exceptions = map[string]way{
 	"multi": opensBlock,
 	"auth":  relocates, "hello": relocates, "select": relocates, "reset": relocates,
 	"quit": leaves,
@@ -39,10 +39,24 @@ var ways = map[string]way{
 	"fcall": movesOut, "fcall_ro": movesOut,
 }
 
-func wayOf(c command.Command) way {
-	if w, ok := ways[c.Name]; ok {
-		return w
+// ways of all commands, by index: it is asked for each.
+var ways = allWays()
+
+func allWays() []way {
+	all := []way{movesOut} // what isn't known
+	for _, c := range command.All() {
+		w, ok := exceptions[c.Name]
+		if !ok {
+			w = wayByClass(c)
+		}
+		all = append(all, w)
 	}
+	return all
+}
+
+func wayOf(c *command.Command) way { return ways[c.Index] }
+
+func wayByClass(c *command.Command) way {
 	switch {
 	case c.Class == command.Shared:
 		return shares
@@ -58,7 +72,7 @@ func wayOf(c command.Command) way {
 
 // special deals with what isn't sent over the shared lane. It returns false if
 // the command has to be looked at again.
-func (l *loop) special(g *guest, c command.Command, w way, args [][]byte) bool {
+func (l *loop) special(g *guest, c *command.Command, w way, args [][]byte) bool {
 	if !wellFormed(c, len(args)) && w != refuses {
 		return l.moveOut(g) // the engine has the words for it
 	}
@@ -84,7 +98,7 @@ func (l *loop) special(g *guest, c command.Command, w way, args [][]byte) bool {
 }
 
 // stranger deals with a command before authentication.
-func (l *loop) stranger(g *guest, c command.Command, frame []byte) bool {
+func (l *loop) stranger(g *guest, c *command.Command, frame []byte) bool {
 	args := resp.Args(nil, frame)
 	switch {
 	case !c.Known() || !wellFormed(c, len(args)):
@@ -104,7 +118,7 @@ func (l *loop) stranger(g *guest, c command.Command, frame []byte) bool {
 
 // local is an answer of our own; it is made now, since what a guest is changes
 // only by its own commands, in their order.
-func (g *guest) local(c command.Command, args [][]byte) []byte {
+func (g *guest) local(c *command.Command, args [][]byte) []byte {
 	switch c.Name {
 	case "exec":
 		return errorReply("ERR EXEC without MULTI")
@@ -140,7 +154,7 @@ func (g *guest) publish() {
 }
 
 // logRefusal logs a guest's first refusal; the name is the table's.
-func (g *guest) logRefusal(c command.Command) {
+func (g *guest) logRefusal(c *command.Command) {
 	if !g.refused {
 		g.refused = true
 		g.loop.car.log.Warn("command refused", "command", c.Name, "reason", c.Reason)
@@ -149,7 +163,7 @@ func (g *guest) logRefusal(c command.Command) {
 
 // relocate does what changes who a guest is, how it is spoken to, or where it
 // reads; nothing is pending.
-func (l *loop) relocate(g *guest, c command.Command, args [][]byte) bool {
+func (l *loop) relocate(g *guest, c *command.Command, args [][]byte) bool {
 	nameTheUser(c, args)
 	switch c.Name {
 	case "auth":

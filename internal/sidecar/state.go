@@ -44,7 +44,7 @@ var routes = map[string]handling{
 	"config|get": answer, "readonly": answer, "readwrite": answer, "role": answer,
 }
 
-func route(c command.Command) handling {
+func route(c *command.Command) handling {
 	switch {
 	case c.Class == command.Shared:
 		return forward
@@ -58,13 +58,13 @@ func route(c command.Command) handling {
 	return routes[c.Name]
 }
 
-func isCluster(c command.Command) bool {
+func isCluster(c *command.Command) bool {
 	return c.Class == command.Local && (c.Name == "cluster" || len(c.Name) > 8 && c.Name[:8] == "cluster|")
 }
 
 // wellFormed says whether the engine will run a command with so many
 // arguments, rather than reject it with an error and no other effect.
-func wellFormed(c command.Command, argc int) bool {
+func wellFormed(c *command.Command, argc int) bool {
 	return argc == c.Arity || c.Arity < 0 && argc >= -c.Arity
 }
 
@@ -83,7 +83,7 @@ type upstream struct {
 }
 
 // next decides what to do with the session's next command.
-func (u *upstream) next(c command.Command, argc int) handling {
+func (u *upstream) next(c *command.Command, argc int) handling {
 	h := route(c)
 	if u.relaying {
 		switch h {
@@ -119,7 +119,7 @@ func (u *upstream) next(c command.Command, argc int) handling {
 
 // wantsArguments says whether all of a command must be at hand before its way
 // can be decided. Then it is short, or wrong.
-func (u *upstream) wantsArguments(c command.Command) bool {
+func (u *upstream) wantsArguments(c *command.Command) bool {
 	switch route(c) {
 	case track, answer:
 		return !u.relaying
@@ -139,7 +139,7 @@ type effect struct {
 }
 
 // effectOf reads a tracked command's arguments.
-func effectOf(c command.Command, args [][]byte) effect {
+func effectOf(c *command.Command, args [][]byte) effect {
 	e := effect{command: c.Name}
 	switch c.Name {
 	case "auth":

@@ -6,7 +6,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/command"
 )
 
-func lookup(name, sub string) command.Command { return command.Lookup([]byte(name), []byte(sub)) }
+func lookup(name, sub string) *command.Command { return command.Lookup([]byte(name), []byte(sub)) }
 
 func TestWayOfEachCommandByState(t *testing.T) {
 	type step struct {

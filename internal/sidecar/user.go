@@ -10,7 +10,7 @@ import (
 // and says whether it did. redis-cli up to 7.0 sends one for a URL without a
 // user, redis://:PASSWORD@HOST, which is the form that REDIS_URL has; the engine
 // would refuse it, since nobody is called so.
-func nameTheUser(c command.Command, args [][]byte) bool {
+func nameTheUser(c *command.Command, args [][]byte) bool {
 	user := -1
 	switch {
 	case c.Name == "auth" && len(args) == 3:
