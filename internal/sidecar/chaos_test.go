@@ -295,7 +295,7 @@ func spoilReplies(t *testing.T, once bool) {
 	m := startMeddler(t, startEngine(t), s.spoil)
 	s.cut = m.cut
 	l := &lanes{socket: m.socket}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second}, FencePerGuest: !once})
+	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second, Own: time.Millisecond}, FencePerGuest: !once})
 	s.on.Store(true)
 	var work sync.WaitGroup
 	var crossed, answered, failed, closed atomic.Int64
@@ -311,7 +311,11 @@ func spoilReplies(t *testing.T, once bool) {
 				var out []byte
 				k := 1 + r.IntN(6)
 				for i := range k {
-					out = resp.AppendCommand(out, "ECHO", mine+strconv.Itoa(10*n+i)+strings.Repeat("x", r.IntN(400)))
+					say := []string{"ECHO"}
+					if r.IntN(20) == 0 { // moves it out, and soon back
+						say = []string{"EVAL", "return ARGV[1]", "0"}
+					}
+					out = resp.AppendCommand(out, append(say, mine+strconv.Itoa(10*n+i)+strings.Repeat("x", r.IntN(400)))...)
 				}
 				c.conn.SetDeadline(time.Now().Add(10 * time.Second))
 				_, err := c.conn.Write(out)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
@@ -22,6 +24,8 @@ type delivery struct {
 	out   io.Writer // the application
 	queue *queue
 
+	needed atomic.Int64 // when the lane was last needed (moveback.go), in Unix nanoseconds
+
 	pen sync.Mutex // guards what follows, and writing to out
 
 	known   known
@@ -34,6 +38,7 @@ type delivery struct {
 	relay   bool
 	head    [replyHead]byte // the beginning of the frame under way, if it is looked at
 	headLen int
+	size    int // of the frame under way, so far
 }
 
 func (d *delivery) init(app net.Conn, p profile, changed func(*known)) {
@@ -120,6 +125,9 @@ func (d *delivery) take(b []byte) error {
 			return errUnreadable
 		}
 		d.look(b[i : i+n])
+		if d.size += n; d.size >= bulkyReply {
+			d.needed.Store(time.Now().UnixNano())
+		}
 		if d.within.kind == standIn && !d.push { // not for the application
 			if err := d.write(b[pass:i]); err != nil {
 				return err
@@ -141,7 +149,7 @@ func (d *delivery) begin(first byte) error {
 	f, ok := d.queue.front()
 	d.relay = ok && f.kind == relay
 	d.push = first == '>'
-	d.headLen = 0
+	d.headLen, d.size = 0, 0
 	if d.push || d.relay {
 		return nil
 	}

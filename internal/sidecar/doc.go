@@ -12,7 +12,7 @@
 // (a transaction that comes in pieces, WATCH, blocking commands, subscriptions,
 // scripts, tracking, large values, whatever isn't in the table of commands)
 // moves out: it becomes a session, with a lane for itself and goroutines of its
-// own, for the rest of its life (docs/decisions/0041). On its own lane the
+// own, until it has not needed it for a while (docs/decisions/0041). On its own lane the
 // engine keeps what belongs to a connection, and nearly every command is
 // forwarded in the bytes it came in.
 //

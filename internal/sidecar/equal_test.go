@@ -20,6 +20,11 @@ type both struct {
 }
 
 func newBoth(t testing.TB) both {
+	return behindBoth(t, pair)
+}
+
+// behindBoth takes the pair to compare with.
+func behindBoth(t testing.TB, pair func(testing.TB, ...string) (*Sidecar, *lanes)) both {
 	car, l := pair(t)
 	return both{direct: startEngine(t), car: car, lanes: l}
 }
@@ -122,7 +127,16 @@ func TestProtocolErrorsComeBehindTheRepliesThatAreDue(t *testing.T) {
 // TestRandomPipelinesAreAnsweredAsByADirectConnection draws commands of every
 // class that a direct engine answers in the same way.
 func TestRandomPipelinesAreAnsweredAsByADirectConnection(t *testing.T) {
-	b := newBoth(t)
+	equalPipelines(t, newBoth(t))
+}
+
+// TestGoingBackAndForthChangesNoAnswer: the same, where sessions leave their own
+// lanes as soon as they can.
+func TestGoingBackAndForthChangesNoAnswer(t *testing.T) {
+	equalPipelines(t, behindBoth(t, quickPair))
+}
+
+func equalPipelines(t *testing.T, b both) {
 	key := rapid.SampledFrom([]string{"a", "b", "q"})
 	value := rapid.OneOf(rapid.StringMatching(`[a-z]{0,8}`), rapid.Custom(func(t *rapid.T) string {
 		return strings.Repeat("v", rapid.IntRange(0, 40_000).Draw(t, "length"))

@@ -61,6 +61,7 @@ var (
 	errFarewell   = errors.New("the application was told the end")
 	errQuit       = errors.New("the application quits")
 	errDraining   = errors.New("the sidecar drains")
+	errReturns    = errors.New("the session goes back to the shared lane")
 	errStalled    = errors.New("the lane owes replies and has been silent too long")
 	errUnasked    = errors.New("the engine sent a reply that nothing asked for")
 	errUnreadable = errors.New("the engine sent a malformed reply")

@@ -39,8 +39,14 @@ func (in *intake) init(bulk int64, unread []byte) {
 // serve reads and handles commands. It returns why it can't go on.
 func (s *session) serve(ctx context.Context) error {
 	for {
+		s.awaitReturn()
 		n, err := s.app.Read(s.buf[s.have:])
 		s.have += n
+		if n > 0 || isDeadline(err) {
+			if err := s.goBack(ctx); err != nil {
+				return err
+			}
+		}
 		if n > 0 {
 			if err := s.consume(ctx); err != nil {
 				return err
@@ -50,6 +56,8 @@ func (s *session) serve(ctx context.Context) error {
 		switch {
 		case s.draining.Load():
 			return errDraining
+		case isDeadline(err):
+			continue
 		case errors.Is(err, io.EOF):
 			return errEnded
 		case err != nil:
@@ -118,6 +126,7 @@ func (s *session) atHead(ctx context.Context) (resp.Outcome, error) {
 		return o, err
 	}
 	c := command.Lookup(h.Name, h.Sub)
+	s.heed(c)
 	if s.upstream.wantsArguments(c) {
 		return s.atWhole(ctx, c, h)
 	}
@@ -172,7 +181,9 @@ func (s *session) inline(ctx context.Context, line []byte) error {
 	if len(args) > 1 {
 		sub = args[1]
 	}
-	return s.whole(ctx, command.Lookup(args[0], sub), args, frame)
+	c := command.Lookup(args[0], sub)
+	s.heed(c)
+	return s.whole(ctx, c, args, frame)
 }
 
 // whole handles a command that is in hand.
@@ -212,6 +223,9 @@ func (s *session) whole(ctx context.Context, c *command.Command, args [][]byte, 
 func (s *session) inBody(ctx context.Context) (resp.Outcome, error) {
 	n, o := s.commands.Body(s.buf[s.read:s.have])
 	s.read += n
+	if o == resp.More && n >= maxShared/2 { // a large command
+		s.needsLane()
+	}
 	if s.instead != nil {
 		s.pass = s.read
 	}

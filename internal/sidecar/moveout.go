@@ -13,12 +13,13 @@ import (
 )
 
 // luggage is what a guest takes along when it becomes a session with a lane of
-// its own: it stays one for the rest of its life.
+// its own.
 type luggage struct {
 	conn   net.Conn
 	member *member
 	known  known
 	who    credential // to be proved again by the new lane; empty before authentication
+	key    groupKey   // the guest's group
 	unread []byte     // came from the application and is not consumed
 	unsent []byte     // must go to the application first
 }
@@ -46,7 +47,7 @@ func (l *loop) handOver(g *guest) {
 	}
 	bag := luggage{conn: conn, member: g.member, known: g.known, unread: bytes.Clone(g.in), unsent: bytes.Clone(g.out)}
 	if g.group != nil {
-		bag.who = g.group.who.clone()
+		bag.who, bag.key = g.group.who.clone(), g.group.key
 	}
 	g.vanish()
 	l.car.lodge(bag)
@@ -71,11 +72,13 @@ func (c *Sidecar) lodge(bag luggage) {
 	draining := c.draining
 	c.mu.Unlock()
 	c.work.Go(func() {
-		s.run(c.hard)
+		returned := s.run(c.hard)
 		c.mu.Lock()
 		delete(c.sessions, s)
 		c.mu.Unlock()
-		c.leave(bag.member)
+		if !returned {
+			c.leave(bag.member)
+		}
 	})
 	if draining {
 		s.drain()

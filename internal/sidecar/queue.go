@@ -104,6 +104,12 @@ func (q *queue) done() {
 	q.moved.Broadcast()
 }
 
+// empty says whether nothing is to come.
+func (q *queue) empty() bool {
+	_, some := q.front()
+	return !some
+}
+
 // localFront says whether the next in order needs nothing from the engine.
 func (q *queue) localFront() bool {
 	f, ok := q.front()

@@ -23,6 +23,9 @@ type session struct {
 	delivery
 	upstream upstream
 	who      credential // what a guest that moved out was; until the lane has proved it
+	key      groupKey   // of the group that it came from, and may go back to; zero: from none
+	home     *group     // where it has a place, once it goes back
+	deadline time.Time  // of its reads: when it may be time to go back
 	member   *member
 
 	lane      net.Conn // nil until the first command that needs it
@@ -31,7 +34,8 @@ type session struct {
 	authenticated atomic.Bool
 	closing       atomic.Bool // ended by the application or by us: nobody is told of a lost lane
 	draining      atomic.Bool
-	refusedBefore bool // a refusal has been logged
+	returning     atomic.Bool // the lane is closed because it goes back
+	refusedBefore bool        // a refusal has been logged
 	unsent        []byte
 }
 
@@ -47,7 +51,8 @@ const (
 )
 
 func newSession(car *Sidecar, bag luggage) *session {
-	s := &session{car: car, app: bag.conn, log: car.log, delivered: make(chan struct{}), who: bag.who, member: bag.member, unsent: bag.unsent}
+	s := &session{car: car, app: bag.conn, log: car.log, delivered: make(chan struct{}), who: bag.who, key: bag.key, member: bag.member, unsent: bag.unsent}
+	s.needsLane()
 	s.intake.init(car.limits.Bulk, bag.unread)
 	s.delivery.init(bag.conn, bag.known.profile, s.changed)
 	s.changed(&s.known)
@@ -61,13 +66,18 @@ func (s *session) changed(k *known) {
 	s.authenticated.Store(p.user != "")
 }
 
-// run serves the application until it, the lane or the sidecar ends. The end of
+// run serves the application until it, the lane or the sidecar ends, and then
+// ends the connection; unless the session goes back, which it says. The end of
 // ctx ends it at once.
-func (s *session) run(ctx context.Context) {
-	defer s.app.Close()
+func (s *session) run(ctx context.Context) (returns bool) {
 	cut := context.AfterFunc(ctx, func() { s.app.Close() })
-	defer cut()
 	err := s.resume(ctx)
+	if errors.Is(err, errReturns) && cut() {
+		s.moveBack()
+		return true
+	}
+	defer cut()
+	defer s.app.Close()
 	if s.lane == nil {
 		s.queue.close()
 		s.bid()
@@ -76,6 +86,7 @@ func (s *session) run(ctx context.Context) {
 		<-s.delivered
 	}
 	s.discard()
+	return false
 }
 
 // resume goes on where the guest was, and then serves.
@@ -147,6 +158,10 @@ func (s *session) deliver(undo func() bool) {
 	defer undo()
 	err := s.delivery.run(s.lane)
 	s.lane.Close() // frees the reader, if it writes there
+	if s.returning.Load() {
+		s.queue.close()
+		return
+	}
 	if errors.Is(err, errAppGone) {
 		s.queue.close()
 		s.app.Close()

@@ -50,12 +50,15 @@ type Limits struct {
 	// Stall bounds the silence of a shared lane that owes replies: 10 s, above
 	// the 5 s after which the gateway ends an engine that doesn't answer.
 	Stall time.Duration
+	// Own is how long a connection keeps the lane that it has for itself after it
+	// last needed one: 10 s. A new one costs two round trips and a handshake.
+	Own time.Duration
 	// Bulk bounds one argument: 512 MB, as proto-max-bulk-len of redis.conf.
 	Bulk int64
 }
 
 func (l Limits) withDefaults() Limits {
-	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Bulk: resp.MaxBulk}
+	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second, Bulk: resp.MaxBulk}
 	if l.Connections > 0 {
 		defaults.Connections = l.Connections
 	}
@@ -67,6 +70,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Stall > 0 {
 		defaults.Stall = l.Stall
+	}
+	if l.Own > 0 {
+		defaults.Own = l.Own
 	}
 	if l.Bulk > 0 {
 		defaults.Bulk = l.Bulk

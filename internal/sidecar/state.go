@@ -78,8 +78,12 @@ type upstream struct {
 	// reset: a RESET was sent, so whether the session is authenticated is known
 	// again when all replies are there.
 	reset bool
+	// watching: a WATCH may be in force, in the same sense.
+	watching bool
 	// relaying: replies can't be counted any more.
 	relaying bool
+	// stays: the session keeps its lane for good (moveback.go).
+	stays bool
 }
 
 // next decides what to do with the session's next command.
@@ -96,6 +100,14 @@ func (u *upstream) next(c *command.Command, argc int) handling {
 	}
 	if h == track && !wellFormed(c, argc) && c.Name != "exec" {
 		return forward // EXEC ends a transaction even if it is rejected
+	}
+	switch c.Name {
+	case "watch":
+		u.watching = true
+	case "exec", "discard":
+		u.watching = u.watching && !u.transaction
+	case "unwatch":
+		u.watching = u.watching && (u.transaction || argc != 1)
 	}
 	if h == track {
 		switch c.Name {
