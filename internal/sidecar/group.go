@@ -69,10 +69,16 @@ type link struct {
 	held   []*guest  // are not read until it has less unsent
 	heard  time.Time // when it last made progress, while it awaits something
 	lost   bool
+
+	next      *proven // takes over when nothing is under way (refresh.go)
+	holdUntil time.Time
 }
 
-// backlogged says whether a lane has so much unsent that its guests are not read.
-func (k *link) backlogged() bool { return k.books.Waiting()+k.wire.Unsent() > maxBacklog }
+// backlogged says whether a lane's guests are not read: it has too much unsent,
+// or is about to be succeeded.
+func (k *link) backlogged() bool {
+	return k.books.Waiting()+k.wire.Unsent() > maxBacklog || k.next != nil
+}
 
 const (
 	// linger is how long a group without guests keeps its lane and password.
@@ -301,6 +307,7 @@ func (l *loop) lose(k *link, cause error) {
 	k.lost = true
 	l.entities[k.fd] = entity{}
 	k.conn.Close()
+	k.abandonNext()
 	if k.group.link == k {
 		k.group.link = nil
 	}
@@ -410,6 +417,9 @@ func (l *loop) away(g *guest) bool {
 // groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
 	for _, g := range l.groups {
+		if k := g.link; k != nil && k.next != nil {
+			l.succeed(k, now)
+		}
 		if k := g.link; k != nil && k.choked != nil {
 			if now.Sub(k.choked.drank) >= drinkPatience {
 				l.car.log.Warn("an application is closed: it does not read what it asked for")

@@ -1,0 +1,77 @@
+package sidecar
+
+import "time"
+
+// A shared lane lives on when this host has a new certificate, but a fresh one is
+// better: when the CA's root is replaced, gateways cut what came with the old
+// one. So each lane gets a successor: a connection is made and proved beside it,
+// then its guests are not read until nothing is outstanding, which takes a round
+// trip, and go on over the successor. No command is lost or run twice for it.
+
+// holdAtMost bounds that pause: a lane that is not done by then, since a reply is
+// large or slowly read, stays as it is.
+const holdAtMost = 500 * time.Millisecond
+
+// Refresh gives every shared lane a fresh connection. It doesn't wait for that.
+func (c *Sidecar) Refresh() {
+	c.loop.post(func() {
+		for _, g := range c.loop.groups {
+			c.loop.refresh(g)
+		}
+	})
+}
+
+func (l *loop) refresh(of *group) {
+	k := of.link
+	if k == nil || k.next != nil || l.draining {
+		return
+	}
+	who := of.who.clone() // the group may be dropped meanwhile
+	l.car.work.Go(func() {
+		defer clear(who.password)
+		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db)
+		if p.conn != nil { // else the lane that there is must do
+			p.closeUnless(l.post(func() { l.hold(k, p) }))
+		}
+	})
+}
+
+// hold has a lane's guests wait until it can be succeeded.
+func (l *loop) hold(k *link, p proven) {
+	if k.lost || k.next != nil || l.draining {
+		p.closeUnless(false)
+		return
+	}
+	k.next, k.holdUntil = &p, time.Now().Add(holdAtMost)
+}
+
+// succeed lets a lane's successor take over when nothing is under way, or gives
+// it up when that takes too long. The loop calls it each turn.
+func (l *loop) succeed(k *link, now time.Time) {
+	switch {
+	case k.books.Outstanding() == 0 && !k.books.Awaits() && k.wire.Unsent() == 0:
+		p := *k.next
+		k.next = nil
+		if l.attach(k.group, p) {
+			l.retire(k)
+		}
+	case !now.Before(k.holdUntil):
+		k.abandonNext()
+		l.letGo(k)
+	}
+}
+
+// retire ends a lane on which nothing is under way.
+func (l *loop) retire(k *link) {
+	k.lost = true
+	l.entities[k.fd] = entity{}
+	k.conn.Close()
+	l.letGo(k)
+}
+
+func (k *link) abandonNext() {
+	if k.next != nil {
+		k.next.closeUnless(false)
+		k.next = nil
+	}
+}
