@@ -45,7 +45,17 @@ const tooMany = "too many handshakes under way, most of them from its own source
 func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr) {
 	wire := eventloop.NewWire(entry.conn)
 	conn := tls.Server(wire, g.config)
-	peer, err := g.prove(conn)
+	err := g.handshake(conn)
+	if err == nil && conn.ConnectionState().NegotiatedProtocol == tunnel.Enroll {
+		g.options.Enroll(ctx, conn)
+		hangUp(conn, entry.conn)
+		g.handshakes.leave(entry)
+		return
+	}
+	var peer tunnel.Peer
+	if err == nil {
+		peer, err = g.prove(conn)
+	}
 	if err != nil && !peer.ID.IsZero() {
 		g.refusals.log(source, peer.ID, err.Error())
 		// The place among the handshakes is held until then, so that what refused
@@ -73,22 +83,30 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 	switch conn.ConnectionState().NegotiatedProtocol {
 	case tunnel.Relay, "": // "": an application that speaks TLS by itself
 		handed = g.relay(ctx, conn, wire, about{peer, source, time.Now()})
+	case tunnel.Renew:
+		g.options.Renew(ctx, conn)
 	}
 	if !handed {
 		g.peers.leave(peer.ID)
 	}
 }
 
-// prove shakes hands and counts the peer; when it returns no error, the caller
-// owes peers.leave. An error with a peer means: known, and refused all the same.
-func (g *Gateway) prove(conn *tls.Conn) (tunnel.Peer, error) {
+// handshake ends with a peer that has proved its identity, or one that has none
+// and wants to enrol.
+func (g *Gateway) handshake(conn *tls.Conn) error {
 	timeout := g.options.Limits.HandshakeTimeout
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return tunnel.Peer{}, err
+		return err
 	}
 	if err := conn.Handshake(); err != nil {
-		return tunnel.Peer{}, errors.New(explain(err, timeout))
+		return errors.New(explain(err, timeout))
 	}
+	return nil
+}
+
+// prove tells the peer and counts it; when it returns no error, the caller owes
+// peers.leave. An error with a peer means: known, and refused all the same.
+func (g *Gateway) prove(conn *tls.Conn) (tunnel.Peer, error) {
 	peer, err := g.options.Credentials.Peer(conn.ConnectionState())
 	if err != nil {
 		return tunnel.Peer{}, err

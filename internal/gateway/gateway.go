@@ -58,7 +58,13 @@ type Options struct {
 	// Dial connects to the engine. It must return a *net.UnixConn: the engine
 	// listens nowhere else.
 	Dial func(context.Context) (net.Conn, error)
-	Log  *slog.Logger
+	// Enroll and Renew serve the protocols of that name (package tunnel), if they
+	// are set. Each is called in a goroutine of its own once the handshake is done,
+	// and returns when its connection or the context ends; it sets the deadlines
+	// from then on, and doesn't close. Who enrols is a stranger and holds a place
+	// among the handshakes; who renews is a proved peer and counts as one.
+	Enroll, Renew func(context.Context, *tls.Conn)
+	Log           *slog.Logger
 }
 
 // Limits bound what peers can take; every one is required.
@@ -105,7 +111,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		options:    o,
-		config:     o.Credentials.ServerConfig(),
+		config:     o.Credentials.ServerConfig(o.further()...),
 		listener:   listener,
 		handshakes: newHandshakes(o.Limits.Handshakes),
 		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
@@ -135,6 +141,17 @@ func (o *Options) check() error {
 		return fmt.Errorf("limits must be positive, they are %+v", l)
 	}
 	return nil
+}
+
+// further are the protocols beside the relay.
+func (o *Options) further() (names []string) {
+	if o.Enroll != nil {
+		names = append(names, tunnel.Enroll)
+	}
+	if o.Renew != nil {
+		names = append(names, tunnel.Renew)
+	}
+	return names
 }
 
 // Addr is where it listens.

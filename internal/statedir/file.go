@@ -43,7 +43,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 func fill(f *os.File, data []byte, mode os.FileMode) error {
@@ -56,8 +56,8 @@ func fill(f *os.File, data []byte, mode os.FileMode) error {
 	return f.Sync()
 }
 
-// syncDir makes the rename itself durable (fsync(2), "NOTES").
-func syncDir(dir string) error {
+// SyncDir makes what was renamed or removed in dir durable (fsync(2), "NOTES").
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

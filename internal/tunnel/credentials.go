@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,3 +224,9 @@ func (c *Credentials) ID() identity.ID { return c.id }
 
 // NotAfter is when the certificate ends.
 func (c *Credentials) NotAfter() time.Time { return c.state.Load().pair.Leaf.NotAfter }
+
+// Certificate is the one that is in use now.
+func (c *Credentials) Certificate() *x509.Certificate { return c.state.Load().pair.Leaf }
+
+// Roots are the CAs that are believed now.
+func (c *Credentials) Roots() []*x509.Certificate { return slices.Clone(c.state.Load().roots) }

@@ -2,10 +2,14 @@ package tunnel
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -39,9 +43,22 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	if id := d.Credentials.ID(); id.Role() != identity.App {
 		return nil, fmt.Errorf("tunnel: %s can't dial a gateway: only an application host's certificate can", id)
 	}
+	return d.first(ctx, Relay)
+}
+
+// DialRenew connects a host of either role to the first endpoint that renews
+// certificates; those that are there but don't are passed over.
+func (d *Dialer) DialRenew(ctx context.Context) (*tls.Conn, error) {
+	if d.Credentials == nil || len(d.Endpoints) == 0 {
+		return nil, errors.New("tunnel: no credentials or no gateway that could renew them")
+	}
+	return d.first(ctx, Renew)
+}
+
+func (d *Dialer) first(ctx context.Context, protocol string) (*tls.Conn, error) {
 	var failures []error
 	for _, e := range d.Endpoints {
-		conn, err := d.attempt(ctx, e, Relay)
+		conn, err := d.attempt(ctx, e, protocol)
 		if err == nil {
 			return conn, nil
 		}
@@ -53,7 +70,30 @@ func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
-func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (net.Conn, error) {
+func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (*tls.Conn, error) {
+	return handshake(ctx, e, d.Credentials.state.Load().clientConfig(e.ID, protocol))
+}
+
+// DialEnroll connects a host that has no certificate yet, and knows of the CA only
+// the SHA-256 of its certificate: the gateway shows that certificate behind its
+// own, and is believed if its chain ends there and it is the one that was dialled.
+func DialEnroll(ctx context.Context, e Endpoint, root [sha256.Size]byte) (*tls.Conn, error) {
+	cfg := baseConfig(Enroll)
+	// See clientConfig: the whole check is ours, and made in every handshake.
+	cfg.InsecureSkipVerify = true
+	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
+		i := slices.IndexFunc(cs.PeerCertificates, func(cert *x509.Certificate) bool { return sha256.Sum256(cert.Raw) == root })
+		if i < 1 || !cs.PeerCertificates[i].IsCA {
+			return errors.New("the server does not stand under the CA that is expected: somebody else answers there, or the CA has been replaced")
+		}
+		ca := cs.PeerCertificates[i]
+		s := &snapshot{id: e.ID, roots: []*x509.Certificate{ca}, pool: poolOf([]*x509.Certificate{ca})}
+		return s.acceptGateway(e.ID, Enroll)(cs)
+	}
+	return handshake(ctx, e, cfg)
+}
+
+func handshake(ctx context.Context, e Endpoint, cfg *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, AttemptTimeout)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: userTimeout(dialTimeout)}
@@ -62,7 +102,7 @@ func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (net.
 		return nil, err
 	}
 	// On a wire, so that an event loop can take it over.
-	conn := tls.Client(eventloop.NewWire(raw), d.Credentials.state.Load().clientConfig(e.ID, protocol))
+	conn := tls.Client(eventloop.NewWire(raw), cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, err
@@ -80,4 +120,10 @@ func Refusal(err error) string {
 		return ""
 	}
 	return fmt.Sprintf("the gateway refused this host's certificate (%v): its log says why", op.Err)
+}
+
+// NotServed says that a gateway is there and doesn't serve what was dialled for.
+func NotServed(err error) bool {
+	var op *net.OpError // see Refusal
+	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "no application protocol")
 }

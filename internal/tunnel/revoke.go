@@ -190,3 +190,14 @@ func (r revocations) follow(before revocations, believed []*x509.Certificate) er
 	}
 	return nil
 }
+
+// CheckRevocations says why lists (PEM) that somebody sent must not take the
+// place of those that are in force.
+func (c *Credentials) CheckRevocations(text []byte) error {
+	s := c.state.Load()
+	lists, err := parseRevocations(text, s.roots)
+	if err != nil {
+		return err
+	}
+	return lists.follow(s.revoked, s.roots)
+}

@@ -371,7 +371,7 @@ func TestWatchKeepsTheLastGoodFiles(t *testing.T) {
 
 func TestTheEndOfACertificateIsAnnounced(t *testing.T) {
 	watched(t, func(t *testing.T, d *deployment, dir string, c *tunnel.Credentials, log *lines) {
-		life := time.Until(c.NotAfter()) // five minutes of it lie before its issue
+		life := time.Until(c.NotAfter())
 		time.Sleep(life * 7 / 10)
 		if log.count("ends soon") != 0 {
 			t.Error("announced too soon")

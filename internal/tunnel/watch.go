@@ -66,7 +66,7 @@ func (c *Credentials) Changed() <-chan struct{} {
 // process that never fails. What can't be taken in is told to the log, and so is
 // the end of the certificate as it comes near.
 func (c *Credentials) Watch(ctx context.Context, log *slog.Logger) {
-	w := watch{credentials: c, log: log, seen: c.look(), nearly: warnFirst}
+	w := watch{credentials: c, log: log, told: c.state.Load(), seen: c.look(), nearly: warnFirst}
 	w.reload() // what changed since the files were loaded
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -84,6 +84,7 @@ func (c *Credentials) Watch(ctx context.Context, log *slog.Logger) {
 type watch struct {
 	credentials *Credentials
 	log         *slog.Logger
+	told        *snapshot // what the log knows to be in force
 	seen        stamps
 	complaint   string    // why the files were not taken in; "" when they were
 	end         time.Time // of the certificate that warnings are about
@@ -96,11 +97,11 @@ func (w *watch) turn(now time.Time) {
 		w.seen = seen // as it was before the files were read: a change since is seen next time
 		w.reload()
 	}
+	w.tell()
 	w.warn(now)
 }
 
 func (w *watch) reload() {
-	before := w.credentials.state.Load()
 	err := w.credentials.Reload()
 	if err != nil && err.Error() != w.complaint {
 		w.log.Error("the certificate files are not taken in, what was in force stays", "cause", err)
@@ -108,11 +109,19 @@ func (w *watch) reload() {
 	if w.complaint = ""; err != nil {
 		w.complaint = err.Error()
 	}
-	now := w.credentials.state.Load()
+}
+
+// tell tells what has come into force, through whomever.
+func (w *watch) tell() {
+	before, now := w.told, w.credentials.state.Load()
+	if before == now {
+		return
+	}
+	w.told = now
 	if !now.pair.Leaf.Equal(before.pair.Leaf) {
 		w.log.Info("a new certificate is in use", "identity", now.id, "until", now.pair.Leaf.NotAfter)
 	}
-	if len(now.roots) != len(before.roots) || !now.pool.Equal(before.pool) {
+	if !now.pool.Equal(before.pool) {
 		w.log.Info("other CAs are believed", "count", len(now.roots))
 	}
 	if had, has := before.revoked.count(), now.revoked.count(); had != has {
@@ -125,13 +134,17 @@ func (w *watch) reload() {
 // further warning comes when what is left has halved.
 const warnFirst = 4
 
+// issuedBack is how far our CA's certificates reach back before their issue: no
+// part of their life (pki.ClockSkew).
+const issuedBack = 5 * time.Minute
+
 func (w *watch) warn(now time.Time) {
 	leaf := w.credentials.state.Load().pair.Leaf
 	if !leaf.NotAfter.Equal(w.end) {
 		w.end, w.nearly = leaf.NotAfter, warnFirst
 	}
-	left := leaf.NotAfter.Sub(now)
-	if w.nearly == 0 || left > leaf.NotAfter.Sub(leaf.NotBefore)/time.Duration(w.nearly) {
+	left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)-issuedBack
+	if w.nearly == 0 || left > max(life, 0)/time.Duration(w.nearly) {
 		return
 	}
 	if left <= 0 {
