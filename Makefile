@@ -43,9 +43,19 @@ test: ## every test but the slow ones, with the race detector (3 min)
 	go test -race -count=1 -timeout 10m ./...
 
 .PHONY: test-slow
-test-slow: ## every generation of engines, in roots of their own releases (5 min; more the first time)
+test-slow: ## every generation of engines, and a short soak (6 min; more the first time)
 	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/...
+	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/... ./test/scale/...
+
+.PHONY: soak
+soak: ## a mixed load that must be answered right, in memory that must not grow (5 min; make soak FOR=1h)
+	@$(NEED) $(RUN_NEEDS)
+	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 0 -v -run TestSoak ./test/scale -soak $(or $(FOR),5m)
+
+.PHONY: scale
+scale: ## what 10,000 idle connections, 1,000 hosts and values of 64 MB cost, for docs/performance.md (8 min)
+	@$(NEED) $(RUN_NEEDS)
+	CGO_ENABLED=0 go test -tags slow -run NONE -bench . -benchtime 1x -timeout 20m ./test/scale
 
 # What touches cryptography, with everything that isn't approved made to fail.
 # Where a test builds the binary, it is the FIPS one as well.
@@ -66,7 +76,7 @@ fuzz: ## each fuzz target for a few seconds (3 min)
 lint: ## formatting, vet, staticcheck, on every platform that we build for
 	@out=$$(gofmt -l cmd internal test); [ -z "$$out" ] || { echo "gofmt -w these: $$out" >&2; exit 1; }
 	go vet ./...
-	go vet -tags slow ./test/engines/...
+	go vet -tags slow ./test/engines/... ./test/scale/...
 	$(TOOL) staticcheck ./...
 	GOOS=linux GOARCH=arm64 go vet ./cmd/... ./internal/...
 	GOOS=darwin go build ./cmd/... ./internal/...

@@ -80,6 +80,20 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	return report, nil
 }
 
+// Measure puts one load on a server of the caller's, at an address where Redis is
+// spoken without TLS. It is for figures that Run's peers can't give.
+func Measure(ctx context.Context, address, password string, l Load, warmup, duration time.Duration) (RunResult, error) {
+	raiseFileLimit()
+	before := readCPUTime()
+	recorder, err := measure(ctx, target{address: address, password: password}, l, warmup, duration)
+	if err != nil {
+		return RunResult{}, fmt.Errorf("bench: %w", err)
+	}
+	result := newRun(1, recorder, duration)
+	result.Foreign = readCPUTime().foreignSince(before)
+	return result, nil
+}
+
 // raiseFileLimit gives the children, and us, room for connections: programs
 // that derive their limits from it (stunnel) would refuse the 500 of c500.
 func raiseFileLimit() {

@@ -1,0 +1,74 @@
+//go:build slow && linux
+
+package scale_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/bench"
+)
+
+// BenchmarkBusyBesideIdle: 500 connections that ask all the time, alone and
+// beside 10,000 that are silent, of a plain engine and through Redoubt. The four
+// take turns, so that what disturbs one disturbs all.
+func BenchmarkBusyBesideIdle(b *testing.B) {
+	const silent, rounds = 10_000, 5
+	busy := bench.Load{Connections: 500, Pipeline: 1, ValueSize: 256}
+	for b.Loop() {
+		s := newSite(b)
+		alone, crowded := s.startSidecar(), s.startSidecar()
+		plainAlone, plainCrowded := newPlain(b, s.password), newPlain(b, s.password)
+		gather(b, used(crowded.address, silent, s.password))
+		gather(b, used(plainCrowded.address, silent, s.password))
+		arms := []*arm{
+			{name: "plain", address: plainAlone.address}, {name: "redoubt", address: alone.address},
+			{name: "plain-beside-idle", address: plainCrowded.address}, {name: "redoubt-beside-idle", address: crowded.address},
+		}
+		for range rounds {
+			for _, a := range arms {
+				a.measure(b, s.password, busy, time.Second)
+			}
+		}
+		b.ReportMetric(0, "ns/op")
+		for _, a := range arms {
+			b.ReportMetric(median(a.rates), a.name+"-req/s")
+			b.ReportMetric(median(a.p99), a.name+"-p99-ms")
+		}
+		b.ReportMetric(median(over(arms[1].rates, arms[0].rates)), "redoubt/plain")
+		b.ReportMetric(median(over(arms[3].rates, arms[2].rates)), "redoubt/plain-beside-idle")
+		b.ReportMetric(median(over(arms[3].rates, arms[1].rates)), "redoubt-beside-idle/alone")
+		b.ReportMetric(median(over(arms[2].rates, arms[0].rates)), "plain-beside-idle/alone")
+	}
+}
+
+// arm is one of several that are measured in turn.
+type arm struct {
+	name, address      string
+	rates, p99, others []float64
+}
+
+func (a *arm) measure(b *testing.B, password string, l bench.Load, d time.Duration) {
+	b.Helper()
+	r, err := bench.Measure(b.Context(), a.address, password, l, d/4, d)
+	if err != nil {
+		b.Fatalf("%s: %v", a.name, err)
+	}
+	a.rates = append(a.rates, r.Rate)
+	a.p99 = append(a.p99, r.Latency[slices.Index(bench.Percentiles(), 99)]/1000)
+	a.others = append(a.others, r.Foreign)
+}
+
+func median(v []float64) float64 {
+	sorted := slices.Sorted(slices.Values(v))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// over divides run by run: both of a pair ran within seconds.
+func over(a, b []float64) (ratios []float64) {
+	for i := range a {
+		ratios = append(ratios, a[i]/b[i])
+	}
+	return ratios
+}
