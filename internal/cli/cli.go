@@ -25,6 +25,7 @@ type program struct {
 	Sidecar sidecarCmd `cmd:"" help:"Run the application host's part: a Redis on 127.0.0.1 that is the tunnel's beginning."`
 	Pki     pkiCmd     `cmd:"" name:"pki" help:"The deployment's private CA and the hosts' certificates."`
 	Secret  secretCmd  `cmd:"" help:"The application's password."`
+	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
 	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 type gatewayCmd struct {
@@ -62,7 +63,10 @@ func (c *gatewayCmd) Run(e *env) error {
 	return daemon.Run(e.ctx, log, ready,
 		watching(credentials, log),
 		daemon.Part{Name: "engine", Run: eng.Run},
-		daemon.Part{Name: "gateway", Run: gw.Run})
+		daemon.Part{Name: "gateway", Run: gw.Run},
+		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), &reporter{
+			role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw,
+		}, log))
 }
 
 // gatewayOptions maps the file to the role's options; what isn't in the file

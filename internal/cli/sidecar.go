@@ -50,7 +50,10 @@ func (c *sidecarCmd) Run(e *env) error {
 	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready,
 		watching(credentials, log),
-		daemon.Part{Name: "sidecar", Run: sc.Run})
+		daemon.Part{Name: "sidecar", Run: sc.Run},
+		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), &reporter{
+			role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
+		}, log))
 }
 
 // sidecarOptions maps the file to the role's options; the caller adds the rest.

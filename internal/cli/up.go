@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -74,6 +75,9 @@ func (c *upCmd) Run(e *env) error {
 		daemon.Part{Name: "engine", Run: d.Engine.Run},
 		daemon.Part{Name: "gateway", Run: d.Gateway.Run},
 		daemon.Part{Name: "sidecar", Run: d.Sidecar.Run},
+		adminPart(config.Admin{}, filepath.Join(d.Dir(), statedir.AdminSocket), &reporter{
+			role: "up", certificates: d.Credentials(), engine: d.Engine, gateway: d.Gateway, sidecar: d.Sidecar,
+		}, log),
 		proof)
 }
 

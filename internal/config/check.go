@@ -19,7 +19,7 @@ func (c *Gateway) check() []problem {
 }
 
 func (c *Gateway) resolve(dir string) []problem {
-	problems := resolveTLS(&c.TLS, dir)
+	problems := append(resolveTLS(&c.TLS, dir), resolveAdmin(&c.Admin, dir)...)
 	return append(problems, resolveFile("engine.password_digests", &c.Engine.PasswordDigests, dir)...)
 }
 
@@ -47,7 +47,7 @@ func (c *Sidecar) resolve(dir string) []problem {
 	if c.Unix.Path != "" && !filepath.IsAbs(c.Unix.Path) {
 		c.Unix.Path = filepath.Join(dir, c.Unix.Path)
 	}
-	return resolveTLS(&c.TLS, dir)
+	return append(resolveTLS(&c.TLS, dir), resolveAdmin(&c.Admin, dir)...)
 }
 
 func checkNames(deployment, name string) (problems []problem) {
@@ -76,6 +76,16 @@ func checkUIDs(path string, uids []int) (problems []problem) {
 		if uid < 0 || uid > 1<<32-2 {
 			problems = append(problems, problem{path: fmt.Sprintf("%s[%d]", path, i), text: fmt.Sprintf("%d is not a user id", uid)})
 		}
+	}
+	return problems
+}
+
+func resolveAdmin(a *Admin, dir string) (problems []problem) {
+	if a.Socket != "" {
+		problems = resolveFile("admin.socket", &a.Socket, dir)
+	}
+	if a.Metrics != "" {
+		problems = append(problems, checkAddress("admin.metrics", a.Metrics)...)
 	}
 	return problems
 }

@@ -21,6 +21,7 @@ type Gateway struct {
 	Admit      []Network     `yaml:"admit" default:"[]" doc:"Networks that may connect at all, as CIDRs; others are closed before TLS begins. Empty: every network that the firewall lets through."`
 	TLS        TLS           `yaml:"tls" doc:"Who this gateway is, and whom it believes."`
 	Limits     GatewayLimits `yaml:"limits" doc:"Bounds, so that no peer can use up the gateway."`
+	Admin      Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Engine     Engine        `yaml:"engine" doc:"The Redis or Valkey server behind the gateway, and what the application may do with it."`
 }
 
@@ -30,6 +31,12 @@ type TLS struct {
 	Key         File `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
 	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM; several while it is replaced. Its key is never needed here."`
 	CRL         File `yaml:"crl" default:"" doc:"Lists of revoked certificates, PEM, one for each CA that has one; must exist. Empty: revoked.crl beside the certificate, if it is there."`
+}
+
+// Admin is where a process answers "redoubt status" and a monitoring system.
+type Admin struct {
+	Socket  File   `yaml:"socket" default:"" doc:"Unix socket for redoubt status, as open as its mode 0600. Empty: /run/redoubt/ROLE-NAME.sock, if it can be made."`
+	Metrics string `yaml:"metrics" default:"" doc:"HOST:PORT for Prometheus and health checks (/metrics, /livez, /readyz), over plain HTTP: no secret is told there, but keep it on loopback or a network of your own. Empty: none."`
 }
 
 // GatewayLimits bounds what peers can take.
@@ -65,6 +72,7 @@ type Sidecar struct {
 	Gateways         []Peer        `yaml:"gateways" doc:"The gateways, in order of preference."`
 	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
 	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
+	Admin            Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`
 }
 

@@ -42,6 +42,10 @@ type Engine struct {
 	mu     sync.Mutex
 	socket string // "" when there is none
 	pid    int    // 0 when not running
+
+	answers  bool
+	since    time.Time // the present life's begin
+	restarts int
 }
 
 // New finds the engine and asks it for its version; it starts nothing that
@@ -140,6 +144,7 @@ func (e *Engine) Run(ctx context.Context, ready func()) (err error) {
 			return fmt.Errorf("engine: %s at %s did not start: %w", e.version, e.path, err)
 		}
 		delay := wait.next(time.Since(born))
+		e.countRestart()
 		e.options.Log.Error("the engine is restarted; its data is gone", "cause", err, "in", delay)
 		select {
 		case <-ctx.Done():
@@ -174,6 +179,7 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	c, err := awaitAnswer(ctx, p, dir.socket(), secret.password)
 	if err == nil {
 		defer c.close()
+		e.setAnswers()
 		ready()
 		err = watch(ctx, p, c)
 	}
@@ -184,5 +190,20 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 func (e *Engine) setRunning(socket string, pid int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.socket, e.pid = socket, pid
+	e.socket, e.pid, e.answers, e.since = socket, pid, false, time.Time{}
+	if pid != 0 {
+		e.since = time.Now()
+	}
+}
+
+func (e *Engine) setAnswers() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answers = true
+}
+
+func (e *Engine) countRestart() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.restarts++
 }

@@ -154,6 +154,8 @@ type peers struct {
 	mu    sync.Mutex
 	count int
 	each  map[identity.ID]*standing
+
+	opened int64 // all that ever were
 }
 
 // standing is what one identity has here.
@@ -188,6 +190,7 @@ func (p *peers) enter(peer tunnel.Peer) error {
 		s.ends = peer.NotAfter
 	}
 	p.count++
+	p.opened++
 	s.count++
 	p.each[peer.ID] = s
 	return nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -69,7 +70,8 @@ func looksLike(first [5]byte) string {
 // them, and must not be able to fill a disk. The rest is counted, and the count
 // told in the next line.
 type refusals struct {
-	out *slog.Logger
+	out   *slog.Logger
+	total atomic.Int64 // logged or not
 
 	mu      sync.Mutex
 	second  int64 // Unix time of the count
@@ -82,6 +84,7 @@ const refusalsPerSecond = 10
 func newRefusals(log *slog.Logger) *refusals { return &refusals{out: log} }
 
 func (r *refusals) log(source netip.Addr, peer identity.ID, reason string) {
+	r.total.Add(1)
 	skipped, ok := r.allow(time.Now().Unix())
 	if !ok {
 		return

@@ -315,6 +315,7 @@ func (l *loop) lose(k *link, cause error) {
 	k.books.Abandon()
 	l.letGo(k)
 	if waiting > 0 || !errors.Is(cause, net.ErrClosed) {
+		l.lanesLost++
 		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
 	}
 	switch {

@@ -84,6 +84,7 @@ func (l *loop) commands(g *guest, b []byte) (used int) {
 	send := func() {
 		if owed > 0 {
 			g.pending += owed
+			l.commandsSent += int64(owed)
 			g.group.link.books.Send(g, b[from:used], owed)
 		}
 		from, owed = used, 0
@@ -234,6 +235,7 @@ func (l *loop) inline(g *guest, line []byte) bool {
 		return l.stranger(g, c, frame)
 	case way == shares && !c.MayBlock && g.group.link != nil:
 		g.pending++
+		l.commandsSent++
 		g.group.link.books.Send(g, frame, 1)
 		return true
 	case way == shares || way == opensBlock:

@@ -64,6 +64,8 @@ type loop struct {
 	draining   bool
 	deaf       bool // the listeners are closed
 
+	commandsSent, lanesLost int64 // since the start
+
 	mu     sync.Mutex
 	posts  []func() // from other goroutines, to be done by the loop
 	closed bool

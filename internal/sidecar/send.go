@@ -154,6 +154,7 @@ func (s *session) barring(c *command.Command) verdict {
 // logRefusal logs a session's first refusal; the name is the table's, never
 // what the application wrote.
 func (s *session) logRefusal(c *command.Command) {
+	s.car.refused.Add(1)
 	if !s.refusedBefore {
 		s.refusedBefore = true
 		s.log.Warn("command refused", "command", c.Name, "reason", c.Reason)

@@ -96,8 +96,9 @@ type Sidecar struct {
 	hard context.Context // ends when everything must
 	work sync.WaitGroup  // sessions and dials
 
-	away   atomic.Bool // the last dial failed
-	lastID atomic.Int64
+	away    atomic.Bool  // the last dial failed
+	refused atomic.Int64 // commands that were refused here
+	lastID  atomic.Int64
 
 	mu       sync.Mutex
 	members  map[*member]struct{}

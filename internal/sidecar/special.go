@@ -155,6 +155,7 @@ func (g *guest) publish() {
 
 // logRefusal logs a guest's first refusal; the name is the table's.
 func (g *guest) logRefusal(c *command.Command) {
+	g.loop.car.refused.Add(1)
 	if !g.refused {
 		g.refused = true
 		g.loop.car.log.Warn("command refused", "command", c.Name, "reason", c.Reason)

@@ -107,6 +107,10 @@ func (d *Dir) Gateway() string { return filepath.Join(d.path, "gateway") }
 // Sidecar holds the application host's certificate and key.
 func (d *Dir) Sidecar() string { return filepath.Join(d.path, "sidecar") }
 
+// AdminSocket is where, in the directory, the process that holds it answers
+// "redoubt status".
+const AdminSocket = "admin.sock"
+
 // AppEnv is what the application is given: REDIS_URL with its password.
 func (d *Dir) AppEnv() string { return filepath.Join(d.path, "app.env") }
 

@@ -51,6 +51,8 @@ type Deployment struct {
 	Gateway *gateway.Gateway
 	Sidecar *sidecar.Sidecar
 
+	credentials []*tunnel.Credentials // of both ends
+
 	dir *statedir.Dir
 	url string
 }
@@ -82,6 +84,7 @@ func New(o Options) (_ *Deployment, err error) {
 	if err != nil {
 		return nil, err
 	}
+	d.credentials = []*tunnel.Credentials{server, client}
 	d.Gateway, err = gateway.New(gateway.Options{
 		Listen: o.Gateway, Credentials: server, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
 	})
@@ -113,6 +116,9 @@ func (d *Deployment) Dir() string { return d.dir.Path() }
 
 // Identities are those of the gateway and of the sidecar.
 func (d *Deployment) Identities() (gateway, app identity.ID) { return gatewayID(), appID() }
+
+// Credentials are theirs.
+func (d *Deployment) Credentials() []*tunnel.Credentials { return d.credentials }
 
 // taken names the flag that mends a port that somebody else has.
 func taken(flag, address string, err error) error {

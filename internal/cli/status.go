@@ -1,0 +1,265 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/admin"
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/sidecar"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// facts are what a process of ours tells, through its admin socket. The roles
+// that it doesn't have are left out.
+type facts struct {
+	Build        buildFacts        `json:"build"`
+	Role         string            `json:"role"`
+	Started      time.Time         `json:"started" metric:"redoubt_start_time_seconds" help:"When the process started."`
+	Certificates []certificateFact `json:"certificates"`
+	Engine       *engine.Status    `json:"engine,omitempty"`
+	Gateway      *gateway.Status   `json:"gateway,omitempty"`
+	Sidecar      *sidecar.Status   `json:"sidecar,omitempty"`
+}
+
+type buildFacts struct {
+	Version string `json:"version" label:"version"`
+	FIPS140 string `json:"fips140" label:"fips140"`
+	Info    int    `json:"-" metric:"redoubt_build_info" help:"1; the labels say what this is."`
+}
+
+type certificateFact struct {
+	Identity string    `json:"identity" label:"identity"`
+	Until    time.Time `json:"until" metric:"redoubt_certificate_expiry_timestamp_seconds" help:"When the certificate of this host ends; it is renewed long before."`
+}
+
+// reporter makes the reports of one process.
+type reporter struct {
+	role         string
+	started      time.Time
+	certificates []*tunnel.Credentials
+	engine       *engine.Engine
+	gateway      *gateway.Gateway
+	sidecar      *sidecar.Sidecar
+}
+
+func (r *reporter) report(ctx context.Context) admin.Report {
+	b := readBuild()
+	f := facts{Build: buildFacts{Version: b.Version, FIPS140: b.FIPS140.Mode, Info: 1}, Role: r.role, Started: r.started}
+	report := admin.Report{Ready: true, Problems: []string{}, Facts: &f}
+	problem := func(format string, args ...any) {
+		report.Problems = append(report.Problems, fmt.Sprintf(format, args...))
+	}
+	now := time.Now()
+	for _, c := range r.certificates {
+		cert := c.Certificate()
+		f.Certificates = append(f.Certificates, certificateFact{c.ID().String(), cert.NotAfter})
+		left, life := cert.NotAfter.Sub(now), cert.NotAfter.Sub(cert.NotBefore)
+		switch {
+		case left <= 0:
+			report.Ready = false
+			problem("the certificate of %s expired at %s: no peer takes it any more", c.ID(), cert.NotAfter.UTC().Format(time.RFC3339))
+		case left < life/4: // its renewal is overdue, which is tried from a third on
+			problem("the certificate of %s ends in %s and has not been renewed", c.ID(), left.Round(time.Second))
+		}
+	}
+	if r.engine != nil {
+		status := r.engine.Status()
+		f.Engine = &status
+		if !status.Up {
+			problem("the engine doesn't answer (its supervisor restarts it; the log says why it ended)")
+		}
+	}
+	if r.gateway != nil {
+		status := r.gateway.Status()
+		f.Gateway = &status
+		if status.Connections >= status.Most {
+			problem("all %d connections are taken (limits.connections)", status.Most)
+		}
+	}
+	if r.sidecar != nil {
+		status := r.sidecar.Status(ctx)
+		f.Sidecar = &status
+		if !status.CacheReachable {
+			problem("the cache can't be reached (the log says why)")
+		}
+		if status.Connections >= status.Most {
+			problem("all %d application connections are taken (limits.connections)", status.Most)
+		}
+	}
+	return report
+}
+
+// defaultSocket is where a role answers if nobody says otherwise. It tells apart
+// what may run on one host.
+func defaultSocket(role, name string) string {
+	return filepath.Join(socketDir, role+"-"+name+".sock")
+}
+
+const socketDir = "/run/redoubt"
+
+// adminPart is the part that answers. Where a socket that nobody asked for can't
+// be made the process runs without: it must not end for that.
+func adminPart(c config.Admin, fallback string, r *reporter, log *slog.Logger) daemon.Part {
+	r.started = time.Now()
+	server := admin.Server{Socket: string(c.Socket), Metrics: c.Metrics, Report: r.report, Log: log}
+	asked := server.Socket != ""
+	if !asked {
+		server.Socket = fallback
+	}
+	return daemon.Part{Name: "admin", Run: func(ctx context.Context, ready func()) error {
+		began := false
+		err := server.Run(ctx, func() { began = true; ready() })
+		if err != nil && !began && !asked && c.Metrics == "" {
+			log.Warn("redoubt status won't find this process", "cause", err)
+			ready()
+			<-ctx.Done()
+			return nil
+		}
+		return err
+	}}
+}
+
+type statusCmd struct {
+	Dir    string `placeholder:"DIR" xor:"which" help:"Of the deployment that redoubt up runs in DIR."`
+	Config string `placeholder:"FILE" xor:"which" help:"Of the gateway or sidecar that runs with this configuration."`
+	Socket string `placeholder:"FILE" xor:"which" help:"Of the process that answers on this socket (admin.socket)."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+func (statusCmd) Help() string {
+	return `Asks the Redoubt processes of this host how they fare; without a flag all that run as gateway, sidecar or up in their usual places. The exit code is 1 if one of them reports a problem, or none runs.
+
+Example:
+
+  redoubt status
+  redoubt status --config /etc/redoubt/sidecar.yaml --json | jq -e '.[0].facts.sidecar.cache_reachable'`
+}
+
+// answered is a report with where it is from.
+type answered struct {
+	Socket string `json:"socket"`
+	admin.Report
+}
+
+func (c *statusCmd) Run(e *env) error {
+	sockets, err := c.sockets()
+	if err != nil {
+		return misconfigured(err)
+	}
+	var found []answered
+	for _, socket := range sockets {
+		report, err := admin.Ask(e.ctx, socket, new(facts))
+		if errors.Is(err, admin.ErrNotRunning) && !c.named() {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		found = append(found, answered{socket, report})
+	}
+	if len(found) == 0 {
+		return fmt.Errorf("status: no gateway, sidecar or up runs here that this user may ask (sockets in %s are their owner's)", socketDir)
+	}
+	if c.JSON {
+		err = writeJSON(e.stdout, found)
+	} else {
+		err = printStatus(e.stdout, found)
+	}
+	if err != nil {
+		return err
+	}
+	problems := 0
+	for _, f := range found {
+		problems += len(f.Problems)
+	}
+	if problems > 0 {
+		return fmt.Errorf("status: problems reported: %d", problems)
+	}
+	return nil
+}
+
+// named says whether one process was asked for.
+func (c *statusCmd) named() bool { return c.Dir != "" || c.Config != "" || c.Socket != "" }
+
+func (c *statusCmd) sockets() ([]string, error) {
+	switch {
+	case c.Socket != "":
+		return []string{c.Socket}, nil
+	case c.Dir != "":
+		return []string{filepath.Join(c.Dir, statedir.AdminSocket)}, nil
+	case c.Config != "":
+		return configuredSocket(c.Config)
+	}
+	all, err := filepath.Glob(filepath.Join(socketDir, "*.sock"))
+	if err != nil {
+		return nil, err
+	}
+	if dir, err := statedir.Default(); err == nil {
+		all = append(all, filepath.Join(dir, statedir.AdminSocket))
+	}
+	return all, nil
+}
+
+// configuredSocket reads either role's file.
+func configuredSocket(path string) ([]string, error) {
+	pick := func(socket config.File, role, name string) []string {
+		if socket != "" {
+			return []string{string(socket)}
+		}
+		return []string{defaultSocket(role, name)}
+	}
+	g, gatewayErr := config.LoadGateway(path)
+	if gatewayErr == nil {
+		return pick(g.Admin.Socket, "gateway", g.Name), nil
+	}
+	s, err := config.LoadSidecar(path)
+	if err == nil {
+		return pick(s.Admin.Socket, "sidecar", s.Name), nil
+	}
+	return nil, fmt.Errorf("neither a gateway's nor a sidecar's configuration:\n  %w\n  %w", gatewayErr, err)
+}
+
+func printStatus(w io.Writer, found []answered) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(what, format string, args ...any) {
+		fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...))
+	}
+	for i, a := range found {
+		if i > 0 {
+			fmt.Fprintln(t)
+		}
+		f := a.Facts.(*facts)
+		row(f.Role, "redoubt %s, FIPS 140-3 mode %s, up for %s", f.Build.Version, f.Build.FIPS140, since(f.Started))
+		for _, c := range f.Certificates {
+			row("certificate", "%s, until %s (%s left)", c.Identity, c.Until.UTC().Format(time.RFC3339), time.Until(c.Until).Round(time.Minute))
+		}
+		if s := f.Engine; s != nil {
+			row("engine", "%s, pid %d, since %s, restarts: %d", s.Version, s.PID, since(s.Since), s.Restarts)
+		}
+		if s := f.Gateway; s != nil {
+			row("gateway", "%s, connections: %d of %d, of hosts: %d, refused: %d", s.Address, s.Connections, s.Most, s.Identities, s.Refused)
+		}
+		if s := f.Sidecar; s != nil {
+			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
+		}
+		for _, p := range slices.Sorted(slices.Values(a.Problems)) {
+			row("PROBLEM", "%s", strings.TrimSpace(p))
+		}
+	}
+	return t.Flush()
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Second) }

@@ -1,0 +1,49 @@
+package sidecar
+
+import "context"
+
+// Status is what a sidecar tells of itself.
+type Status struct {
+	Address        string `json:"address"`
+	CacheReachable bool   `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while the last attempt to reach the cache failed; 1 before the first one too."`
+	Connections    int    `json:"connections" metric:"redoubt_sidecar_connections" help:"Application connections."`
+	Most           int    `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
+	OwnLanes       int    `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have a tunnel connection of their own (docs/decisions/0041)."`
+	SharedLanes    int    `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
+	Outstanding    int    `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
+	Commands       int64  `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
+	LanesLost      int64  `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
+	Refused        int64  `json:"refused" metric:"redoubt_sidecar_commands_refused_total" help:"Commands that never leave this host (docs/decisions/0030), refused since the start."`
+}
+
+// Status may be called by any goroutine while Run runs.
+func (c *Sidecar) Status(ctx context.Context) Status {
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, Refused: c.refused.Load()}
+	c.mu.Lock()
+	s.Connections, s.OwnLanes = len(c.members), len(c.sessions)
+	c.mu.Unlock()
+	counted := make(chan func(*Status), 1)
+	if !c.loop.post(func() { counted <- c.loop.count() }) {
+		return s
+	}
+	select {
+	case fill := <-counted:
+		fill(&s)
+	case <-ctx.Done():
+	}
+	return s
+}
+
+// count is the loop's part.
+func (l *loop) count() func(*Status) {
+	lanes, outstanding, commands, lost := 0, 0, l.commandsSent, l.lanesLost
+	for _, g := range l.groups {
+		if g.link != nil {
+			lanes++
+			outstanding += g.link.books.Outstanding()
+		}
+	}
+	return func(s *Status) {
+		s.SharedLanes, s.Outstanding, s.Commands, s.LanesLost = lanes, outstanding, commands, lost
+	}
+}

@@ -1,0 +1,50 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// status asks a deployment how it fares.
+func status(t *testing.T, dir string) (code int, out string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), lab.Redoubt(t), "status", "--dir", dir)
+	b, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(b)
+}
+
+// TestStatusTellsWhatIsWrong: all is well, then the engine hangs, then it is
+// replaced by another, which is no problem any more but is counted.
+func TestStatusTellsWhatIsWrong(t *testing.T) {
+	d := lab.Up(t)
+	d.Connect(t).Want("+PONG\r\n", "PING")
+	code, out := status(t, d.Dir)
+	if code != 0 || strings.Contains(out, "PROBLEM") || !strings.Contains(out, "restarts: 0") || !strings.Contains(out, "connections: 1 of 10000") {
+		t.Errorf("%d: %s", code, out)
+	}
+	if strings.Contains(out, d.Password()) {
+		t.Error("it tells the password")
+	}
+	engine := enginesOf(t, d)[0]
+	if err := syscall.Kill(engine, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 20*time.Second, "the next engine", func() bool {
+		code, out = status(t, d.Dir)
+		return strings.Contains(out, "restarts: 1") && code == 0
+	})
+	if got := d.Stop(); got != 0 {
+		t.Errorf("up ended with %d", got)
+	}
+	if code, out = status(t, d.Dir); code != 1 || !strings.Contains(out, "not running") {
+		t.Errorf("%d: %s", code, out)
+	}
+}
