@@ -55,7 +55,7 @@ func newSite(self, engine string) (_ *site, err error) {
 // issue makes a CA and a certificate for each end.
 func (s *site) issue() error {
 	const deployment = "bench"
-	ca, err := pki.NewCA(deployment, 0)
+	ca, err := pki.Create(s.path("ca"), deployment, pki.Options{})
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,8 @@ func (c *pkiInitCmd) Run(e *env) error {
 	if err := identity.ValidDeployment(c.Deployment); err != nil {
 		return usage(fmt.Errorf("--deployment: %w", err), "redoubt pki init --help")
 	}
-	ca, err := pki.NewCA(c.Deployment, pki.CALife)
+	ca, err := pki.Create(c.Dir, c.Deployment, pki.Options{})
 	if err != nil {
-		return err
-	}
-	if err := ca.Save(c.Dir); err != nil {
 		return err
 	}
 	return show(e.stdout, []*x509.Certificate{ca.Certificate()})
@@ -67,7 +64,7 @@ Example:
 }
 
 func (c *pkiIssueCmd) Run(e *env) error {
-	ca, err := pki.LoadCA(c.Dir)
+	ca, err := pki.Open(c.Dir, nil)
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func TestRandomBytesGetNothingAndBreakNothing(t *testing.T) {
 func TestOpenSSLAsAnAttackerGetsNowhere(t *testing.T) {
 	path, _ := redis(t)
 	g := start(t, path, nil)
-	foreign, err := pki.NewCA("clinic", 0) // the same names
+	foreign, err := pki.Create(t.TempDir(), "clinic", pki.Options{}) // the same names
 	must(t, err)
 	right, wrong := g.hostDir(g.ca, "spiffe://clinic/app/web"), g.hostDir(foreign, "spiffe://clinic/app/web")
 	asClient := g.hostDir(g.ca, "spiffe://clinic/gateway/cache")

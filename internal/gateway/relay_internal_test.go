@@ -31,7 +31,7 @@ func newBench(t *testing.T) *bench {
 	loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
 	must(t, err)
 	b := &bench{loop: loops.all[0], t: t}
-	ca, err := pki.NewCA("clinic", 0)
+	ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{})
 	must(t, err)
 	gateway := credentials(t, ca, "spiffe://clinic/gateway/cache")
 	b.server = gateway.ServerConfig()

@@ -39,6 +39,7 @@ type rig struct {
 	dials   atomic.Int64 // to the engine
 	gateway identity.ID
 	dir     string // the gateway's files
+	caDir   string
 	stop    context.CancelFunc
 	ended   chan error
 }
@@ -49,9 +50,10 @@ func start(t testing.TB, path string, change func(*gateway.Options)) *rig {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, leaks) })
-	ca, err := pki.NewCA("clinic", 0)
+	caDir := t.TempDir()
+	ca, err := pki.Create(caDir, "clinic", pki.Options{})
 	must(t, err)
-	r := &rig{t: t, ca: ca, log: &record{changed: make(chan struct{})}, ended: make(chan error, 1)}
+	r := &rig{t: t, ca: ca, caDir: caDir, log: &record{changed: make(chan struct{})}, ended: make(chan error, 1)}
 	r.app = r.host("spiffe://clinic/app/web")
 	r.dir = r.hostDir(ca, "spiffe://clinic/gateway/cache")
 	credentials := loadFrom(t, r.dir)

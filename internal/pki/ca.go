@@ -1,154 +1,133 @@
 package pki
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
-	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
-// CA is a deployment's certificate authority with its key.
+// CA is a deployment's certificate authority. It may be used from several
+// goroutines, and its directory from several processes.
 type CA struct {
+	dir        string
 	deployment string
-	cert       *x509.Certificate
-	key        crypto.Signer
+	unlock     Unlock
+	write      writeFunc
+
+	mu    sync.Mutex
+	state *state // as it was last read or written
 }
 
-// NewCA makes a self-signed CA for a deployment, in memory. A life of 0 is
-// CALife.
-func NewCA(deployment string, life time.Duration) (*CA, error) {
-	if err := identity.ValidDeployment(deployment); err != nil {
-		return nil, fmt.Errorf("new CA: %w", err)
-	}
-	if life == 0 {
-		life = CALife
-	}
-	if life < 0 {
-		return nil, fmt.Errorf("new CA: a life of %s is over before it begins", life)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("new CA: %w", err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber: newSerial(),
-		Subject:      pkix.Name{Organization: []string{deployment}, CommonName: "Redoubt CA"},
-		// The trust domain itself (SPIFFE X509-SVID §4.2): LoadCA reads the
-		// deployment from here.
-		URIs:                  []*url.URL{{Scheme: "spiffe", Host: deployment}},
-		NotBefore:             now.Add(-ClockSkew),
-		NotAfter:              now.Add(life),
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true, // hosts' certificates only, no CA below it
-		// A second lock: even a signature by this key makes no identity of another
-		// deployment. RFC 5280 §4.2.1.10 wants name constraints critical.
-		PermittedURIDomains:         []string{deployment},
-		PermittedDNSDomainsCritical: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+// writeFunc is statedir.WriteFile; tests have one that stops in the middle.
+type writeFunc func(path string, data []byte, mode os.FileMode) error
+
+// Options says what a new CA shall be; the zero value is good.
+type Options struct {
+	Life       time.Duration // of its root; 0 is CALife
+	Key        KeyType       // of its root; "" is ECDSA
+	Passphrase []byte        // encrypts its keys on the disk; none: they lie there in plain
+}
+
+// Create makes a CA for a deployment in dir, which it makes (0700) when it isn't
+// there. ca.crt goes last and marks a CA as there: one that is there is never
+// overwritten, since all that it signed would be void, and what a crash left
+// alone is no CA yet.
+func Create(dir, deployment string, o Options) (*CA, error) {
+	ca, err := create(dir, deployment, o, statedir.WriteFile)
 	if err != nil {
 		return nil, fmt.Errorf("new CA: %w", err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("new CA: %w", err)
-	}
-	return &CA{deployment, cert, key}, nil
+	return ca, nil
 }
 
-// LoadCA reads what Save wrote. Where there is no CA yet the error is
-// fs.ErrNotExist.
-func LoadCA(dir string) (*CA, error) {
-	certPath, keyPath := filepath.Join(dir, caCertFile), filepath.Join(dir, caKeyFile)
-	certs, err := Read(certPath)
+func create(dir, deployment string, o Options, write writeFunc) (*CA, error) {
+	r, err := newRoot(deployment, o.Key, o.Life)
 	if err != nil {
-		return nil, fmt.Errorf("load CA: %w", err)
+		return nil, err
 	}
-	cert := certs[0]
-	deployment, err := deploymentOf(cert)
-	if err != nil {
-		return nil, fmt.Errorf("load CA: %s: %w", certPath, err)
+	if r.sealed, err = sealKey(r.key, o.Passphrase); err != nil {
+		return nil, err
 	}
-	key, err := readKey(keyPath)
-	if err != nil {
-		return nil, fmt.Errorf("load CA: %w", err)
-	}
-	if public, ok := cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
-		return nil, fmt.Errorf("load CA: %s is not the key of %s", keyPath, certPath)
-	}
-	return &CA{deployment, cert, key}, nil
-}
-
-// deploymentOf reads the trust domain of a CA certificate of ours.
-func deploymentOf(cert *x509.Certificate) (string, error) {
-	if !cert.IsCA || !cert.BasicConstraintsValid {
-		return "", errors.New("not a CA certificate")
-	}
-	if len(cert.URIs) != 1 {
-		return "", fmt.Errorf("a CA of ours has one URI, spiffe://DEPLOYMENT, this one has %d", len(cert.URIs))
-	}
-	u := cert.URIs[0]
-	if err := identity.ValidDeployment(u.Host); err != nil {
-		return "", err
-	}
-	if want := "spiffe://" + u.Host; u.String() != want {
-		return "", fmt.Errorf("its URI %q is not of the form spiffe://DEPLOYMENT", u)
-	}
-	return u.Host, nil
-}
-
-// Save writes ca.crt (0644) and ca.key (0600) into dir, which it makes (0700)
-// when it isn't there. The certificate goes last and marks a CA as there: one
-// that is there is never overwritten, since all that it signed would be void,
-// and a key left alone by a crash is no CA yet.
-func (ca *CA) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("save CA: %w", err)
+		return nil, err
 	}
-	certPath := filepath.Join(dir, caCertFile)
-	if _, err := os.Lstat(certPath); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("save CA: %s: %w: every certificate that it signed would be void (choose another directory)", certPath, fs.ErrExist)
-	}
-	key, err := encodeKey(ca.key)
+	ca := &CA{dir: dir, deployment: deployment, write: write}
+	release, err := ca.lock()
 	if err != nil {
-		return fmt.Errorf("save CA: %w", err)
+		return nil, err
 	}
-	if err := statedir.WriteFile(filepath.Join(dir, caKeyFile), key, 0o600); err != nil {
-		return fmt.Errorf("save CA: %w", err)
+	defer release()
+	if _, err := os.Lstat(ca.path(caCertFile)); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: every certificate that it signed would be void (choose another directory)", ca.path(caCertFile), fs.ErrExist)
 	}
-	if err := statedir.WriteFile(certPath, encodeCert(ca.cert), 0o644); err != nil {
-		return fmt.Errorf("save CA: %w", err)
+	if len(o.Passphrase) > 0 {
+		passphrase := append([]byte(nil), o.Passphrase...)
+		ca.unlock = func() ([]byte, error) { return passphrase, nil }
 	}
-	return nil
+	s := &state{roots: []*root{r}}
+	if err := ca.writeKeys(s); err != nil {
+		return nil, err
+	}
+	if err := ca.writeLedger(s, &ledger{signer: r.id, crl: 1}); err != nil {
+		return nil, err
+	}
+	if err := ca.writeCRLs(s, s.roots); err != nil {
+		return nil, err
+	}
+	if err := ca.writeRoots(s, s.roots); err != nil {
+		return nil, err
+	}
+	ca.state = s
+	return ca, nil
+}
+
+// ErrNoCA says that there is none in a directory.
+var ErrNoCA = errors.New("no CA is there (redoubt pki init makes one)")
+
+// Open reads the CA in dir, or says ErrNoCA. Without unlock a CA whose keys are
+// encrypted shows what it has and signs nothing.
+func Open(dir string, unlock Unlock) (*CA, error) {
+	ca := &CA{dir: dir, unlock: unlock, write: statedir.WriteFile}
+	if _, err := os.Stat(ca.path(caCertFile)); errors.Is(err, fs.ErrNotExist) { // before a lock is made in a wrong directory
+		return nil, fmt.Errorf("open the CA: %s: %w", ca.path(caCertFile), ErrNoCA)
+	}
+	if err := ca.look(func(*state) error { return nil }); err != nil {
+		return nil, fmt.Errorf("open the CA: %w", err)
+	}
+	deployment, err := deploymentOf(ca.state.roots[0].cert)
+	if err != nil {
+		return nil, fmt.Errorf("open the CA: %s: %w", ca.path(caCertFile), err)
+	}
+	ca.deployment = deployment
+	return ca, nil
 }
 
 // Deployment is whose CA this is.
 func (ca *CA) Deployment() string { return ca.deployment }
 
-// Certificate is the CA's own certificate; its key stays inside.
-func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
-
-// newSerial draws 128 random bits: never guessed, never repeated (RFC 5280
-// §4.1.2.2 wants it positive and at most 20 octets).
-func newSerial() *big.Int {
-	var b [16]byte
-	rand.Read(b[:]) // never fails since Go 1.24: the program ends instead
-	b[0] |= 1       // not zero, at the price of one bit
-	return new(big.Int).SetBytes(b[:])
+// Roots is what a host shall believe from now on: during a rotation that is more
+// than one. Who hands out a certificate asks after signing it, so that the host
+// believes no less than the ledger says.
+func (ca *CA) Roots() (certs []*x509.Certificate) {
+	ca.view(func(s *state) {
+		for _, r := range s.roots {
+			certs = append(certs, r.cert)
+		}
+	})
+	return certs
 }
+
+// Certificate is the root that signs certificates now; its key stays inside.
+func (ca *CA) Certificate() (cert *x509.Certificate) {
+	ca.view(func(s *state) { cert = s.signer().cert })
+	return cert
+}
+
+func (ca *CA) path(name string) string { return filepath.Join(ca.dir, name) }

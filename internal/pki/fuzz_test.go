@@ -10,16 +10,12 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/pki"
 )
 
-// FuzzLoadCA feeds arbitrary files in the place of the CA's certificate or key,
-// and of a certificate that is to be described.
-func FuzzLoadCA(f *testing.F) {
-	ca, err := pki.NewCA("clinic", 0)
-	if err != nil {
-		f.Fatal(err)
-	}
-	names := [...]string{"ca.crt", "ca.key"}
+// FuzzOpen feeds arbitrary files in the place of the CA's certificate, key
+// or ledger, and of a certificate that is to be described.
+func FuzzOpen(f *testing.F) {
+	names := [...]string{"ca.crt", "ca.key", "issued"}
 	dir := f.TempDir()
-	if err := ca.Save(dir); err != nil {
+	if _, err := pki.Create(dir, "clinic", pki.Options{}); err != nil {
 		f.Fatal(err)
 	}
 	good := map[string][]byte{}
@@ -34,14 +30,14 @@ func FuzzLoadCA(f *testing.F) {
 	}
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n"), 1)
 	f.Fuzz(func(t *testing.T, data []byte, which int) {
-		dir, spoilt := t.TempDir(), names[uint(which)%2]
+		dir, spoilt := t.TempDir(), names[uint(which)%3]
 		for name, content := range good {
 			if name == spoilt {
 				content = data
 			}
 			must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 		}
-		_, err := pki.LoadCA(dir)
+		_, err := pki.Open(dir, nil)
 		if err == nil && !strings.Contains(string(data), strings.Split(string(good[spoilt]), "\n")[1]) {
 			t.Fatalf("%s: taken as a CA", spoilt)
 		}

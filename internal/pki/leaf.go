@@ -2,8 +2,6 @@ package pki
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -29,47 +27,92 @@ type Request struct {
 	DNS  []string
 	IPs  []netip.Addr
 	Life time.Duration // 0 is LeafLife; never beyond the CA's own end
+	Key  KeyType       // of a key that Issue makes; "" is ECDSA
 }
 
-// Leaf is a host's certificate with its key and the CA that signed it.
+// Leaf is a host's certificate with its key and the roots that the host shall
+// believe.
 type Leaf struct {
-	cert *x509.Certificate
-	key  crypto.Signer
-	ca   *x509.Certificate
+	cert  *x509.Certificate
+	key   crypto.Signer
+	roots []*x509.Certificate
 }
 
 // Issue makes a key and a certificate for a host.
 func (ca *CA) Issue(r Request) (*Leaf, error) {
-	now := time.Now()
-	if err := ca.check(&r, now); err != nil {
-		return nil, fmt.Errorf("issue a certificate: %w", err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := r.Key.generate()
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	template := ca.template(r, now)
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	cert, err := ca.certify(key.Public(), r)
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
+	return &Leaf{cert, key, ca.Roots()}, nil
+}
+
+// Sign makes a certificate for a key that was made elsewhere. Only the public
+// key is taken from the CSR, once its signature has proved that who asks has the
+// private one; who the host is and what else stands in the certificate says r
+// alone.
+func (ca *CA) Sign(csr *x509.CertificateRequest, r Request) (*x509.Certificate, error) {
+	if err := fitForHost(csr.PublicKey); err != nil {
+		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
 	}
-	return &Leaf{cert, key, ca.cert}, nil
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("sign a certificate for %s: the CSR is not signed by its own key: %w", r.ID, err)
+	}
+	cert, err := ca.certify(csr.PublicKey, r)
+	if err != nil {
+		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
+	}
+	return cert, nil
+}
+
+// certify gives a certificate out only once the ledger that has it is on the
+// disk.
+func (ca *CA) certify(public crypto.PublicKey, r Request) (cert *x509.Certificate, err error) {
+	err = ca.change(func(s *state, now time.Time) error {
+		signer := s.signer()
+		if err := ca.check(&r, signer.cert, now); err != nil {
+			return err
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template(r, signer.cert, now), signer.cert, public, signer.key)
+		if err != nil {
+			return err
+		}
+		made, err := x509.ParseCertificate(der)
+		if err != nil {
+			return err
+		}
+		e := entry{serial: made.SerialNumber, id: r.ID, issued: now.UTC().Truncate(time.Second), end: made.NotAfter.UTC(), root: signer.id}
+		for _, root := range s.roots {
+			e.bundle = append(e.bundle, root.id)
+		}
+		l := s.ledger.clone()
+		l.entries = append(l.entries, e)
+		if err := ca.writeLedger(s, l); err != nil {
+			return err
+		}
+		cert = made
+		return nil
+	})
+	return cert, err
 }
 
 // check refuses what must not be signed and fills in the life.
-func (ca *CA) check(r *Request, now time.Time) error {
+func (ca *CA) check(r *Request, root *x509.Certificate, now time.Time) error {
 	if r.ID.IsZero() {
 		return errors.New("no identity asked for")
 	}
 	if d := r.ID.Deployment(); d != ca.deployment {
 		return fmt.Errorf("%s is of deployment %q, this CA is of %q", r.ID, d, ca.deployment)
 	}
-	if !now.Before(ca.cert.NotAfter) {
-		return fmt.Errorf("the CA of %q expired on %s: make a new one", ca.deployment, ca.cert.NotAfter.Format(time.DateOnly))
+	if now.Before(root.NotBefore) {
+		return fmt.Errorf("the CA of %q is not valid before %s, and this machine's clock says %s: set it right", ca.deployment, root.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	if !now.Before(root.NotAfter) {
+		return fmt.Errorf("the CA of %q expired on %s: make a new one", ca.deployment, root.NotAfter.Format(time.DateOnly))
 	}
 	if r.Life == 0 {
 		r.Life = LeafLife
@@ -90,14 +133,14 @@ func (ca *CA) check(r *Request, now time.Time) error {
 	return nil
 }
 
-func (ca *CA) template(r Request, now time.Time) *x509.Certificate {
+func template(r Request, root *x509.Certificate, now time.Time) *x509.Certificate {
 	usage := x509.ExtKeyUsageClientAuth
 	if r.ID.Role() == identity.Gateway {
 		usage = x509.ExtKeyUsageServerAuth
 	}
 	end := now.Add(r.Life)
-	if end.After(ca.cert.NotAfter) {
-		end = ca.cert.NotAfter
+	if end.After(root.NotAfter) {
+		end = root.NotAfter
 	}
 	template := &x509.Certificate{
 		SerialNumber: newSerial(),
@@ -133,7 +176,11 @@ func (l *Leaf) Save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
-	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), encodeCert(l.ca), 0o644); err != nil {
+	var roots []byte
+	for _, root := range l.roots {
+		roots = append(roots, encodeCert(root)...)
+	}
+	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), roots, 0o644); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
 	if err := statedir.WriteFile(filepath.Join(dir, leafFile), append(key, encodeCert(l.cert)...), 0o600); err != nil {
@@ -144,3 +191,6 @@ func (l *Leaf) Save(dir string) error {
 
 // Certificate is the host's certificate; its key stays inside.
 func (l *Leaf) Certificate() *x509.Certificate { return l.cert }
+
+// Roots is what the host shall believe.
+func (l *Leaf) Roots() []*x509.Certificate { return l.roots }

@@ -26,21 +26,22 @@ func Read(path string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	certs, err := parseCerts(data)
+	certs, err := parseCerts(data, keyBlock)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return certs, nil
 }
 
-func parseCerts(data []byte) ([]*x509.Certificate, error) {
+// parseCerts reads certificates, and passes over blocks of one other type.
+func parseCerts(data []byte, spared string) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for {
 		var block *pem.Block
 		if block, data = pem.Decode(data); block == nil {
 			break
 		}
-		if block.Type == keyBlock {
+		if block.Type == spared {
 			continue
 		}
 		if block.Type != certBlock {
@@ -62,25 +63,9 @@ func encodeCert(cert *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: cert.Raw})
 }
 
-func readKey(path string) (crypto.Signer, error) {
-	data, err := statedir.ReadSecret(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := parseKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return key, nil
-}
-
 // parseKey passes no error of a parser on: some repeat what they read.
-func parseKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
-	if block == nil || block.Type != keyBlock {
-		return nil, errors.New("holds no private key in PEM form (PKCS #8)")
-	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+func parseKey(der []byte) (crypto.Signer, error) {
+	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
 		return nil, errors.New("holds a private key that can't be read")
 	}

@@ -1,25 +1,46 @@
-// Package pki makes a deployment's certificates: a private CA, and one
-// certificate and key for each host. It has no network.
+// Package pki makes a deployment's certificates: a private CA in a directory,
+// one certificate for each host, and the lists of what was revoked. It has no
+// network.
 //
-// "redoubt pki" and "redoubt up" call it. The way of a deployment: NewCA and
-// Save once; LoadCA, Issue and Leaf.Save for each host; Read and Describe to
-// look at what is there. The directory with the CA's key is for issuing only;
-// what a gateway or sidecar reads is the directory that Leaf.Save writes, and
-// the CA's key is never in it.
+// "redoubt pki" and "redoubt up" call it, and a gateway that enrols and renews
+// hosts. The way of a deployment: Create once; Open, and then Issue (the key is
+// made here) or Sign (the key was made on its host, NewRequest); Leaf.Save there;
+// Revoke when a host is lost; StartRotation, SwitchRoot and FinishRotation when
+// the root is to be replaced; Hosts, Read and Describe to look at what is there.
 //
-// It guarantees that a certificate carries exactly one URI, the host's identity
-// of this CA's deployment; that a gateway's serves only and an application
-// host's asks only (extended key usage); that keys are born in files of mode
-// 0600, and a CA key that others can read is refused; that a file is whole or
-// absent, and a CA is never overwritten.
+// A CA's directory is for the CA only; what a gateway or sidecar reads is the
+// directory that Leaf.Save writes, and no CA's key is ever in it.
 //
-// It never reuses a key, and never puts a key or a part of one in an error.
+//	ca.crt       every root that hosts shall believe, PEM      0644
+//	ca.key       their keys, encrypted if a passphrase is set  0600
+//	issued       the ledger: who has what (ledger.go)          0600
+//	revoked.crl  a list for each root, RFC 5280 §5, PEM        0644
+//	lock         held while any of these is read or changed
 //
-// Everything is ECDSA P-256: small, quick to verify, and allowed in every FIPS
-// mode (FIPS 186-5 §6; SP 800-57 part 1 rev. 5 table 2: 128 bits of strength).
+// It guarantees:
+//   - A certificate carries exactly one URI, the host's identity of this CA's
+//     deployment. A gateway's serves only, an application host's asks only
+//     (extended key usage). Of a CSR nothing is taken but the public key.
+//   - No certificate leaves that the ledger doesn't know, and it knows it on the
+//     disk, not only in memory: what can't be written isn't issued.
+//   - Several processes may use one directory at once. Each reads again what
+//     another changed, and nothing that one did is lost.
+//   - Each change is made by the renaming of one file. When the machine stops
+//     between that and what follows from it (a new CRL, a key that is no longer
+//     needed), the next change catches up.
+//   - Keys are born in files of mode 0600, and a key that others can read is
+//     refused. A ledger or CRL that this CA didn't write is refused.
+//
+// It never reuses a host's key, and never puts a key, a passphrase or a part of
+// one in an error.
+//
+// Keys are ECDSA P-256 unless asked otherwise: small, quick to verify, and
+// allowed in every FIPS mode (FIPS 186-5 §6; SP 800-57 part 1 rev. 5 table 2:
+// 128 bits of strength).
 //
 // The tests verify what is issued with crypto/x509 and, as an implementation
-// that isn't ours, with openssl; fuzz targets feed files of arbitrary bytes.
+// that isn't ours, with openssl; cut every change after each of its writes; run
+// processes against each other and kill them; and feed files of arbitrary bytes.
 package pki
 
 import "time"
@@ -42,11 +63,18 @@ const (
 	// is a little behind the CA's takes it at once. Kerberos tolerates as much
 	// (RFC 4120 §8.2).
 	ClockSkew = 5 * time.Minute
+	// memory is how long the ledger and the CRLs keep a certificate beyond its
+	// end: a clock that jumps ahead by less, and back, makes the CA forget nothing
+	// that lives. RFC 5280 §3.3 wants a revoked one listed beyond its end too.
+	memory = 30 * 24 * time.Hour
 )
 
-// Names of the files in a directory of Save.
+// Names of the files in a CA's directory and in a host's.
 const (
 	caCertFile = "ca.crt"
 	caKeyFile  = "ca.key"
+	ledgerFile = "issued"
+	crlFile    = "revoked.crl"
+	lockFile   = "lock"
 	leafFile   = "tls.pem"
 )

@@ -3,6 +3,7 @@ package pki_test
 import (
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"net/netip"
@@ -19,10 +20,8 @@ import (
 
 func newCA(t *testing.T, deployment string) *pki.CA {
 	t.Helper()
-	ca, err := pki.NewCA(deployment, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, err := pki.Create(t.TempDir(), deployment, pki.Options{})
+	must(t, err)
 	return ca
 }
 
@@ -127,7 +126,7 @@ func TestIssueRefuses(t *testing.T) {
 }
 
 func TestNoLeafOutlivesItsCA(t *testing.T) {
-	ca, err := pki.NewCA("clinic", time.Hour)
+	ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{Life: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +137,7 @@ func TestNoLeafOutlivesItsCA(t *testing.T) {
 }
 
 func TestAnExpiredCASignsNothing(t *testing.T) {
-	ca, err := pki.NewCA("clinic", time.Nanosecond) // over by the second it is written down to
+	ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{Life: time.Nanosecond}) // over by the second it is written down to
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,19 +146,17 @@ func TestAnExpiredCASignsNothing(t *testing.T) {
 	}
 }
 
-func TestCASurvivesSaveAndLoad(t *testing.T) {
+func TestACAIsFoundAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ca")
-	ca := newCA(t, "clinic")
-	if err := ca.Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	for name, want := range map[string]os.FileMode{"": 0o700, "ca.key": 0o600, "ca.crt": 0o644} {
+	ca, err := pki.Create(dir, "clinic", pki.Options{})
+	must(t, err)
+	for name, want := range map[string]os.FileMode{"": 0o700, "ca.key": 0o600, "ca.crt": 0o644, "issued": 0o600, "revoked.crl": 0o644} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm() != want {
 			t.Errorf("%q: %v, %v, want %04o", name, info.Mode(), err, want)
 		}
 	}
-	loaded, err := pki.LoadCA(dir)
+	loaded, err := pki.Open(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,41 +169,20 @@ func TestCASurvivesSaveAndLoad(t *testing.T) {
 	}
 }
 
-func TestSaveNeverOverwritesACA(t *testing.T) {
+func TestACAIsNeverOverwritten(t *testing.T) {
 	dir := t.TempDir()
-	first := newCA(t, "clinic")
-	if err := first.Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := newCA(t, "clinic").Save(dir); !errors.Is(err, fs.ErrExist) {
+	first, err := pki.Create(dir, "clinic", pki.Options{})
+	must(t, err)
+	if _, err := pki.Create(dir, "clinic", pki.Options{}); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("got %v, want fs.ErrExist", err)
 	}
-	loaded, err := pki.LoadCA(dir)
+	loaded, err := pki.Open(dir, nil)
 	if err != nil || !loaded.Certificate().Equal(first.Certificate()) {
 		t.Errorf("the first CA is gone: %v", err)
 	}
 }
 
-func TestSaveMendsWhatACrashLeftBetweenTheFiles(t *testing.T) {
-	dir := t.TempDir()
-	if err := newCA(t, "clinic").Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil { // the key was written, the certificate not
-		t.Fatal(err)
-	}
-	if _, err := pki.LoadCA(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, want fs.ErrNotExist", err)
-	}
-	if err := newCA(t, "clinic").Save(dir); err != nil {
-		t.Error(err)
-	}
-	if _, err := pki.LoadCA(dir); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLoadCARefuses(t *testing.T) {
+func TestOpenRefusesAndSaysWhatToMend(t *testing.T) {
 	for _, c := range []struct {
 		name, says string
 		spoil      func(t *testing.T, dir string)
@@ -219,16 +195,16 @@ func TestLoadCARefuses(t *testing.T) {
 		}},
 		{"another CA's key", "not the key of", func(t *testing.T, dir string) {
 			other := t.TempDir()
-			must(t, newCA(t, "clinic").Save(other))
+			_, err := pki.Create(other, "clinic", pki.Options{})
+			must(t, err)
 			must(t, os.Rename(filepath.Join(other, "ca.key"), filepath.Join(dir, "ca.key")))
 		}},
 		{"a host's certificate", "not a CA", func(t *testing.T, dir string) {
-			ca, err := pki.LoadCA(dir)
+			ca, err := pki.Open(dir, nil)
 			must(t, err)
 			leaf, err := ca.Issue(pki.Request{ID: id(t, "spiffe://clinic/app/web")})
 			must(t, err)
-			must(t, leaf.Save(dir))
-			must(t, os.Rename(filepath.Join(dir, "tls.pem"), filepath.Join(dir, "ca.crt")))
+			must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), pemOf(leaf.Certificate()), 0o644))
 		}},
 		{"no key", "ca.key", func(t *testing.T, dir string) { must(t, os.Remove(filepath.Join(dir, "ca.key"))) }},
 		{"an empty key", "private key", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "ca.key"), 0)) }},
@@ -241,9 +217,10 @@ func TestLoadCARefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			must(t, newCA(t, "clinic").Save(dir))
+			_, err := pki.Create(dir, "clinic", pki.Options{})
+			must(t, err)
 			c.spoil(t, dir)
-			_, err := pki.LoadCA(dir)
+			_, err = pki.Open(dir, nil)
 			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), dir) {
 				t.Errorf("got %v, want it to say %q and the file", err, c.says)
 			}
@@ -316,4 +293,8 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func pemOf(cert *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }

@@ -44,8 +44,7 @@ func Default() (string, error) {
 	return filepath.Join(home, ".local", "state", "redoubt"), nil
 }
 
-// Open creates the directory if it isn't there and locks it until Close. The
-// lock is the kernel's (flock), so that it can't outlive a process that died.
+// Open creates the directory if it isn't there and locks it until Close.
 func Open(path string) (*Dir, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -57,16 +56,12 @@ func Open(path string) (*Dir, error) {
 	if err := ownedAndPrivate(path); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := Lock(filepath.Join(path, "lock"), 0)
+	if errors.Is(err, ErrInUse) {
+		return nil, fmt.Errorf("state directory %s: %w (stop it, or choose another --dir)", path, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("state directory %s: %w (stop it, or choose another --dir)", path, ErrInUse)
-		}
-		return nil, fmt.Errorf("state directory %s: lock: %w", path, err)
 	}
 	return &Dir{path: path, lock: lock}, nil
 }

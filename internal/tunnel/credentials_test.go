@@ -207,7 +207,7 @@ func asCA(name string) func(*x509.Certificate) {
 // FuzzLoadCredentials feeds arbitrary files in the place of each of the two.
 func FuzzLoadCredentials(f *testing.F) {
 	names := [...]string{"tls.pem", "ca.crt"}
-	ca, err := pki.NewCA("clinic", 0)
+	ca, err := pki.Create(f.TempDir(), "clinic", pki.Options{})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -37,10 +37,9 @@ type deployment struct {
 
 func deploy(t *testing.T, name string) *deployment {
 	t.Helper()
-	ca, err := pki.NewCA(name, 0)
-	must(t, err)
 	dir := t.TempDir()
-	must(t, ca.Save(dir))
+	ca, err := pki.Create(dir, name, pki.Options{})
+	must(t, err)
 	return &deployment{t, name, dir, ca}
 }
 

@@ -32,11 +32,9 @@ func mustID(role identity.Role, name string) identity.ID {
 // findCertificates loads both ends' credentials, issuing what is missing or
 // near its end.
 func findCertificates(dir *statedir.Dir) (server, client *tunnel.Credentials, err error) {
-	ca, err := pki.LoadCA(dir.CA())
-	if errors.Is(err, fs.ErrNotExist) {
-		if ca, err = pki.NewCA(deploymentName, pki.CALife); err == nil {
-			err = ca.Save(dir.CA())
-		}
+	ca, err := pki.Open(dir.CA(), nil)
+	if errors.Is(err, pki.ErrNoCA) {
+		ca, err = pki.Create(dir.CA(), deploymentName, pki.Options{})
 	}
 	if err != nil {
 		return nil, nil, err

@@ -54,7 +54,7 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), password: statedir.NewPassword(), address: freeAddress(t)}
 	var err error
-	if s.ca, err = pki.NewCA(deployment, 0); err != nil {
+	if s.ca, err = pki.Create(filepath.Join(s.dir, "ca"), deployment, pki.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	s.issue("cache", identity.Gateway, netip.MustParseAddr("127.0.0.1"))
