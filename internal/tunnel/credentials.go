@@ -34,6 +34,7 @@ type Files struct {
 // whole as it is then, and connections that are up don't notice.
 type Credentials struct {
 	files Files
+	rules []Rule
 	id    identity.ID // never changes
 	state atomic.Pointer[snapshot]
 
@@ -44,6 +45,7 @@ type Credentials struct {
 // snapshot is what was loaded together and was verified together.
 type snapshot struct {
 	pair    tls.Certificate
+	rules   []Rule
 	id      identity.ID
 	roots   []*x509.Certificate
 	pool    *x509.CertPool // of roots
@@ -51,18 +53,19 @@ type snapshot struct {
 }
 
 // LoadCredentials reads a host's files and refuses what could not work: the
-// error names the file and the mend.
-func LoadCredentials(files Files) (*Credentials, error) {
-	s, err := load(files)
+// error names the file and the mend. Without rules a certificate carries an
+// identity of ours.
+func LoadCredentials(files Files, rules ...Rule) (*Credentials, error) {
+	s, err := load(files, rules)
 	if err != nil {
 		return nil, fmt.Errorf("tunnel credentials: %w", err)
 	}
-	c := &Credentials{files: files, id: s.id, changed: make(chan struct{})}
+	c := &Credentials{files: files, rules: rules, id: s.id, changed: make(chan struct{})}
 	c.state.Store(s)
 	return c, nil
 }
 
-func load(files Files) (*snapshot, error) {
+func load(files Files, rules []Rule) (*snapshot, error) {
 	certPEM, keyPEM, err := readPair(files.Certificate, files.Key)
 	if err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func load(files Files) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := new(snapshot)
+	s := &snapshot{rules: rules}
 	s.pair, err = parsePair(certPEM, keyPEM)
 	if err != nil && files.Key != "" {
 		return nil, fmt.Errorf("%s with %s: %w", files.Certificate, files.Key, err)
@@ -79,7 +82,7 @@ func load(files Files) (*snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", files.Certificate, err)
 	}
-	if s.id, err = identityOf(s.pair.Leaf); err != nil {
+	if s.id, err = s.identify(s.pair.Leaf); err != nil {
 		return nil, fmt.Errorf("%s: %w (issue one with: redoubt pki issue)", files.Certificate, err)
 	}
 	if s.roots, err = parseRoots(caPEM); err != nil {

@@ -17,7 +17,8 @@ import (
 //  1. Is there a certificate, and does its chain end in our CA, now, for this
 //     use (serverAuth of a gateway, clientAuth of an application host)?
 //  2. Does it carry exactly one URI?
-//  3. Is that URI an identity, whole and byte for byte?
+//  3. Is that URI an identity, whole and byte for byte? (Where there are rules
+//     for certificates of another maker: do they name exactly one host?)
 //  4. Has it the role?
 //  5. Is it of our deployment?
 //  6. Is no certificate of its chain revoked?
@@ -70,7 +71,7 @@ func (s *snapshot) verifyPeer(cs tls.ConnectionState) (Peer, error) {
 		return Peer{}, errors.New("nobody has proved an identity on this connection")
 	}
 	cert := cs.PeerCertificates[0]
-	id, err := identityOf(cert)
+	id, err := s.identify(cert)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -103,7 +104,7 @@ func usageOf(role identity.Role) x509.ExtKeyUsage {
 
 // peerOf asks questions 2 to 6 of a certificate whose chains are verified.
 func (s *snapshot) peerOf(cert *x509.Certificate, chains [][]*x509.Certificate, role identity.Role) (Peer, error) {
-	id, err := identityOf(cert)
+	id, err := s.identify(cert)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -162,7 +163,7 @@ func (s *snapshot) believes(p Peer) error {
 // identityOf reads the one URI of a host's certificate.
 func identityOf(cert *x509.Certificate) (identity.ID, error) {
 	if cert.IsCA { // SPIFFE X509-SVID §5.2: a CA is nobody's identity
-		return identity.ID{}, errors.New("the certificate is a CA's, not a host's")
+		return identity.ID{}, errCA
 	}
 	uris, err := rawURIs(cert)
 	if err != nil {

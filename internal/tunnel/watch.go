@@ -20,7 +20,7 @@ func (c *Credentials) Reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.state.Load()
-	next, err := load(c.files)
+	next, err := load(c.files, c.rules)
 	if err == nil && next.id != c.id {
 		err = fmt.Errorf("%s is the certificate of %s, and this is %s (restart to become another)", c.files.Certificate, next.id, c.id)
 	}
