@@ -24,6 +24,8 @@ type program struct {
 	Gateway gatewayCmd `cmd:"" help:"Run the cache host's part: the engine and the tunnel's end before it."`
 	Sidecar sidecarCmd `cmd:"" help:"Run the application host's part: a Redis on 127.0.0.1 that is the tunnel's beginning."`
 	Pki     pkiCmd     `cmd:"" name:"pki" help:"The deployment's private CA and the hosts' certificates."`
+	Token   tokenCmd   `cmd:"" help:"Tokens with which new hosts get their certificates."`
+	Join    joinCmd    `cmd:"" help:"Give this host its identity, with a token."`
 	Secret  secretCmd  `cmd:"" help:"The application's password."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
@@ -37,12 +39,13 @@ Start with "redoubt up", which runs all of it on this machine.`
 // env is what a subcommand may use of the world.
 type env struct {
 	ctx            context.Context
+	stdin          io.Reader
 	stdout, stderr io.Writer
 }
 
 // Main runs the command line and returns the exit code (output.go).
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	e := &env{ctx: context.Background(), stdout: stdout, stderr: stderr}
+	e := &env{ctx: context.Background(), stdin: stdin, stdout: stdout, stderr: stderr}
 	asked := false // for help, which kong has printed by then
 	parser, err := kong.New(&program{},
 		kong.Name("redoubt"), kong.Description(description),

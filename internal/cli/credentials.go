@@ -2,29 +2,38 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // loadCredentials loads a host's identity and holds it against what the
 // configuration says it is: a certificate copied from another host is an error.
-func loadCredentials(t config.TLS, deployment, name string) (*tunnel.Credentials, error) {
-	files, err := filesOf(t)
-	if err != nil {
-		return nil, err
+func loadCredentials(files tunnel.Files, named []config.Named, deployment, name string) (*tunnel.Credentials, error) {
+	var rules []tunnel.Rule
+	for i, n := range named {
+		rule, err := tunnel.ParseRule(deployment, identity.Role(n.Role), n.Match, n.Name)
+		if err != nil {
+			return nil, fmt.Errorf("tls.identities[%d]: %w", i, err)
+		}
+		rules = append(rules, rule)
 	}
-	credentials, err := tunnel.LoadCredentials(files)
+	credentials, err := tunnel.LoadCredentials(files, rules...)
 	if err != nil {
 		return nil, err
 	}
 	if id := credentials.ID(); id.Deployment() != deployment || id.Name() != name {
-		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", t.Certificate, id, deployment, name)
+		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", files.Certificate, id, deployment, name)
 	}
 	return credentials, nil
 }
@@ -43,11 +52,100 @@ func filesOf(t config.TLS) (tunnel.Files, error) {
 	return files, nil
 }
 
-// watching is the part of a process that takes in new certificates.
-func watching(c *tunnel.Credentials, log *slog.Logger) daemon.Part {
+// gatewayKeeper loads a gateway's identity, for which its CA provides if it lies
+// here, and makes what keeps it fresh.
+func gatewayKeeper(c *config.Gateway, log *slog.Logger) (*enroll.Keeper, error) {
+	files, err := filesOf(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	k := &enroll.Keeper{Files: files, Log: log}
+	if c.PKI.Dir != "" {
+		k.Files.CA, k.Files.CRL = filepath.Join(string(c.PKI.Dir), "ca.crt"), filepath.Join(string(c.PKI.Dir), "revoked.crl")
+		if k.Server, err = openServer(c, k.Files, log); err != nil {
+			return nil, err
+		}
+	}
+	if k.Credentials, err = loadCredentials(k.Files, c.TLS.Identities, c.Deployment, c.Name); err != nil {
+		return nil, err
+	}
+	if k.Server != nil {
+		k.Server.Credentials = k.Credentials
+	}
+	if len(c.RenewFrom) > 0 {
+		endpoints, err := endpointsOf(c.Deployment, c.RenewFrom)
+		if err != nil {
+			return nil, fmt.Errorf("renew_from: %w", err)
+		}
+		k.Dialer = &tunnel.Dialer{Credentials: k.Credentials, Endpoints: endpoints}
+	}
+	return k, nil
+}
+
+// openServer opens the CA and has it provide for its gateway.
+func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enroll.Server, error) {
+	var unlock pki.Unlock
+	if c.PKI.Passphrase != "" {
+		unlock = pki.PassphraseFile(string(c.PKI.Passphrase))
+	}
+	ca, err := pki.Open(string(c.PKI.Dir), unlock)
+	if err != nil {
+		return nil, fmt.Errorf("pki.dir: %w", err)
+	}
+	if ca.Deployment() != c.Deployment {
+		return nil, fmt.Errorf("pki.dir: %s is the CA of deployment %s, but the configuration is of %s", c.PKI.Dir, ca.Deployment(), c.Deployment)
+	}
+	id, err := identity.New(c.Deployment, identity.Gateway, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(string(c.PKI.Dir)), Life: time.Duration(c.PKI.Life), Log: log}
+	if files.Key == "" { // else the certificate is somebody else's
+		err = enroll.ProvideCertificate(ca, pki.Request{ID: id, Life: s.Life}, files.Certificate)
+	}
+	return s, err
+}
+
+// sidecarKeeper does the same for an application host.
+func sidecarKeeper(c *config.Sidecar, log *slog.Logger) (*enroll.Keeper, error) {
+	files, err := filesOf(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := loadCredentials(files, c.TLS.Identities, c.Deployment, c.Name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w (a new host gets its certificate with: redoubt join TOKEN)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := endpointsOf(c.Deployment, c.Gateways)
+	if err != nil {
+		return nil, fmt.Errorf("gateways: %w", err)
+	}
+	return &enroll.Keeper{
+		Credentials: credentials, Files: files, Log: log,
+		Dialer: &tunnel.Dialer{Credentials: credentials, Endpoints: endpoints},
+	}, nil
+}
+
+func endpointsOf(deployment string, peers []config.Peer) ([]tunnel.Endpoint, error) {
+	var endpoints []tunnel.Endpoint
+	for _, p := range peers {
+		id, err := identity.New(deployment, identity.Gateway, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, tunnel.Endpoint{Address: p.Address, ID: id})
+	}
+	return endpoints, nil
+}
+
+// keeping is the part of a process that keeps its identity fresh.
+func keeping(k *enroll.Keeper) daemon.Part {
 	return daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 		ready()
-		c.Watch(ctx, log)
+		k.Run(ctx)
 		return nil
 	}}
 }

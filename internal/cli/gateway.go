@@ -46,12 +46,16 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
-	credentials, err := loadCredentials(conf.TLS, conf.Deployment, conf.Name)
+	keeper, err := gatewayKeeper(conf, log)
 	if err != nil {
 		return misconfigured(err)
 	}
+	credentials := keeper.Credentials
 	gatewayOptions := gatewayOptions(conf)
 	gatewayOptions.Credentials, gatewayOptions.Dial, gatewayOptions.Log = credentials, eng.Dial, log
+	if keeper.Server != nil {
+		gatewayOptions.Enroll, gatewayOptions.Renew = keeper.Server.Enroll, keeper.Server.Renew
+	}
 	gw, err := gateway.New(gatewayOptions)
 	if err != nil {
 		return err
@@ -61,7 +65,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	}
 	roomForLoops(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
-		watching(credentials, log),
+		keeping(keeper),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), &reporter{

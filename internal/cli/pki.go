@@ -51,7 +51,7 @@ type pkiIssueCmd struct {
 	Out  string        `required:"" placeholder:"DIR" help:"Where tls.pem (key and certificate, 0600) and ca.crt go."`
 	DNS  []string      `name:"dns" placeholder:"NAME" help:"Further DNS names of the host."`
 	IP   []netip.Addr  `name:"ip" placeholder:"ADDR" help:"Further addresses of the host."`
-	Life time.Duration `placeholder:"DURATION" help:"How long it is good for, as 168h. Default: 90 days."`
+	Life time.Duration `placeholder:"DURATION" help:"How long it is good for, as 2160h. Default: 168h, 7 days: for hosts that renew."`
 }
 
 func (pkiIssueCmd) Help() string {

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
-	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -29,27 +26,24 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
-	credentials, err := loadCredentials(conf.TLS, conf.Deployment, conf.Name)
+	keeper, err := sidecarKeeper(conf, log)
 	if err != nil {
 		return misconfigured(err)
 	}
-	endpoints, err := gatewayEndpoints(conf)
-	if err != nil {
-		return misconfigured(err)
-	}
-	dialer := &tunnel.Dialer{Credentials: credentials, Endpoints: endpoints}
+	credentials := keeper.Credentials
 	options := sidecarOptions(conf)
-	options.Dial, options.Log = dialer.Dial, log
+	options.Dial, options.Log = keeper.Dialer.Dial, log
 	sc, err := sidecar.New(options)
 	if err != nil {
 		return err
 	}
+	keeper.Fresh = sc.Refresh
 	ready := func() {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
 	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready,
-		watching(credentials, log),
+		keeping(keeper),
 		daemon.Part{Name: "sidecar", Run: sc.Run},
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), &reporter{
 			role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
@@ -69,16 +63,4 @@ func sidecarOptions(c *config.Sidecar) sidecar.Options {
 		o.Unix = &sidecar.UnixListener{Path: c.Unix.Path, AllowUIDs: c.Unix.AllowUIDs}
 	}
 	return o
-}
-
-func gatewayEndpoints(c *config.Sidecar) ([]tunnel.Endpoint, error) {
-	var endpoints []tunnel.Endpoint
-	for _, g := range c.Gateways {
-		id, err := identity.New(c.Deployment, identity.Gateway, g.Name)
-		if err != nil {
-			return nil, fmt.Errorf("gateways: %w", err)
-		}
-		endpoints = append(endpoints, tunnel.Endpoint{Address: g.Address, ID: id})
-	}
-	return endpoints, nil
 }

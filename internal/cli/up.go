@@ -72,6 +72,11 @@ func (c *upCmd) Run(e *env) error {
 	}
 	roomForLoops(d.Gateway.Loops() + 1)
 	return daemon.Run(e.ctx, log, ready,
+		daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			d.KeepCertificates(ctx)
+			return nil
+		}},
 		daemon.Part{Name: "engine", Run: d.Engine.Run},
 		daemon.Part{Name: "gateway", Run: d.Gateway.Run},
 		daemon.Part{Name: "sidecar", Run: d.Sidecar.Run},

@@ -12,6 +12,10 @@ import (
 func (c *Gateway) check() []problem {
 	problems := checkNames(c.Deployment, c.Name)
 	problems = append(problems, checkAddress("listen", c.Listen)...)
+	problems = append(problems, checkPeers("renew_from", c.RenewFrom)...)
+	if c.PKI.Dir != "" && len(c.RenewFrom) > 0 {
+		problems = append(problems, problem{path: "renew_from", text: "is for gateways without a CA, and pki.dir names one: leave one of them out"})
+	}
 	if c.Engine.MaxValue > c.Engine.Memory {
 		problems = append(problems, problem{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)})
 	}
@@ -20,6 +24,8 @@ func (c *Gateway) check() []problem {
 
 func (c *Gateway) resolve(dir string) []problem {
 	problems := append(resolveTLS(&c.TLS, dir), resolveAdmin(&c.Admin, dir)...)
+	problems = append(problems, resolveOptional("pki.dir", &c.PKI.Dir, dir)...)
+	problems = append(problems, resolveOptional("pki.passphrase", &c.PKI.Passphrase, dir)...)
 	return append(problems, resolveFile("engine.password_digests", &c.Engine.PasswordDigests, dir)...)
 }
 
@@ -32,13 +38,7 @@ func (c *Sidecar) check() []problem {
 	if len(c.Gateways) == 0 {
 		problems = append(problems, problem{path: "gateways", text: "is missing: name at least one gateway ({name: cache-1, address: HOST:PORT})"})
 	}
-	for i, g := range c.Gateways {
-		at := fmt.Sprintf("gateways[%d]", i)
-		if err := identity.ValidName(g.Name); err != nil {
-			problems = append(problems, problem{path: at + ".name", text: err.Error()})
-		}
-		problems = append(problems, checkAddress(at+".address", g.Address)...)
-	}
+	problems = append(problems, checkPeers("gateways", c.Gateways)...)
 	problems = append(problems, checkUIDs("allow_uids", c.AllowUIDs)...)
 	return append(problems, checkUIDs("unix.allow_uids", c.Unix.AllowUIDs)...)
 }
@@ -56,6 +56,17 @@ func checkNames(deployment, name string) (problems []problem) {
 	}
 	if err := identity.ValidName(name); err != nil {
 		problems = append(problems, problem{path: "name", text: err.Error()})
+	}
+	return problems
+}
+
+func checkPeers(path string, peers []Peer) (problems []problem) {
+	for i, g := range peers {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if err := identity.ValidName(g.Name); err != nil {
+			problems = append(problems, problem{path: at + ".name", text: err.Error()})
+		}
+		problems = append(problems, checkAddress(at+".address", g.Address)...)
 	}
 	return problems
 }
@@ -92,13 +103,16 @@ func resolveAdmin(a *Admin, dir string) (problems []problem) {
 
 func resolveTLS(t *TLS, dir string) []problem {
 	problems := resolveFile("tls.certificate", &t.Certificate, dir)
-	if t.Key != "" {
-		problems = append(problems, resolveFile("tls.key", &t.Key, dir)...)
-	}
-	if t.CRL != "" {
-		problems = append(problems, resolveFile("tls.crl", &t.CRL, dir)...)
-	}
+	problems = append(problems, resolveOptional("tls.key", &t.Key, dir)...)
+	problems = append(problems, resolveOptional("tls.crl", &t.CRL, dir)...)
 	return append(problems, resolveFile("tls.ca", &t.CA, dir)...)
+}
+
+func resolveOptional(path string, f *File, dir string) []problem {
+	if *f == "" {
+		return nil
+	}
+	return resolveFile(path, f, dir)
 }
 
 func resolveFile(path string, f *File, dir string) []problem {

@@ -20,6 +20,8 @@ type Gateway struct {
 	Listen     string        `yaml:"listen" default:"0.0.0.0:6379" doc:"The one address that application hosts reach."`
 	Admit      []Network     `yaml:"admit" default:"[]" doc:"Networks that may connect at all, as CIDRs; others are closed before TLS begins. Empty: every network that the firewall lets through."`
 	TLS        TLS           `yaml:"tls" doc:"Who this gateway is, and whom it believes."`
+	PKI        PKI           `yaml:"pki" doc:"The deployment's CA, if it lies on this host: then the gateway enrols hosts (redoubt token, redoubt join), renews their certificates and its own, and tells them what was revoked."`
+	RenewFrom  []Peer        `yaml:"renew_from" default:"[]" doc:"Without a CA here: gateways that have it and renew this one's certificate, as {name: cache-1, address: HOST:PORT}."`
 	Limits     GatewayLimits `yaml:"limits" doc:"Bounds, so that no peer can use up the gateway."`
 	Admin      Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Engine     Engine        `yaml:"engine" doc:"The Redis or Valkey server behind the gateway, and what the application may do with it."`
@@ -27,10 +29,25 @@ type Gateway struct {
 
 // TLS names the files of a host's identity.
 type TLS struct {
-	Certificate File `yaml:"certificate" default:"/etc/redoubt/tls/tls.pem" doc:"This host's certificate, PEM, with its chain if there is one. Ours hold the private key too; such a file must not be readable by others."`
-	Key         File `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
-	CA          File `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM; several while it is replaced. Its key is never needed here."`
-	CRL         File `yaml:"crl" default:"" doc:"Lists of revoked certificates, PEM, one for each CA that has one; must exist. Empty: revoked.crl beside the certificate, if it is there."`
+	Certificate File    `yaml:"certificate" default:"/etc/redoubt/tls/tls.pem" doc:"This host's certificate, PEM, with its chain if there is one. Ours hold the private key too; such a file must not be readable by others."`
+	Key         File    `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
+	CA          File    `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM; several while it is replaced. Its key is never needed here."`
+	CRL         File    `yaml:"crl" default:"" doc:"Lists of revoked certificates, PEM, one for each CA that has one; must exist. Empty: revoked.crl beside the certificate, if it is there."`
+	Identities  []Named `yaml:"identities" default:"[]" doc:"For certificates of another maker, whose they are, as {match: \"dns:*.web.clinic.example\", role: app} or {match: \"uri:spiffe://corp.example/cache\", role: gateway, name: cache-1}; a star stands for the host's name. Empty: a certificate carries spiffe://DEPLOYMENT/ROLE/NAME."`
+}
+
+// Named says whose certificates with some name are.
+type Named struct {
+	Match string `yaml:"match" doc:"dns:NAME or uri:URI, with one star or none."`
+	Role  string `yaml:"role" doc:"app or gateway."`
+	Name  string `yaml:"name" default:"" doc:"The host's name, where there is no star."`
+}
+
+// PKI is a CA on a gateway's host.
+type PKI struct {
+	Dir        File     `yaml:"dir" default:"" doc:"The CA's directory (redoubt pki init). Empty: the CA is elsewhere. What to believe is read from its ca.crt and revoked.crl then, not from tls.ca and tls.crl."`
+	Passphrase File     `yaml:"passphrase" default:"" doc:"File with the passphrase of the CA's key, if it has one."`
+	Life       Duration `yaml:"life" default:"168h" min:"10s" max:"9552h" doc:"How long the certificates are good for that are issued here. They are renewed when a third of that is left."`
 }
 
 // Admin is where a process answers "redoubt status" and a monitoring system.

@@ -44,7 +44,8 @@ func (r *rig) shortLived(name string, life time.Duration) (*tunnel.Credentials, 
 	return loadFrom(r.t, dir), leaf.Certificate()
 }
 
-// revoke has the CA sign a list and puts it where the gateway looks.
+// revoke signs a list of these certificates alone, which the CA itself would not
+// make so short, and puts it where the gateway looks.
 func (r *rig) revoke(certs ...*x509.Certificate) {
 	r.t.Helper()
 	text, err := os.ReadFile(filepath.Join(r.caDir, "ca.key"))

@@ -172,7 +172,7 @@ func (l *Leaf) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
-	key, err := encodeKey(l.key)
+	text, err := l.PEM()
 	if err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
@@ -183,10 +183,19 @@ func (l *Leaf) Save(dir string) error {
 	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), roots, 0o644); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
-	if err := statedir.WriteFile(filepath.Join(dir, leafFile), append(key, encodeCert(l.cert)...), 0o600); err != nil {
+	if err := statedir.WriteFile(filepath.Join(dir, leafFile), text, 0o600); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
 	return nil
+}
+
+// PEM is what tls.pem holds: the key, then the certificate. It is a secret.
+func (l *Leaf) PEM() ([]byte, error) {
+	key, err := encodeKey(l.key)
+	if err != nil {
+		return nil, err
+	}
+	return append(key, encodeCert(l.cert)...), nil
 }
 
 // Certificate is the host's certificate; its key stays inside.

@@ -52,10 +52,10 @@ const (
 	// NIST allows such a key's public part longer (SP 800-57 part 1 rev. 5
 	// §5.3.6 item 2).
 	CALife = 10 * 365 * 24 * time.Hour
-	// LeafLife is the default for hosts. While there is no renewal by itself,
-	// people renew, and 90 days is what teams manage by calendar (Let's Encrypt's
-	// old figure); with renewal it becomes 7 days.
-	LeafLife = 90 * 24 * time.Hour
+	// LeafLife is the default for hosts, which renew by themselves when a third of
+	// it is left (package enroll): short enough that a key that was copied is soon
+	// worthless, long enough that a CA may be away over a weekend.
+	LeafLife = 7 * 24 * time.Hour
 	// MaxLeafLife bounds what can be asked for: a key that may have been copied
 	// must not be good for ever (CA/Browser Forum BR §6.3.2 in 2025: 398 days).
 	MaxLeafLife = 398 * 24 * time.Hour

@@ -22,7 +22,7 @@ func TestLoadedCredentialsKnowWhoTheyAre(t *testing.T) {
 	if c.ID() != d.id(identity.App, "web") {
 		t.Errorf("it is %s", c.ID())
 	}
-	if left := time.Until(c.NotAfter()); left < 89*24*time.Hour || left > 91*24*time.Hour {
+	if left := time.Until(c.NotAfter()); left < pki.LeafLife-time.Hour || left > pki.LeafLife {
 		t.Errorf("it lives %s", left)
 	}
 }

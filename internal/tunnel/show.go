@@ -13,13 +13,17 @@ import (
 // one of the same host (docs/decisions/0055). So each new certificate is shown to
 // every gateway, long before the old one ends.
 
-// KeepShowing shows each new certificate to every endpoint, until ctx ends.
-func (d *Dialer) KeepShowing(ctx context.Context, log *slog.Logger) {
+// KeepShowing shows each new certificate to every endpoint, until ctx ends; fresh
+// is called first.
+func (d *Dialer) KeepShowing(ctx context.Context, log *slog.Logger, fresh func()) {
 	shown := d.Credentials.Certificate() // what this process began with has no older connections
 	for ctx.Err() == nil {
 		changed := d.Credentials.Changed()
-		if cert := d.Credentials.Certificate(); !cert.Equal(shown) && d.showPatiently(ctx, log) {
-			shown = cert
+		if cert := d.Credentials.Certificate(); !cert.Equal(shown) {
+			fresh()
+			if d.showPatiently(ctx, log) {
+				shown = cert
+			}
 			continue
 		}
 		select {

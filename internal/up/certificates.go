@@ -1,13 +1,16 @@
 package up
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
-	"time"
+	"strings"
+	"sync"
 
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -29,41 +32,73 @@ func mustID(role identity.Role, name string) identity.ID {
 	return id
 }
 
-// findCertificates loads both ends' credentials, issuing what is missing or
-// near its end.
-func findCertificates(dir *statedir.Dir) (server, client *tunnel.Credentials, err error) {
+// certificates are both ends' identities, and the CA in which they stand.
+type certificates struct {
+	ca             *enroll.Server
+	server, client *enroll.Keeper
+}
+
+// findCertificates opens the CA, or makes one, and loads both ends' identities,
+// issuing what is missing or due.
+func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error) {
 	ca, err := pki.Open(dir.CA(), nil)
 	if errors.Is(err, pki.ErrNoCA) {
 		ca, err = pki.Create(dir.CA(), deploymentName, pki.Options{})
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	c := &certificates{ca: &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(dir.CA()), Log: log}}
+	gateway := tunnel.Files{
+		Certificate: filepath.Join(dir.Gateway(), "tls.pem"),
+		CA:          filepath.Join(dir.CA(), "ca.crt"), // the CA's own
+		CRL:         filepath.Join(dir.CA(), "revoked.crl"),
 	}
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	server, err = find(ca, dir.Gateway(), pki.Request{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback})
+	err = enroll.ProvideCertificate(ca, pki.Request{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback}, gateway.Certificate)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	client, err = find(ca, dir.Sidecar(), pki.Request{ID: appID()})
-	return server, client, err
+	if c.server, err = load(gateway, log); err != nil {
+		return nil, err
+	}
+	c.server.Server, c.ca.Credentials = c.ca, c.server.Credentials
+
+	sidecar := tunnel.Files{
+		Certificate: filepath.Join(dir.Sidecar(), "tls.pem"),
+		CA:          filepath.Join(dir.Sidecar(), "ca.crt"),
+		CRL:         filepath.Join(dir.Sidecar(), "revoked.crl"),
+	}
+	if err := enroll.Provide(ca, pki.Request{ID: appID()}, sidecar); err != nil {
+		return nil, err
+	}
+	c.client, err = load(sidecar, log)
+	return c, err
 }
 
-// find loads the credentials in dir. It issues them first when there are none,
-// or when less than a third of their life is left: anew while the old still work.
-func find(ca *pki.CA, dir string, r pki.Request) (*tunnel.Credentials, error) {
-	certFile := filepath.Join(dir, "tls.pem")
-	certs, err := pki.Read(certFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err // unreadable: not ours to paint over
+func load(files tunnel.Files, log *slog.Logger) (*enroll.Keeper, error) {
+	credentials, err := tunnel.LoadCredentials(files)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || time.Until(certs[0].NotAfter) < pki.LeafLife/3 {
-		leaf, err := ca.Issue(r)
-		if err != nil {
-			return nil, err
-		}
-		if err := leaf.Save(dir); err != nil {
-			return nil, err
-		}
-	}
-	return tunnel.LoadCredentials(tunnel.Files{Certificate: certFile, CA: filepath.Join(dir, "ca.crt")})
+	return &enroll.Keeper{Credentials: credentials, Files: files, Log: log}, nil
 }
+
+// KeepCertificates renews both ends' certificates and has revocations take
+// effect, until ctx ends.
+func (d *Deployment) KeepCertificates(ctx context.Context) {
+	var ends sync.WaitGroup
+	ends.Go(func() { d.certificates.server.Run(ctx) })
+	ends.Go(func() { d.certificates.client.Run(ctx) })
+	ends.Wait()
+}
+
+// Gateway is the name and address of a deployment's gateway, for hosts that are
+// to join it; dir is what Options names.
+func Gateway(dir string) (name, address string, err error) {
+	text, err := statedir.ReadFile(filepath.Join(dir, addressFile), 256, "gateway's address")
+	return gatewayID().Name(), strings.TrimSpace(string(text)), err
+}
+
+// addressFile has the gateway's address of the last run.
+const addressFile = "gateway.address"

@@ -2,12 +2,12 @@
 // password in one directory, and the engine, gateway and sidecar over them.
 //
 // "redoubt up" calls New, which makes or finds the state and opens the ports,
-// and runs the three parts in this order: engine, gateway, sidecar. They are
+// and runs its parts in this order: certificates, engine, gateway, sidecar. They are
 // the very parts that real hosts run; only the place of their files differs,
 // so that what works here works there.
 //
 // It guarantees that a second New on the same directory finds the same CA,
-// certificates and password (a certificate near its end is issued anew), that
+// certificates and password (a certificate that is due is issued anew), that
 // two processes never share a directory, and that the password is in files of
 // mode 0600 only. It starts nothing: the caller owns the parts' life.
 //
@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"path/filepath"
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -51,10 +52,9 @@ type Deployment struct {
 	Gateway *gateway.Gateway
 	Sidecar *sidecar.Sidecar
 
-	credentials []*tunnel.Credentials // of both ends
-
-	dir *statedir.Dir
-	url string
+	certificates *certificates
+	dir          *statedir.Dir
+	url          string
 }
 
 // New makes or finds the deployment's state and opens its ports.
@@ -80,23 +80,29 @@ func New(o Options) (_ *Deployment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	server, client, err := findCertificates(dir)
+	c, err := findCertificates(dir, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	d.credentials = []*tunnel.Credentials{server, client}
+	d.certificates = c
 	d.Gateway, err = gateway.New(gateway.Options{
-		Listen: o.Gateway, Credentials: server, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
+		Listen: o.Gateway, Credentials: c.server.Credentials, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
+		Enroll: c.ca.Enroll, Renew: c.ca.Renew,
 	})
 	if err != nil {
 		return nil, taken("--gateway", o.Gateway, err)
 	}
-	dialer := tunnel.Dialer{Credentials: client, Endpoints: []tunnel.Endpoint{{Address: d.Gateway.Addr().String(), ID: server.ID()}}}
+	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{{Address: d.Gateway.Addr().String(), ID: gatewayID()}}}
+	c.client.Dialer = dialer
 	d.Sidecar, err = sidecar.New(sidecar.Options{
 		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,
 	})
 	if err != nil {
 		return nil, taken("--listen", o.Listen, err)
+	}
+	c.client.Fresh = d.Sidecar.Refresh
+	if err := statedir.WriteFile(filepath.Join(dir.Path(), addressFile), []byte(d.Gateway.Addr().String()+"\n"), 0o644); err != nil {
+		return nil, err
 	}
 	d.url = redisURL(password, d.Sidecar.Addr())
 	if err := statedir.WriteFile(dir.AppEnv(), []byte("REDIS_URL="+d.url+"\n"), 0o600); err != nil {
@@ -118,7 +124,9 @@ func (d *Deployment) Dir() string { return d.dir.Path() }
 func (d *Deployment) Identities() (gateway, app identity.ID) { return gatewayID(), appID() }
 
 // Credentials are theirs.
-func (d *Deployment) Credentials() []*tunnel.Credentials { return d.credentials }
+func (d *Deployment) Credentials() []*tunnel.Credentials {
+	return []*tunnel.Credentials{d.certificates.server.Credentials, d.certificates.client.Credentials}
+}
 
 // taken names the flag that mends a port that somebody else has.
 func taken(flag, address string, err error) error {

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+type joinCmd struct {
+	Token     string `arg:"" optional:"" help:"What redoubt token create printed."`
+	TokenFile string `placeholder:"FILE" help:"File that holds the token instead, or - for standard input: other users of this host can see command lines."`
+	Dir       string `default:"/etc/redoubt" placeholder:"DIR" help:"Where the host's files go (${default}): sidecar.yaml (or gateway.yaml), and tls with its identity."`
+}
+
+func (joinCmd) Help() string {
+	return `Gives a new host its identity: makes a key here, checks that the gateway stands under the CA that the token names, gets a certificate for the key over the gateway's one open port, and writes a configuration that works. The certificate renews itself from then on.
+
+Example:
+
+  redoubt join TOKEN
+  redoubt sidecar`
+}
+
+// joinTimeout bounds all of it: each gateway of the token may be away.
+const joinTimeout = time.Minute
+
+// maxTokenFile bounds what is read as a token.
+const maxTokenFile = 16 << 10
+
+func (c *joinCmd) Run(e *env) error {
+	text, err := c.text(e)
+	if err != nil {
+		return usage(err, "redoubt join --help")
+	}
+	token, err := enroll.ParseToken(text)
+	if err != nil {
+		return usage(err, "redoubt join --help")
+	}
+	place, err := c.place(token)
+	if err != nil {
+		return err
+	}
+	if err := enroll.Vacant(place.files); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(e.ctx, joinTimeout)
+	defer cancel()
+	got, err := enroll.Join(ctx, token)
+	if err != nil {
+		return err
+	}
+	if err := got.Install(place.files); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "identity       %s, until %s\ncertificate    %s\n", token.Identity, got.Certificate().NotAfter.Format(time.RFC3339), place.files.Certificate)
+	if place.configured {
+		fmt.Fprintf(e.stdout, "configuration  %s, left as it is\n", place.config)
+		return nil
+	}
+	if err := statedir.WriteFile(place.config, []byte(place.text), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "configuration  %s\n", place.config)
+	return nil
+}
+
+func (c *joinCmd) text(e *env) (string, error) {
+	switch {
+	case (c.Token == "") == (c.TokenFile == ""):
+		return "", errors.New("one is needed: TOKEN or --token-file")
+	case c.TokenFile == "-":
+		text, err := io.ReadAll(io.LimitReader(e.stdin, maxTokenFile))
+		return string(text), err
+	case c.TokenFile != "":
+		text, err := statedir.ReadFile(c.TokenFile, maxTokenFile, "token")
+		return string(text), err
+	}
+	return c.Token, nil
+}
+
+// place is where a host's files go.
+type place struct {
+	files      tunnel.Files
+	config     string // the configuration file
+	configured bool   // it is there already
+	text       string // it is to have, otherwise
+}
+
+// place finds where to write; a configuration that is there already must be of
+// this host, and says where its identity lies.
+func (c *joinCmd) place(t enroll.Token) (*place, error) {
+	p := &place{config: filepath.Join(c.Dir, map[identity.Role]string{identity.App: "sidecar.yaml", identity.Gateway: "gateway.yaml"}[t.Identity.Role()])}
+	_, err := os.Stat(p.config)
+	if p.configured = err == nil; !p.configured && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if !p.configured {
+		p.text = configFor(t)
+		tls := filepath.Join(c.Dir, "tls")
+		p.files = tunnel.Files{Certificate: filepath.Join(tls, "tls.pem"), CA: filepath.Join(tls, "ca.crt"), CRL: filepath.Join(tls, "revoked.crl")}
+		return p, nil
+	}
+	deployment, name, tls, err := readNames(p.config, t.Identity.Role())
+	if err != nil {
+		return nil, misconfigured(err)
+	}
+	if deployment != t.Identity.Deployment() || name != t.Identity.Name() {
+		return nil, misconfigured(fmt.Errorf("%s is of deployment %s, name %s, but the token is for %s (move the file away, or make another token)", p.config, deployment, name, t.Identity))
+	}
+	if tls.Key != "" {
+		return nil, misconfigured(fmt.Errorf("%s: tls.key names a file of its own, but the identity of a host that joins is one file: remove the key", p.config))
+	}
+	if p.files, err = filesOf(tls); err != nil {
+		return nil, misconfigured(err)
+	}
+	return p, nil
+}
+
+func readNames(path string, role identity.Role) (deployment, name string, tls config.TLS, err error) {
+	if role == identity.Gateway {
+		c, err := config.LoadGateway(path)
+		return c.Deployment, c.Name, c.TLS, err
+	}
+	c, err := config.LoadSidecar(path)
+	return c.Deployment, c.Name, c.TLS, err
+}
+
+// configFor is a configuration that works. All that stands in it are names and
+// addresses that were checked when the token was read; quoted, since YAML takes
+// some names for something else.
+func configFor(t enroll.Token) string {
+	key := map[identity.Role]string{identity.App: "gateways", identity.Gateway: "renew_from"}[t.Identity.Role()]
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Written by redoubt join; docs/configuration.md has every key.\ndeployment: %q\nname: %q\n%s:\n", t.Identity.Deployment(), t.Identity.Name(), key)
+	for _, g := range t.Gateways {
+		fmt.Fprintf(&b, "  - {name: %q, address: %q}\n", g.Name, g.Address)
+	}
+	b.WriteString("tls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
+	return b.String()
+}

@@ -1,0 +1,29 @@
+// Package enroll gets certificates to hosts over the tunnel's own port: the
+// first one for a token, each further one for the one before.
+//
+// Where the CA lies, "redoubt token" keeps Tokens. A gateway there has a Server,
+// whose Enroll and Renew it calls for the two protocols (tunnel.Enroll and
+// tunnel.Renew). On a new host "redoubt join" calls Join. Every host then runs a
+// Keeper, which renews its certificate and has what its CA believes and revokes
+// brought up to date; a gateway beside the CA has a Keeper too, which asks the CA
+// itself.
+//
+// It guarantees:
+//   - A key never leaves the host that made it.
+//   - A token is shown to nobody but a server whose chain ends in the very CA that
+//     the token names, and that is one of the gateways that it names.
+//   - A token is good for one certificate, whoever asks, however many at once, and
+//     through whichever gateway or process: using it is the renaming of one file,
+//     which comes before the certificate. It is kept as a hash.
+//   - Who guesses tokens is slowed down, by source and in all.
+//   - What a host is named says the token, or its certificate; nothing that it
+//     sends does.
+//   - The files of a host are whole and belong together at every moment, whenever
+//     it is cut off.
+//
+// It never writes a secret to a log or an error.
+//
+// A message is one JSON object behind its length (message.go); both ends bound
+// it before reading it. The tests attack with replays, guesses, men in the
+// middle, restarts and races, and fuzz the messages and tokens.
+package enroll

@@ -1,0 +1,92 @@
+package enroll
+
+import (
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// Join gets a host its first certificate: it makes a key, shows the token to the
+// first of its gateways that answers and is right, and returns what it got, which
+// it has verified. Nothing is on the disk yet: see Install.
+func Join(ctx context.Context, t Token) (*Identity, error) {
+	key, csr, err := newKey()
+	if err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	var failures []error
+	for _, g := range t.Gateways {
+		id, err := identity.New(t.Identity.Deployment(), identity.Gateway, g.Name)
+		if err != nil {
+			return nil, fmt.Errorf("join: %w", err)
+		}
+		conn, err := tunnel.DialEnroll(ctx, tunnel.Endpoint{Address: g.Address, ID: id}, t.Root)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("gateway %s at %s: %w", g.Name, g.Address, noEnrolment(err)))
+			continue
+		}
+		got, err := t.show(conn, key, csr)
+		conn.Close()
+		if err != nil { // not at the next one: this one may have used the token up
+			return nil, fmt.Errorf("join: gateway %s at %s: %w", g.Name, g.Address, err)
+		}
+		return got, nil
+	}
+	return nil, fmt.Errorf("join: no gateway of the token could be asked: %w", errors.Join(failures...))
+}
+
+// noEnrolment explains the alert of a gateway that has no CA.
+func noEnrolment(err error) error {
+	if tunnel.NotServed(err) {
+		return errors.New("it does not enrol hosts: its configuration has no pki section")
+	}
+	return err
+}
+
+// show shows the token to a server that has proved that it is the token's.
+func (t *Token) show(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, error) {
+	if err := conn.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
+		return nil, err
+	}
+	if err := send(conn, enrollRequest{Token: t.ID(), Secret: t.secret[:], CSR: csr}); err != nil {
+		return nil, err
+	}
+	var a answer
+	if err := receive(conn, maxAnswer, &a); err != nil {
+		return nil, fmt.Errorf("no answer to the token, which may be used up now (redoubt token list says so): %w", err)
+	}
+	got, err := a.identity(key)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(got.roots, func(root *x509.Certificate) bool { return sha256.Sum256(root.Raw) == t.Root }) {
+		return nil, errors.New("the CA that the token names is not among those that came with the certificate")
+	}
+	if err := got.is(t.Identity); err != nil {
+		return nil, err
+	}
+	return got, nil
+}
+
+// newKey makes a key and a CSR (DER) for it that names nobody.
+func newKey() (crypto.Signer, []byte, error) {
+	key, text, err := pki.NewRequest(pki.ECDSA)
+	if err != nil {
+		return nil, nil, err
+	}
+	csr, err := pki.ParseRequest(text)
+	if err != nil {
+		return nil, nil, err
+	}
+	return key, csr.Raw, nil
+}

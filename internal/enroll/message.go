@@ -1,0 +1,79 @@
+package enroll
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A message is four bytes of length, big-endian, and so many of JSON, one object
+// without unknown fields.
+const (
+	// maxRequest bounds what a gateway reads of a stranger: a CSR with an RSA key
+	// of 4096 bits has 1,600 bytes.
+	maxRequest = 16 << 10
+	// maxAnswer holds the largest list of revoked certificates (16 MB, in base64).
+	maxAnswer = 24 << 20
+)
+
+// enrollRequest is sent once the server has proved that it is the token's.
+type enrollRequest struct {
+	Token  string `json:"token"` // its id
+	Secret []byte `json:"secret"`
+	CSR    []byte `json:"csr"` // PKCS #10, DER; only its key counts
+}
+
+// renewRequest is sent by a host with a certificate. Without a CSR it asks only
+// what to believe.
+type renewRequest struct {
+	CSR []byte `json:"csr,omitempty"`
+	// Known is the digest of what it believes already: the answer waits until
+	// there is something else, or for as long as waitAtMost.
+	Known []byte `json:"known,omitempty"`
+}
+
+// answer is what all get: an error for people, or a certificate (if asked for)
+// and what to believe.
+type answer struct {
+	Error       string   `json:"error,omitempty"`
+	Certificate []byte   `json:"certificate,omitempty"` // DER
+	Roots       [][]byte `json:"roots,omitempty"`       // DER
+	Revocations []byte   `json:"revocations,omitempty"` // PEM
+	// Renew asks the host to renew soon, because a rotation of the CA's root waits
+	// for it.
+	Renew bool `json:"renew,omitempty"`
+}
+
+func send(w io.Writer, message any) error {
+	text, err := json.Marshal(message)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))
+	return err
+}
+
+func receive(r io.Reader, most uint32, into any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > most {
+		return fmt.Errorf("a message of %d bytes: at most %d are taken", size, most)
+	}
+	// Not all at once: who announces much need not send it.
+	text, err := io.ReadAll(io.LimitReader(r, int64(size)))
+	if err != nil {
+		return err
+	}
+	if len(text) < int(size) {
+		return io.ErrUnexpectedEOF
+	}
+	if strictJSON(text, into) != nil {
+		return errors.New("a message that is not of this protocol")
+	}
+	return nil
+}

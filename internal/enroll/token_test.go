@@ -1,0 +1,268 @@
+package enroll
+
+import (
+	"crypto/sha256"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+)
+
+func someGrant(t testing.TB) Grant {
+	t.Helper()
+	id, err := identity.New("clinic", identity.App, "web-1")
+	must(t, err)
+	return Grant{
+		Identity: id, TTL: time.Hour, Root: sha256.Sum256([]byte("root")),
+		Gateways: []Gateway{{"cache-1", "10.77.0.2:6379"}, {"cache-2", "[2001:db8::1]:6379"}},
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestATokenIsWhatWasWritten(t *testing.T) {
+	g := someGrant(t)
+	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	must(t, err)
+	read, err := ParseToken("  " + made.Text() + "\n")
+	must(t, err)
+	if read.id != made.id || read.secret != made.secret || read.Root != made.Root || read.Identity != made.Identity ||
+		len(read.Gateways) != 2 || read.Gateways[1] != made.Gateways[1] {
+		t.Errorf("%+v, want %+v", read, made)
+	}
+	if text := made.Text(); strings.Contains(made.String(), text[20:60]) || len(text) > 600 {
+		t.Errorf("%q of %d bytes prints as %s", text, len(text), made)
+	}
+}
+
+func TestAnySpoiltTokenIsRefused(t *testing.T) {
+	g := someGrant(t)
+	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	must(t, err)
+	text := made.Text()
+	for i := range text {
+		spoilt := []byte(text)
+		spoilt[i] ^= 1
+		if _, err := ParseToken(string(spoilt)); err == nil {
+			t.Fatalf("byte %d changed: taken", i)
+		} else if strings.Contains(err.Error(), text[len(tokenPrefix):len(tokenPrefix)+20]) {
+			t.Fatalf("the error repeats the token: %v", err)
+		}
+		if _, err := ParseToken(text[:i]); err == nil {
+			t.Fatalf("cut at %d: taken", i)
+		}
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	g := someGrant(f)
+	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	must(f, err)
+	f.Add(made.Text())
+	f.Add(tokenPrefix)
+	f.Add(tokenPrefix + "e30K")
+	f.Fuzz(func(t *testing.T, text string) {
+		read, err := ParseToken(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseToken(read.Text()); err != nil || again.Text() != read.Text() {
+			t.Fatalf("%v: %s and %s", err, read.Text(), again.Text())
+		}
+	})
+}
+
+func TestATokenIsGoodOnceAndOnlyWithItsSecret(t *testing.T) {
+	ts := OpenTokens(t.TempDir())
+	made, err := ts.Create(someGrant(t))
+	must(t, err)
+	now := time.Now()
+	if _, err := ts.check(made.ID(), make([]byte, 32), now); !errors.Is(err, errUnknown) {
+		t.Errorf("a wrong secret: %v", err)
+	}
+	r, err := ts.check(made.ID(), made.secret[:], now)
+	must(t, err)
+	if r.Identity != "spiffe://clinic/app/web-1" {
+		t.Errorf("it grants %q", r.Identity)
+	}
+	if _, err := ts.check(made.ID(), made.secret[:], now.Add(time.Hour)); !errors.Is(err, errExpired) {
+		t.Errorf("an hour later: %v", err)
+	}
+	must(t, ts.use(made.ID()))
+	if err := ts.use(made.ID()); !errors.Is(err, errUsed) {
+		t.Errorf("a second use: %v", err)
+	}
+	if _, err := OpenTokens(filepath.Dir(ts.dir)).check(made.ID(), made.secret[:], now); !errors.Is(err, errUsed) {
+		t.Errorf("after a restart: %v", err)
+	}
+	if _, err := ts.check(made.ID(), make([]byte, 32), now); !errors.Is(err, errUnknown) {
+		t.Errorf("a wrong secret of a used one: %v", err)
+	}
+	must(t, ts.giveBack(made.ID()))
+	must(t, ts.use(made.ID()))
+}
+
+func TestOfManyWhoUseATokenAtOnceOneSucceeds(t *testing.T) {
+	dir := t.TempDir()
+	for range 20 {
+		made, err := OpenTokens(dir).Create(someGrant(t))
+		must(t, err)
+		var wins sync.Map
+		var all sync.WaitGroup
+		for i := range 16 {
+			all.Go(func() {
+				if OpenTokens(dir).use(made.ID()) == nil {
+					wins.Store(i, true)
+				}
+			})
+		}
+		all.Wait()
+		n := 0
+		wins.Range(func(any, any) bool { n++; return true })
+		if n != 1 {
+			t.Fatalf("%d succeeded", n)
+		}
+	}
+}
+
+func TestWhatIsKeptOfATokenDoesNotMakeOne(t *testing.T) {
+	dir := t.TempDir()
+	ts := OpenTokens(dir)
+	made, err := ts.Create(someGrant(t))
+	must(t, err)
+	path := ts.path(made.ID(), tokenSuffix)
+	text, err := os.ReadFile(path)
+	must(t, err)
+	for what, secret := range map[string]string{"the token": made.Text()[10:40], "its secret": string(made.secret[:])} {
+		if strings.Contains(string(text), secret) {
+			t.Errorf("%s lies in its record", what)
+		}
+	}
+	for path, mode := range map[string]os.FileMode{path: 0o600, ts.dir: 0o700} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode().Perm() != mode {
+			t.Errorf("%s has mode %04o", path, info.Mode().Perm())
+		}
+	}
+}
+
+func TestNoIDLeavesTheDirectory(t *testing.T) {
+	ts := OpenTokens(t.TempDir())
+	must(t, os.WriteFile(filepath.Join(filepath.Dir(ts.dir), "x.token"), []byte(`{}`), 0o600))
+	for _, id := range []string{"", "../x", "..", "a/b", strings.Repeat("0", 15), strings.Repeat("0", 17), "ABCDEF0123456789", "0123456789abcde\x00"} {
+		if _, err := ts.check(id, nil, time.Now()); !errors.Is(err, errUnknown) {
+			t.Errorf("%q: %v", id, err)
+		}
+		if err := ts.Revoke(id); !errors.Is(err, ErrNoToken) {
+			t.Errorf("revoke %q: %v", id, err)
+		}
+	}
+}
+
+func TestTokensAreListedRevokedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := OpenTokens(t.TempDir())
+		if list, err := ts.List(); err != nil || len(list) != 0 {
+			t.Fatalf("%v, %v", list, err)
+		}
+		var ids []string
+		for range 4 {
+			made, err := ts.Create(someGrant(t))
+			must(t, err)
+			ids = append(ids, made.ID())
+			time.Sleep(20 * time.Minute)
+		}
+		must(t, ts.use(ids[1]))
+		must(t, ts.Revoke(ids[2]))
+		if err := ts.Revoke(ids[1]); !errors.Is(err, ErrNoToken) {
+			t.Errorf("a used one is revoked: %v", err)
+		}
+		list, err := ts.List()
+		must(t, err)
+		got := map[string]State{}
+		for _, l := range list {
+			got[l.ID] = l.State
+		}
+		if len(got) != 3 || got[ids[0]] != Expired || got[ids[1]] != Used || got[ids[3]] != Open {
+			t.Errorf("%v of %v", got, ids)
+		}
+		time.Sleep(remember + 2*time.Hour)
+		_, err = ts.Create(someGrant(t))
+		must(t, err)
+		if list, err = ts.List(); err != nil || len(list) != 1 {
+			t.Errorf("%v, %v remain", list, err)
+		}
+	})
+}
+
+func TestNoTokenIsGoodForLong(t *testing.T) {
+	ts := OpenTokens(t.TempDir())
+	for _, ttl := range []time.Duration{0, -1, MaxTTL + 1} {
+		g := someGrant(t)
+		g.TTL = ttl
+		if _, err := ts.Create(g); err == nil {
+			t.Errorf("%s is taken", ttl)
+		}
+	}
+}
+
+func TestGuessersAreSlowedDownBySourceAndInAll(t *testing.T) {
+	var g guesses
+	now := time.Now()
+	guess := func(from netip.Addr, at time.Time) bool {
+		return !errors.Is(g.try(from, at, func() error { return errUnknown }), errTooMany)
+	}
+	a := netip.MustParseAddr("10.0.0.1")
+	for i := range guessesEach {
+		if !guess(a, now) {
+			t.Fatalf("try %d is refused", i)
+		}
+	}
+	if guess(a, now) || g.try(a, now, func() error { return nil }) == nil {
+		t.Error("one source guesses on")
+	}
+	for range 2 * guessesEach { // these don't guess
+		must(t, g.try(netip.MustParseAddr("10.0.0.2"), now, func() error { return nil }))
+		if err := g.try(netip.MustParseAddr("10.0.0.2"), now, func() error { return errUsed }); !errors.Is(err, errUsed) {
+			t.Error(err)
+		}
+	}
+	tries := guessesEach
+	for i := range 255 {
+		for range guessesEach {
+			if guess(netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}), now) {
+				tries++
+			}
+		}
+	}
+	if tries != guessesAll || len(g.each) > guessesAll {
+		t.Errorf("%d tries in all, %d sources remembered", tries, len(g.each))
+	}
+	if !guess(a, now.Add(guessWindow)) {
+		t.Error("a minute later it is still refused")
+	}
+	// An IPv6 host has 2^64 addresses.
+	g = guesses{}
+	n := 0
+	for i := range 20 {
+		if guess(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(i)}), now) {
+			n++
+		}
+	}
+	if n != guessesEach {
+		t.Errorf("an IPv6 host has %d tries", n)
+	}
+}

@@ -1,0 +1,261 @@
+package enroll
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+)
+
+// Tokens are a directory with a file for each token, named by its id; a token
+// that was used has the suffix below. Renaming is what uses a token: of all who
+// try at once, in whatever process, one succeeds. A record stays until a while
+// after the token's end, so that a host that comes late is told why.
+const (
+	tokenSuffix = ".token"
+	usedSuffix  = ".used"
+
+	// MaxTTL bounds what a token may be good for: it is a secret on its way.
+	MaxTTL = 7 * 24 * time.Hour
+	// remember is how long the record of a token outlives it.
+	remember = 7 * 24 * time.Hour
+
+	maxRecord = 16 << 10
+)
+
+// Tokens is where the tokens of a CA are kept.
+type Tokens struct{ dir string }
+
+// OpenTokens keeps tokens in the directory of a CA.
+func OpenTokens(caDir string) *Tokens { return &Tokens{filepath.Join(caDir, "tokens")} }
+
+// Grant says what a token shall be good for.
+type Grant struct {
+	Identity identity.ID
+	DNS      []string     // further names of the host, as in pki.Request
+	IPs      []netip.Addr // its further addresses
+	TTL      time.Duration
+	Root     [sha256.Size]byte // the SHA-256 of the CA's certificate
+	Gateways []Gateway
+}
+
+// record is a token as it is kept: what it grants, and a hash of its secret,
+// which has 256 random bits, so that no slow hash is needed.
+type record struct {
+	Hash     []byte       `json:"secret_sha256"`
+	Identity string       `json:"identity"`
+	DNS      []string     `json:"dns,omitempty"`
+	IPs      []netip.Addr `json:"ips,omitempty"`
+	Created  time.Time    `json:"created"`
+	Expires  time.Time    `json:"expires"`
+}
+
+// Create makes a token and keeps its hash.
+func (ts *Tokens) Create(g Grant) (Token, error) {
+	if g.TTL <= 0 || g.TTL > MaxTTL {
+		return Token{}, fmt.Errorf("create a token: it can't be good for %s: more than 0 and at most %s", g.TTL, MaxTTL)
+	}
+	t, err := newToken(g.Root, g.Identity, g.Gateways)
+	if err != nil {
+		return Token{}, fmt.Errorf("create a token: %w", err)
+	}
+	if err := os.MkdirAll(ts.dir, 0o700); err != nil {
+		return Token{}, fmt.Errorf("create a token: %w", err)
+	}
+	ts.forget(time.Now())
+	hash := sha256.Sum256(t.secret[:])
+	now := time.Now().UTC().Truncate(time.Second)
+	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, Created: now, Expires: now.Add(g.TTL)})
+	if err != nil {
+		return Token{}, fmt.Errorf("create a token: %w", err)
+	}
+	if err := statedir.WriteFile(ts.path(t.ID(), tokenSuffix), append(text, '\n'), 0o600); err != nil {
+		return Token{}, fmt.Errorf("create a token: %w", err)
+	}
+	return t, nil
+}
+
+func (ts *Tokens) path(id, suffix string) string { return filepath.Join(ts.dir, id+suffix) }
+
+// Listed is what can be said of a token.
+type Listed struct {
+	ID       string      `json:"id"`
+	Identity identity.ID `json:"identity"`
+	Created  time.Time   `json:"created"`
+	Expires  time.Time   `json:"expires"`
+	State    State       `json:"state"`
+}
+
+// State is what has become of a token.
+type State string
+
+// The states.
+const (
+	Open    State = "open"
+	Used    State = "used"
+	Expired State = "expired"
+)
+
+// List tells of every token that is remembered, the oldest first.
+func (ts *Tokens) List() ([]Listed, error) {
+	entries, err := os.ReadDir(ts.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list tokens: %w", err)
+	}
+	list := []Listed{}
+	for _, e := range entries {
+		id, suffix := splitName(e.Name())
+		if suffix == "" {
+			continue
+		}
+		r, err := ts.read(id, suffix)
+		if errors.Is(err, fs.ErrNotExist) { // used or revoked just now
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list tokens: %w", err)
+		}
+		who, err := identity.Parse(r.Identity)
+		if err != nil {
+			return nil, fmt.Errorf("list tokens: %s: %w", ts.path(id, suffix), err)
+		}
+		l := Listed{ID: id, Identity: who, Created: r.Created, Expires: r.Expires, State: Open}
+		switch {
+		case suffix == usedSuffix:
+			l.State = Used
+		case !time.Now().Before(r.Expires):
+			l.State = Expired
+		}
+		list = append(list, l)
+	}
+	slices.SortFunc(list, func(a, b Listed) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return list, nil
+}
+
+// ErrNoToken says that no such token can be revoked.
+var ErrNoToken = errors.New("no token that could still be used has this id")
+
+// Revoke makes a token useless that hasn't been used.
+func (ts *Tokens) Revoke(id string) error {
+	if !validID(id) {
+		return fmt.Errorf("revoke token: %w (redoubt token list shows them)", ErrNoToken)
+	}
+	err := os.Remove(ts.path(id, tokenSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("revoke token %s: %w (redoubt token list shows them)", id, ErrNoToken)
+	}
+	if err != nil {
+		return fmt.Errorf("revoke token: %w", err)
+	}
+	return statedir.SyncDir(ts.dir)
+}
+
+// What is wrong with a token. Who doesn't hold its secret is told errUnknown
+// whatever is wrong.
+var (
+	errUnknown = errors.New("the token is not known here: it was revoked, has long expired, or is of another CA")
+	errUsed    = errors.New("the token has been used already: each is good for one host, once (make a new one: redoubt token create)")
+	errExpired = errors.New("the token has expired (make a new one: redoubt token create)")
+)
+
+// check says what a token grants, without using it.
+func (ts *Tokens) check(id string, secret []byte, now time.Time) (*record, error) {
+	if !validID(id) {
+		return nil, errUnknown
+	}
+	used := false
+	r, err := ts.read(id, tokenSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		used = true
+		r, err = ts.read(id, usedSuffix)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, errUnknown
+	}
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(secret)
+	switch {
+	case subtle.ConstantTimeCompare(hash[:], r.Hash) != 1:
+		return nil, errUnknown
+	case used:
+		return nil, errUsed
+	case !now.Before(r.Expires):
+		return nil, errExpired
+	}
+	return r, nil
+}
+
+// use uses a token up; who comes second gets errUsed. It is durable before it
+// returns, so that no crash brings a used token back.
+func (ts *Tokens) use(id string) error {
+	err := os.Rename(ts.path(id, tokenSuffix), ts.path(id, usedSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errUsed // or revoked between check and now
+	}
+	if err != nil {
+		return err
+	}
+	return statedir.SyncDir(ts.dir)
+}
+
+// giveBack makes a token good again for which no certificate was made.
+func (ts *Tokens) giveBack(id string) error {
+	return os.Rename(ts.path(id, usedSuffix), ts.path(id, tokenSuffix))
+}
+
+func (ts *Tokens) read(id, suffix string) (*record, error) {
+	text, err := statedir.ReadFile(ts.path(id, suffix), maxRecord, "token's record")
+	if err != nil {
+		return nil, err
+	}
+	r := new(record)
+	if err := strictJSON(text, r); err != nil || len(r.Hash) != sha256.Size {
+		return nil, fmt.Errorf("%s is damaged (remove it and make a new token)", ts.path(id, suffix))
+	}
+	return r, nil
+}
+
+// forget removes the records of tokens that ended long ago. What can't be
+// removed or read is left: it can't be used either.
+func (ts *Tokens) forget(now time.Time) {
+	entries, _ := os.ReadDir(ts.dir)
+	for _, e := range entries {
+		id, suffix := splitName(e.Name())
+		if suffix == "" {
+			continue
+		}
+		if r, err := ts.read(id, suffix); err == nil && now.After(r.Expires.Add(remember)) {
+			os.Remove(ts.path(id, suffix))
+		}
+	}
+}
+
+func splitName(name string) (id, suffix string) {
+	for _, suffix := range []string{tokenSuffix, usedSuffix} {
+		if id, ok := strings.CutSuffix(name, suffix); ok && validID(id) {
+			return id, suffix
+		}
+	}
+	return "", ""
+}
+
+// validID keeps what a stranger sends from becoming a path.
+func validID(id string) bool {
+	return len(id) == 16 && strings.Trim(id, "0123456789abcdef") == ""
+}
