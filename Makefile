@@ -11,7 +11,7 @@ TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 setpri
 	gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/hiredis/hiredis.h=libhiredis-dev \
 	/usr/bin/python3=python3 /usr/lib/python3/dist-packages/redis/__init__.py=python3-redis \
 	/usr/lib/python3/dist-packages/prometheus_client/__init__.py=python3-prometheus-client \
-	node=nodejs npm=npm openssl=openssl tcpdump=tcpdump
+	node=nodejs npm=npm openssl=openssl tcpdump=tcpdump nmap=nmap
 
 .PHONY: help
 help: ## list the targets
@@ -45,7 +45,7 @@ test: ## every test but the slow ones, with the race detector (3 min)
 
 .PHONY: test-slow
 test-slow: ## every generation of engines, TLS scanners, a short soak (8 min; more the first time)
-	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap sslscan=sslscan nmap=nmap testssl=testssl.sh selfserv=libnss3-tools
+	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap sslscan=sslscan testssl=testssl.sh selfserv=libnss3-tools
 	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/... ./test/scale/... ./test/scan/...
 
 .PHONY: soak

@@ -27,6 +27,7 @@ type program struct {
 	Token   tokenCmd   `cmd:"" help:"Tokens with which new hosts get their certificates."`
 	Join    joinCmd    `cmd:"" help:"Give this host its identity, with a token."`
 	Secret  secretCmd  `cmd:"" help:"The application's password."`
+	Render  renderCmd  `cmd:"" help:"Print what a host needs, derived from the deployment's hosts."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
 	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`

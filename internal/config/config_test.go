@@ -129,10 +129,10 @@ func TestTheDocumentIsCommittedAndItsExamplesLoad(t *testing.T) {
 		t.Fatalf("%s differs from the schema (%v): run go test ./internal/config -update", page, err)
 	}
 	blocks := strings.Split(doc, "```")
-	if err := gw(strings.TrimPrefix(blocks[len(blocks)-4], "yaml\n")); err != nil {
+	if err := gw(strings.TrimPrefix(blocks[len(blocks)-6], "yaml\n")); err != nil {
 		t.Errorf("gateway.yaml as documented: %v", err)
 	}
-	if err := sc(strings.TrimPrefix(blocks[len(blocks)-2], "yaml\n")); err != nil {
+	if err := sc(strings.TrimPrefix(blocks[len(blocks)-4], "yaml\n")); err != nil {
 		t.Errorf("sidecar.yaml as documented: %v", err)
 	}
 }
@@ -162,10 +162,42 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, into := range []schema{new(Gateway), new(Sidecar)} {
+		for _, into := range []schema{new(Gateway), new(Sidecar), new(Deployment)} {
 			if err := parse("f.yaml", data, into); err == nil && len(checkBounds(reflect.ValueOf(into).Elem())) != 0 {
 				t.Fatalf("accepted out of bounds: %+v", into)
 			}
 		}
 	})
+}
+
+const goodDeployment = `deployment: clinic
+gateways: [{name: cache-1, address: 10.77.0.2, port: 6379}]
+apps: [{name: web-1, address: 10.77.0.3}, {name: workers, network: 10.77.1.0/24}]
+bastions: [10.77.0.9]
+`
+
+func TestDeploymentReadsEveryHostOnce(t *testing.T) {
+	var d Deployment
+	if err := parse("d.yaml", []byte(goodDeployment+"ssh_port: 2222\n"), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Gateways[0].Address[0].String() != "10.77.0.2/32" || d.Apps[1].Network[0].String() != "10.77.1.0/24" || d.Bastions[0].String() != "10.77.0.9/32" || d.SSHPort != 2222 || d.Gateways[0].Port != 6379 {
+		t.Errorf("%+v", d)
+	}
+	for text, want := range map[string]string{
+		"deployment: clinic\n":                                            "gateways is missing",
+		goodDeployment + "bastion: 1\n":                                   "no key of ours",
+		"bastions: [10.0.0.1]\n" + goodDeployment:                         "stands twice",
+		strings.Replace(goodDeployment, "web-1", "cache-1", 1):            "another host's name",
+		strings.Replace(goodDeployment, "10.77.0.2,", "10.77.0.0/24,", 1): "one address",
+		strings.Replace(goodDeployment, "10.77.0.9", "0.0.0.0/0", 1):      "every address",
+		strings.Replace(goodDeployment, "10.77.1.0/24", "'::/0'", 1):      "every address",
+		strings.Replace(goodDeployment, "10.77.0.9", "jump.example", 1):   "an address or a network",
+		strings.Replace(goodDeployment, ", network: 10.77.1.0/24", "", 1): "an address or a network, and not both",
+		strings.Replace(goodDeployment, "port: 6379", "port: 0", 1):       "between 1 and 65535",
+	} {
+		if err := parse("d.yaml", []byte(text), new(Deployment)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "d.yaml") {
+			t.Errorf("%s\ngives %v, want %q", text, err, want)
+		}
+	}
 }

@@ -72,12 +72,18 @@ func (d *decoder) decodeStruct(node *yaml.Node, path string, into reflect.Value)
 }
 
 func (d *decoder) decodeSlice(node *yaml.Node, path string, into reflect.Value) {
+	if node.Kind == yaml.ScalarNode && into.Type() == reflect.TypeFor[Sources]() { // one needs no brackets
+		node = &yaml.Node{Kind: yaml.SequenceNode, Line: node.Line, Content: []*yaml.Node{node}}
+	}
 	if node.Kind != yaml.SequenceNode {
 		d.wrong(node, path, "must be a list: [a, b]")
 		return
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
 	for i, element := range node.Content {
+		if _, leaf := into.Index(i).Addr().Interface().(value); into.Index(i).Kind() == reflect.Struct && !leaf {
+			setDefaults(into.Index(i))
+		}
 		d.decode(element, fmt.Sprintf("%s[%d]", path, i), into.Index(i))
 	}
 }

@@ -55,7 +55,20 @@ func eachField(v reflect.Value, path string, do func(path string, f reflect.Stru
 			continue
 		}
 		do(at, f, v.Field(i))
+		if _, leaf := reflect.New(elementOf(f.Type)).Interface().(value); elementOf(f.Type).Kind() == reflect.Struct && !leaf {
+			for j := range v.Field(i).Len() {
+				eachField(v.Field(i).Index(j), fmt.Sprintf("%s[%d]", at, j), do)
+			}
+		}
 	}
+}
+
+// elementOf is what a slice is of; any other type is its own.
+func elementOf(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Slice {
+		return t.Elem()
+	}
+	return t
 }
 
 func knownKeys(t reflect.Type) string {
@@ -76,6 +89,7 @@ func Document() string {
 	}{
 		{"gateway.yaml", "On the cache host, read by `redoubt gateway --config FILE`.", Gateway{}},
 		{"sidecar.yaml", "On each application host, read by `redoubt sidecar --config FILE`.", Sidecar{}},
+		{"deployment.yaml", "Wherever hosts are set up from, read by `redoubt render`. `gateways` and `apps` are lists of what stands below them.", Deployment{}},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```yaml\n", file.name, file.about)
 		documentFields(&b, reflect.TypeOf(file.schema), "", "")
@@ -112,6 +126,9 @@ func documentFields(b *strings.Builder, t reflect.Type, indent, first string) {
 			doc, value = "Required. "+doc, examples[key]
 		case f.Tag.Get("min") != "":
 			doc += fmt.Sprintf(" From %s to %s.", f.Tag.Get("min"), f.Tag.Get("max"))
+		}
+		if example := f.Tag.Get("example"); example != "" {
+			value = example
 		}
 		if value == "" {
 			value = `""`

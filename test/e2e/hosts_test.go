@@ -25,7 +25,14 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	n := lab.NewNetwork(t)
-	s := &site{t: t, net: n, dir: t.TempDir(), cache: n.Host("cache-1", "10.77.0.2/24"), web: n.Host("web-1", "10.77.0.3/24")}
+	return siteOn(t, n, n.Host("cache-1", "10.77.0.2/24"), n.Host("web-1", "10.77.0.3/24"), "admit: [10.77.0.3/32]\n")
+}
+
+// siteOn is the same on hosts that are there; more is further configuration of
+// the gateway.
+func siteOn(t *testing.T, n *lab.Network, cache, web *lab.Host, more string) *site {
+	t.Helper()
+	s := &site{t: t, net: n, dir: t.TempDir(), cache: cache, web: web}
 	s.redoubt("pki", "init", "--deployment", "clinic", "--dir", s.path("ca"))
 	s.redoubt("pki", "issue", "--dir", s.path("ca"), "--role", "gateway", "--name", "cache-1", "--ip", "10.77.0.2", "--out", s.path("cache-1", "tls"))
 	s.redoubt("pki", "issue", "--dir", s.path("ca"), "--role", "app", "--name", "web-1", "--out", s.path("web-1", "tls"))
@@ -33,8 +40,7 @@ func newSite(t *testing.T) *site {
 	s.write("gateway.yaml", s.path("cache-1"), `deployment: clinic
 name: cache-1
 listen: 10.77.0.2:6379
-admit: [10.77.0.3/32]
-tls: {certificate: tls/tls.pem, ca: tls/ca.crt}
+`+more+`tls: {certificate: tls/tls.pem, ca: tls/ca.crt}
 engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 32mb}
 `)
 	s.write("sidecar.yaml", s.path("web-1"), `deployment: clinic

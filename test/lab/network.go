@@ -81,3 +81,9 @@ func (n *Network) ip(args ...string) {
 		n.t.Fatalf("ip %s: %v: %s (root and Debian's iproute2 are needed)", strings.Join(args, " "), err, out)
 	}
 }
+
+// Also gives the host a further address.
+func (h *Host) Also(cidr string) {
+	h.net.t.Helper()
+	h.net.in(h.ns, "addr", "add", cidr, "dev", "eth0", "nodad")
+}

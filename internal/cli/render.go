@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/firewall"
+)
+
+type renderCmd struct {
+	Nftables renderNftablesCmd `cmd:"" help:"A host's packet filter, for nft -f."`
+}
+
+type renderNftablesCmd struct {
+	Deployment string `default:"/etc/redoubt/deployment.yaml" placeholder:"FILE" help:"The deployment's hosts (${default}); docs/configuration.md has every key."`
+	Host       string `required:"" placeholder:"NAME" help:"The host whose rules these are, a gateway's or an app's name."`
+}
+
+func (renderNftablesCmd) Help() string {
+	return `Prints the whole packet filter of one host, derived from the deployment's hosts. On a cache host: its port for application hosts, ssh for bastions, nothing else. On an application host: ssh for bastions; what else it serves is the application's own.
+
+Example:
+
+  redoubt render nftables --deployment deployment.yaml --host cache-1 > redoubt.nft
+  nft --check -f redoubt.nft && nft -f redoubt.nft`
+}
+
+func (c *renderNftablesCmd) Run(e *env) error {
+	d, err := config.LoadDeployment(c.Deployment)
+	if err != nil {
+		return misconfigured(err)
+	}
+	rules, err := firewallRules(d, c.Host)
+	if err != nil {
+		return usage(fmt.Errorf("%s: %w", c.Deployment, err), "redoubt render nftables --help")
+	}
+	_, err = io.WriteString(e.stdout, rules.Nftables())
+	return err
+}
+
+// firewallRules says whom a host serves. A cache host serves its fellows too:
+// one without the CA renews its certificate at one that has it.
+func firewallRules(d *config.Deployment, host string) (firewall.Rules, error) {
+	rules := firewall.Rules{Deployment: d.Deployment, Host: host, SSH: d.SSHPort, Bastions: prefixes(d.Bastions)}
+	var names []string
+	for _, a := range d.Apps {
+		names = append(names, a.Name)
+		if a.Name == host {
+			return rules, nil
+		}
+	}
+	for _, g := range d.Gateways {
+		names = append(names, g.Name)
+		if g.Name != host {
+			continue
+		}
+		rules.Cache, rules.EngineUID = g.Port, d.EngineUID
+		for _, a := range d.Apps {
+			rules.Clients = append(rules.Clients, append(prefixes(a.Address), prefixes(a.Network)...)...)
+		}
+		for _, other := range d.Gateways {
+			if other.Name != host {
+				rules.Clients = append(rules.Clients, prefixes(other.Address)...)
+			}
+		}
+		return rules, nil
+	}
+	return rules, fmt.Errorf("no host is called %q: there are %s", host, strings.Join(names, ", "))
+}
+
+func prefixes(sources config.Sources) []netip.Prefix {
+	list := make([]netip.Prefix, len(sources))
+	for i, s := range sources {
+		list[i] = s.Prefix
+	}
+	return list
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+)
+
+// Deployment is deployment.yaml: every host, once, from which firewalls are made.
+type Deployment struct {
+	Deployment string  `yaml:"deployment" doc:"The deployment's name, as in its certificates."`
+	Gateways   []Gate  `yaml:"gateways" doc:"The cache hosts."`
+	Apps       []App   `yaml:"apps" doc:"The application hosts; a group of hosts that come and go is one entry with a network."`
+	Bastions   Sources `yaml:"bastions" default:"[]" example:"[10.77.0.9]" doc:"At least one. Where ssh may come from: addresses or CIDRs."`
+	SSHPort    int     `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
+	EngineUID  int     `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
+}
+
+// Gate is a cache host.
+type Gate struct {
+	Name    string  `yaml:"name" doc:"Its name in its certificate."`
+	Address Sources `yaml:"address" default:"[]" example:"10.77.0.2" doc:"Required. Its address; a list if it has several."`
+	Port    int     `yaml:"port" default:"6379" min:"1" max:"65535" doc:"The one port that application hosts reach."`
+}
+
+// App is an application host, or a group of them.
+type App struct {
+	Name    string  `yaml:"name" example:"web-1" doc:"Its name in its certificate, or the group's."`
+	Address Sources `yaml:"address" default:"[]" example:"10.77.0.3" doc:"Its address; a list if it has several. A group has a network instead."`
+	Network Sources `yaml:"network" default:"[]" doc:"The network that a group's hosts are in, as a CIDR; a list if there are several."`
+}
+
+// Sources are addresses and networks.
+type Sources []Source
+
+// Source is one address or one network: a single address has all its bits.
+type Source struct{ netip.Prefix }
+
+func (s *Source) set(text string) (string, bool) {
+	const want = "an address or a network: 10.77.0.3, 10.77.1.0/24, fd77::/64"
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		s.Prefix = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		return want, true
+	}
+	p, err := netip.ParsePrefix(text)
+	s.Prefix = p.Masked()
+	return want, err == nil
+}
+
+// LoadDeployment reads and checks deployment.yaml.
+func LoadDeployment(path string) (*Deployment, error) {
+	c := new(Deployment)
+	return c, load(path, c)
+}
+
+func (c *Deployment) resolve(string) []problem { return nil }
+
+func (c *Deployment) check() (problems []problem) {
+	wrong := func(path, format string, args ...any) {
+		problems = append(problems, problem{path: path, text: fmt.Sprintf(format, args...)})
+	}
+	if err := identity.ValidDeployment(c.Deployment); err != nil {
+		wrong("deployment", "%v", err)
+	}
+	if len(c.Gateways) == 0 {
+		wrong("gateways", "is missing: name at least one ({name: cache-1, address: 10.77.0.2})")
+	}
+	if len(c.Apps) == 0 {
+		wrong("apps", "is missing: name at least one ({name: web-1, address: 10.77.0.3})")
+	}
+	if len(c.Bastions) == 0 {
+		wrong("bastions", "is missing: without one nobody could reach ssh")
+	}
+	var seen []string
+	name := func(path, name string) {
+		if err := identity.ValidName(name); err != nil {
+			wrong(path, "%v", err)
+		}
+		if slices.Contains(seen, name) {
+			wrong(path, "is another host's name too: %s", name)
+		}
+		seen = append(seen, name)
+	}
+	for i, g := range c.Gateways {
+		at := fmt.Sprintf("gateways[%d]", i)
+		name(at+".name", g.Name)
+		if len(g.Address) == 0 {
+			wrong(at+".address", "is missing")
+		}
+		problems = append(problems, checkAddresses(at+".address", g.Address)...)
+	}
+	for i, a := range c.Apps {
+		at := fmt.Sprintf("apps[%d]", i)
+		name(at+".name", a.Name)
+		if (len(a.Address) == 0) == (len(a.Network) == 0) {
+			wrong(at, "needs an address or a network, and not both")
+		}
+		problems = append(problems, checkAddresses(at+".address", a.Address)...)
+		for j, n := range a.Network {
+			if n.Bits() == 0 {
+				wrong(fmt.Sprintf("%s.network[%d]", at, j), "is every address there is")
+			}
+		}
+	}
+	for i, b := range c.Bastions {
+		if b.Bits() == 0 {
+			wrong(fmt.Sprintf("bastions[%d]", i), "is every address there is")
+		}
+	}
+	return problems
+}
+
+func checkAddresses(path string, addresses Sources) (problems []problem) {
+	for i, a := range addresses {
+		if !a.IsSingleIP() {
+			problems = append(problems, problem{path: fmt.Sprintf("%s[%d]", path, i), text: "must be one address, not a network"})
+		}
+	}
+	return problems
+}
