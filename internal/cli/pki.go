@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/netip"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,71 +15,49 @@ import (
 )
 
 type pkiCmd struct {
-	Init  pkiInitCmd  `cmd:"" help:"Make the deployment's CA."`
-	Issue pkiIssueCmd `cmd:"" help:"Issue a host's certificate and key."`
-	Show  pkiShowCmd  `cmd:"" help:"Show what a certificate says."`
+	Init    pkiInitCmd    `cmd:"" help:"Make the deployment's CA."`
+	Issue   pkiIssueCmd   `cmd:"" help:"Issue a host's certificate and key."`
+	Request pkiRequestCmd `cmd:"" help:"Make a key on its host, and a CSR for it."`
+	Sign    pkiSignCmd    `cmd:"" help:"Make a certificate of a CSR."`
+	Import  pkiImportCmd  `cmd:"" help:"Join a key that was made here with the certificate signed for it."`
+	Show    pkiShowCmd    `cmd:"" help:"Show what a certificate says."`
+	List    pkiListCmd    `cmd:"" help:"List who has which certificate."`
+	Revoke  pkiRevokeCmd  `cmd:"" help:"Revoke every certificate of a host."`
+	Rotate  pkiRotateCmd  `cmd:"" help:"Replace the CA's root, with an overlap."`
 }
 
 type pkiInitCmd struct {
-	Deployment string `required:"" placeholder:"NAME" help:"The deployment's name, part of every identity (spiffe://NAME/app/HOST)."`
-	Dir        string `required:"" placeholder:"DIR" help:"Where the CA is kept (made, 0700): a place that no gateway or sidecar reads."`
+	Deployment     string `required:"" placeholder:"NAME" help:"The deployment's name, part of every identity (spiffe://NAME/app/HOST)."`
+	Dir            string `required:"" placeholder:"DIR" help:"Where the CA is kept (made, 0700): a place for it alone."`
+	PassphraseFile string `placeholder:"FILE" help:"File with the passphrase that encrypts the CA's keys, or credential:NAME for a systemd credential. Without it a terminal is asked."`
+	KeyType        string `enum:"ecdsa,rsa,ed25519" default:"ecdsa" help:"ecdsa (P-256), rsa (4096 bits) or ed25519 (${default})."`
 }
 
 func (pkiInitCmd) Help() string {
-	return `Makes a private CA (ECDSA P-256, ten years) for one deployment. Whoever has ca.key can make certificates: keep the directory off the cache and application hosts.
+	return `Makes a private CA, good for ten years, for one deployment. Whoever has ca.key and its passphrase can make certificates: keep the directory off the application hosts, and off the network where you sign by hand.
 
 Example:
 
-  redoubt pki init --deployment clinic --dir /root/clinic-ca`
+  openssl rand -base64 33 > /root/ca-passphrase && chmod 600 /root/ca-passphrase
+  redoubt pki init --deployment clinic --dir /root/clinic-ca --passphrase-file /root/ca-passphrase`
 }
 
 func (c *pkiInitCmd) Run(e *env) error {
 	if err := identity.ValidDeployment(c.Deployment); err != nil {
 		return usage(fmt.Errorf("--deployment: %w", err), "redoubt pki init --help")
 	}
-	ca, err := pki.Create(c.Dir, c.Deployment, pki.Options{})
+	if exists(filepath.Join(c.Dir, "ca.crt")) {
+		return fmt.Errorf("there is a CA in %s already: every certificate that it signed would be void (choose another --dir)", c.Dir)
+	}
+	passphrase, err := newPassphrase(e, c.PassphraseFile)
 	if err != nil {
 		return err
 	}
-	return show(e.stdout, []*x509.Certificate{ca.Certificate()})
-}
-
-type pkiIssueCmd struct {
-	Dir  string        `required:"" placeholder:"DIR" help:"The CA's directory."`
-	Role string        `required:"" enum:"gateway,app" help:"gateway (a cache host) or app (an application host)."`
-	Name string        `required:"" placeholder:"HOST" help:"The host's name in the deployment."`
-	Out  string        `required:"" placeholder:"DIR" help:"Where tls.pem (key and certificate, 0600) and ca.crt go."`
-	DNS  []string      `name:"dns" placeholder:"NAME" help:"Further DNS names of the host."`
-	IP   []netip.Addr  `name:"ip" placeholder:"ADDR" help:"Further addresses of the host."`
-	Life time.Duration `placeholder:"DURATION" help:"How long it is good for, as 2160h. Default: 168h, 7 days: for hosts that renew."`
-}
-
-func (pkiIssueCmd) Help() string {
-	return `Makes a key and a certificate for one host. Each host gets its own; none is copied to two.
-
-Example:
-
-  redoubt pki issue --dir /root/clinic-ca --role gateway --name cache-1 --ip 10.77.0.2 --out cache-1
-  redoubt pki issue --dir /root/clinic-ca --role app --name web-1 --out web-1`
-}
-
-func (c *pkiIssueCmd) Run(e *env) error {
-	ca, err := pki.Open(c.Dir, nil)
+	ca, err := pki.Create(c.Dir, c.Deployment, pki.Options{Key: pki.KeyType(c.KeyType), Passphrase: passphrase})
 	if err != nil {
 		return err
 	}
-	id, err := identity.New(ca.Deployment(), identity.Role(c.Role), c.Name)
-	if err != nil {
-		return usage(fmt.Errorf("--name: %w", err), "redoubt pki issue --help")
-	}
-	leaf, err := ca.Issue(pki.Request{ID: id, DNS: c.DNS, IPs: c.IP, Life: c.Life})
-	if err != nil {
-		return err
-	}
-	if err := leaf.Save(c.Out); err != nil {
-		return err
-	}
-	return show(e.stdout, []*x509.Certificate{leaf.Certificate()})
+	return show(e.stdout, ca.Roots())
 }
 
 type pkiShowCmd struct {

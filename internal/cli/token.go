@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -140,13 +138,4 @@ Example:
 
 func (c *tokenRevokeCmd) Run(e *env) error {
 	return enroll.OpenTokens(caDir(c.Dir)).Revoke(c.ID)
-}
-
-// caDir finds the CA of a deployment of redoubt up, too.
-func caDir(dir string) string {
-	inside := filepath.Join(dir, "ca")
-	if info, err := os.Stat(inside); err == nil && info.IsDir() {
-		return inside
-	}
-	return dir
 }

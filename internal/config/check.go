@@ -116,7 +116,7 @@ func resolveOptional(path string, f *File, dir string) []problem {
 }
 
 func resolveFile(path string, f *File, dir string) []problem {
-	resolved, err := f.resolve(dir)
+	resolved, err := f.Resolve(dir)
 	if err != nil {
 		return []problem{{path: path, text: err.Error()}}
 	}

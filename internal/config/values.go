@@ -83,7 +83,8 @@ type File string
 
 const credentialPrefix = "credential:"
 
-func (f File) resolve(dir string) (string, error) {
+// Resolve says where the file is; relative ones are so to dir.
+func (f File) Resolve(dir string) (string, error) {
 	if name, ok := strings.CutPrefix(string(f), credentialPrefix); ok {
 		base := os.Getenv("CREDENTIALS_DIRECTORY")
 		if base == "" {

@@ -109,6 +109,12 @@ func Open(dir string, unlock Unlock) (*CA, error) {
 	return ca, nil
 }
 
+// Locked tells whether the CA's keys are encrypted and no passphrase opened them.
+func (ca *CA) Locked() (locked bool) {
+	ca.view(func(s *state) { locked = s.locked })
+	return locked
+}
+
 // Deployment is whose CA this is.
 func (ca *CA) Deployment() string { return ca.deployment }
 

@@ -176,11 +176,7 @@ func (l *Leaf) Save(dir string) error {
 	if err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
-	var roots []byte
-	for _, root := range l.roots {
-		roots = append(roots, encodeCert(root)...)
-	}
-	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), roots, 0o644); err != nil {
+	if err := statedir.WriteFile(filepath.Join(dir, caCertFile), EncodeCertificates(l.roots...), 0o644); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
 	if err := statedir.WriteFile(filepath.Join(dir, leafFile), text, 0o600); err != nil {
@@ -191,11 +187,11 @@ func (l *Leaf) Save(dir string) error {
 
 // PEM is what tls.pem holds: the key, then the certificate. It is a secret.
 func (l *Leaf) PEM() ([]byte, error) {
-	key, err := encodeKey(l.key)
+	key, err := EncodeKey(l.key)
 	if err != nil {
 		return nil, err
 	}
-	return append(key, encodeCert(l.cert)...), nil
+	return append(key, EncodeCertificates(l.cert)...), nil
 }
 
 // Certificate is the host's certificate; its key stays inside.

@@ -59,8 +59,21 @@ func parseCerts(data []byte, spared string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-func encodeCert(cert *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: cert.Raw})
+// EncodeCertificates writes certificates in PEM, in their order.
+func EncodeCertificates(certs ...*x509.Certificate) (text []byte) {
+	for _, cert := range certs {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: cert.Raw})...)
+	}
+	return text
+}
+
+// ParseKey reads what EncodeKey writes.
+func ParseKey(text []byte) (crypto.Signer, error) {
+	keys, err := openKeys(text, nil)
+	if err != nil {
+		return nil, err
+	}
+	return keys[0].key, nil
 }
 
 // parseKey passes no error of a parser on: some repeat what they read.
@@ -76,7 +89,8 @@ func parseKey(der []byte) (crypto.Signer, error) {
 	return signer, nil
 }
 
-func encodeKey(key crypto.Signer) ([]byte, error) {
+// EncodeKey writes a private key in PEM (PKCS #8): a secret.
+func EncodeKey(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func findRoot(roots []*root, id string) *root {
 
 func encodeRoots(roots []*root) (text []byte) {
 	for _, r := range roots {
-		text = append(text, encodeCert(r.cert)...)
+		text = append(text, EncodeCertificates(r.cert)...)
 	}
 	return text
 }

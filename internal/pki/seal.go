@@ -80,7 +80,7 @@ func PassphraseFile(path string) Unlock {
 }
 
 // errLocked says that keys are encrypted and no passphrase was offered.
-var errLocked = errors.New("encrypted")
+var errLocked = errors.New("holds an encrypted key")
 
 type sealedKey struct {
 	key  crypto.Signer
@@ -136,7 +136,7 @@ var errWrongPassphrase = errors.New("can't be decrypted: the passphrase is wrong
 
 // sealKey encodes a key for the disk, encrypted if there is a passphrase.
 func sealKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
-	plain, err := encodeKey(key)
+	plain, err := EncodeKey(key)
 	if err != nil || len(passphrase) == 0 {
 		return plain, err
 	}
