@@ -101,7 +101,7 @@ func New(o Options) (_ *Deployment, err error) {
 		return nil, taken("--listen", o.Listen, err)
 	}
 	c.client.Fresh = d.Sidecar.Refresh
-	if err := statedir.WriteFile(filepath.Join(dir.Path(), addressFile), []byte(d.Gateway.Addr().String()+"\n"), 0o644); err != nil {
+	if err := statedir.WriteFile(filepath.Join(dir.Path(), addressFile), []byte(d.Gateway.Addr().String()+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	d.url = redisURL(password, d.Sidecar.Addr())

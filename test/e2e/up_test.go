@@ -57,7 +57,7 @@ func TestEverySecretBelongsToItsOwnerOnly(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		public := strings.HasSuffix(path, ".crt")
+		public := strings.HasSuffix(path, ".crt") || strings.HasSuffix(path, ".crl")
 		if !public {
 			secrets++
 			if info.Mode().Perm()&0o077 != 0 {
