@@ -92,6 +92,9 @@ func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enrol
 	if err != nil {
 		return nil, fmt.Errorf("pki.dir: %w", err)
 	}
+	if ca.Locked() {
+		return nil, fmt.Errorf("pki.passphrase: the keys of the CA in %s are encrypted: name the file with their passphrase (or credential:NAME)", c.PKI.Dir)
+	}
 	if ca.Deployment() != c.Deployment {
 		return nil, fmt.Errorf("pki.dir: %s is the CA of deployment %s, but the configuration is of %s", c.PKI.Dir, ca.Deployment(), c.Deployment)
 	}
