@@ -28,14 +28,15 @@ func newFleet(t *testing.T, life string) *fleet {
 	t.Helper()
 	n := lab.NewNetwork(t)
 	f := &fleet{site: &site{t: t, net: n, dir: t.TempDir(), cache: n.Host("cache-1", "10.77.0.2/24")}}
-	f.redoubt("pki", "init", "--deployment", "clinic", "--dir", f.path("ca"))
+	must(t, os.WriteFile(f.path("passphrase"), []byte("correct horse battery\n"), 0o600))
+	f.redoubt("pki", "init", "--deployment", "clinic", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
 	f.redoubt("secret", "new", "--out", f.path("secret"))
 	must(t, os.Mkdir(f.path("cache-1"), 0o700))
 	f.write("gateway.yaml", f.path("cache-1"), `deployment: clinic
 name: cache-1
 listen: 10.77.0.2:6379
 tls: {certificate: tls/tls.pem}
-pki: {dir: ../ca, life: `+life+`}
+pki: {dir: ../ca, passphrase: ../passphrase, life: `+life+`}
 engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 32mb}
 `)
 	f.gatewayLog = f.gateway()
@@ -191,7 +192,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 	}
 
 	ca := func(args ...string) (string, int) {
-		return run(t, exec.Command(lab.Redoubt(t), append(append([]string{"pki"}, args...), "--dir", f.path("ca"))...))
+		return run(t, exec.Command(lab.Redoubt(t), append(append([]string{"pki"}, args...), "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))...))
 	}
 	before := read(t, f.path("ca", "ca.crt"))
 	for _, step := range []string{"start", "switch", "finish"} {
@@ -264,7 +265,7 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 	if out := load.output(); strings.Contains(out, "failed") {
 		t.Fatalf("%s\n%s", out, gateway2.Output())
 	}
-	f.redoubt("pki", "revoke", "web-1", "--dir", f.path("ca"))
+	f.redoubt("pki", "revoke", "web-1", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
 	revoked := time.Now()
 	within(t, 20*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(load.output(), "failed") })
 	at, err := strconv.ParseFloat(failedAt.FindStringSubmatch(load.output())[1], 64)
