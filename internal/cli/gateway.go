@@ -1,18 +1,15 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/secret"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
@@ -37,11 +34,12 @@ func (c *gatewayCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
-	options, err := engineOptions(conf.Engine)
+	digests, err := secret.Follow(string(conf.Engine.PasswordDigests), log)
 	if err != nil {
-		return misconfigured(err)
+		return misconfigured(fmt.Errorf("engine.password_digests: %w", err))
 	}
-	options.Log = log
+	options := engineOptions(conf.Engine)
+	options.Passwords, options.Log = digests.Good, log
 	eng, err := engine.New(options)
 	if err != nil {
 		return misconfigured(err)
@@ -93,11 +91,7 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 	return o
 }
 
-func engineOptions(c config.Engine) (engine.Options, error) {
-	digests, err := readDigests(string(c.PasswordDigests))
-	if err != nil {
-		return engine.Options{}, err
-	}
+func engineOptions(c config.Engine) engine.Options {
 	policy := engine.Policy{
 		Allow: c.Allow, Deny: c.Deny,
 		Memory: int64(c.Memory), MaxValue: int64(c.MaxValue), MaxClients: c.MaxClients,
@@ -105,28 +99,5 @@ func engineOptions(c config.Engine) (engine.Options, error) {
 	for _, use := range c.Uses {
 		policy.Uses = append(policy.Uses, engine.Use(use))
 	}
-	return engine.Options{Binary: c.Binary, User: c.User, Passwords: digests, Policy: policy}, nil
-}
-
-// readDigests reads the passwords' digests, one a line. They are of passwords
-// with 256 random bits, so that knowing a digest helps nobody; the file needs no
-// secrecy, only that nobody else can write it.
-func readDigests(path string) ([]string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("engine.password_digests: %w (redoubt secret new makes one)", err)
-	}
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("engine.password_digests: %s can be written by other users (mode %04o): run chmod 644 %s", path, info.Mode().Perm(), path)
-	}
-	var digests []string
-	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
-		if line := strings.TrimSpace(lines.Text()); line != "" {
-			digests = append(digests, line)
-		}
-	}
-	if len(digests) == 0 {
-		return nil, fmt.Errorf("engine.password_digests: %s is empty (redoubt secret new makes one)", path)
-	}
-	return digests, nil
+	return engine.Options{Binary: c.Binary, User: c.User, Policy: policy}
 }

@@ -69,7 +69,7 @@ type GatewayLimits struct {
 type Engine struct {
 	Binary          string   `yaml:"binary" default:"" doc:"Path of redis-server or valkey-server, 7.0 or later. Empty: the one that is installed."`
 	User            string   `yaml:"user" default:"" doc:"User that the engine runs as when the gateway is root. Empty: redoubt-engine if it exists, else a uid that nobody has."`
-	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). Two lines: both passwords are valid, which is how one is replaced."`
+	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). While a password is replaced it has a line for each, the old one with its end (redoubt secret rotate). It is followed: a change counts within a second or two. Only root and the gateway's user may be able to write it; a file that can't be believed is refused, and the last good one stays."`
 	Uses            []string `yaml:"uses" default:"[cache]" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
 	Allow           []string `yaml:"allow" default:"[]" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
 	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub."`

@@ -1,6 +1,6 @@
 package engine
 
-import "strings"
+import "github.com/redoubt-cache/redoubt/internal/passwords"
 
 // Rights of the two users. The application's user has an allow-list: under
 // "+@all -…" each engine upgrade would add commands nobody has looked at, under
@@ -49,14 +49,12 @@ var appRules = []rule{
 	{"+client|capa", since(nil, at(8, 0))},
 }
 
-// appUser is the application's line: the user that AUTH with a password alone
-// names. digests are SHA-256 in hex, more than one while a password is changed.
-func appUser(v Version, p Policy, digests []string) string {
-	words := []string{"user", "default", "on", "sanitize-payload"}
-	for _, digest := range digests {
-		words = append(words, "#"+digest)
-	}
-	words = append(words, "resetkeys", "~*", "resetchannels", "&*")
+// defaultUser is whom AUTH with a password alone names.
+const defaultUser = "default"
+
+// appRights is the rights of the application's users, all but their passwords.
+func appRights(v Version, p Policy) []string {
+	words := []string{"on", "sanitize-payload", "resetkeys", "~*", "resetchannels", "&*"}
 	for _, r := range appRules {
 		if r.known(v) {
 			words = append(words, r.text)
@@ -65,16 +63,40 @@ func appUser(v Version, p Policy, digests []string) string {
 	for _, o := range p.switches() {
 		words = append(words, o.Rules...)
 	}
-	return strings.Join(words, " ")
+	return words
+}
+
+// appUsers is the application's users: the default one, with every password that
+// is good, and for each password a user of its own with the same rights, so that
+// its connections can be told from the others' when it ends
+// (docs/decisions/0060).
+func appUsers(rights []string, good []passwords.Digest) [][]string {
+	user := func(name string, good ...passwords.Digest) []string {
+		return append(append([]string{name}, rights...), hashes(good)...)
+	}
+	users := [][]string{user(defaultUser, good...)}
+	for _, d := range good {
+		users = append(users, user(d.User(), d))
+	}
+	return users
+}
+
+// hashes is passwords as ACL rules.
+func hashes(digests []passwords.Digest) (words []string) {
+	for _, d := range digests {
+		words = append(words, "#"+d.String())
+	}
+	return words
 }
 
 // supervisor is the name of our own user.
 const supervisor = "redoubt"
 
 // supervisorUser is our own line: see that the engine lives, read back what it
-// runs with, change the application's password; no key, no channel, no more.
-// CONFIG and ACL are renamed, yet ACL rules go by the declared name.
+// runs with, change the application's passwords and end the connections of one
+// that has ended; no key, no channel, no more. CONFIG and ACL are renamed, yet
+// ACL rules go by the declared name.
 func supervisorUser(digest string) string {
 	return "user " + supervisor + " on sanitize-payload #" + digest +
-		" resetkeys resetchannels -@all +ping +info +config|get +acl|list +acl|setuser"
+		" resetkeys resetchannels -@all +ping +info +config|get +acl|list +acl|setuser +acl|deluser +client|list +client|kill"
 }

@@ -179,7 +179,7 @@ func TestNobodyIsLetInWithoutThePassword(t *testing.T) {
 
 func TestBothPasswordsWorkWhileOneIsChanged(t *testing.T) {
 	t.Parallel()
-	r := start(t, Options{Passwords: []string{digest("the next one")}})
+	r := start(t, Options{Passwords: good(password, "the next one")})
 	for _, word := range []string{password, "the next one"} {
 		if got := r.raw().do("AUTH", word); got != "OK" {
 			t.Errorf("AUTH: %v", got)

@@ -2,10 +2,11 @@ package engine
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
 // The configuration that the engine reads from stdin. It is a table so that a
@@ -125,8 +126,8 @@ func newSecrets() secrets {
 	return secrets{config: "c" + draw(), acl: "a" + draw(), password: draw()}
 }
 
-// render is the whole of what the engine reads. p and digests are valid.
-func render(v Version, p Policy, digests []string, s secrets) string {
+// render is the whole of what the engine reads. p is valid.
+func render(v Version, p Policy, good []passwords.Digest, s secrets) string {
 	var b strings.Builder
 	put := func(text string) { b.WriteString(text); b.WriteByte('\n') }
 	for _, l := range fixed {
@@ -144,8 +145,9 @@ func render(v Version, p Policy, digests []string, s secrets) string {
 	}
 	put("rename-command CONFIG " + s.config)
 	put("rename-command ACL " + s.acl)
-	put(appUser(v, p, digests))
-	digest := sha256.Sum256([]byte(s.password))
-	put(supervisorUser(hex.EncodeToString(digest[:])))
+	for _, user := range appUsers(appRights(v, p), good) {
+		put("user " + strings.Join(user, " "))
+	}
+	put(supervisorUser(passwords.Of([]byte(s.password)).String()))
 	return b.String()
 }

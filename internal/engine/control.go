@@ -16,7 +16,7 @@ var errBusy = errors.New("busy with a script")
 
 // control is the supervisor's own connection, kept for the engine's whole life
 // so that it can't be crowded out by maxclients. It speaks just enough RESP for
-// commands whose reply is one line.
+// commands whose reply is one line, and CLIENT LIST.
 type control struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -42,33 +42,59 @@ func (c *control) ping(ctx context.Context) error {
 }
 
 // do sends one command and reads its one-line reply; ctx's end cuts it short.
-// An error repeats nothing of a reply but its code.
 func (c *control) do(ctx context.Context, patience time.Duration, args ...string) error {
-	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	stop, err := c.send(ctx, patience, args...)
+	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if _, err := c.conn.Write(appendCommand(nil, args...)); err != nil {
-		return err
+	reply, err := c.reply(ctx)
+	if err == nil && reply[0] != '+' && reply[0] != ':' {
+		err = errors.New("its reply is of no kind that was asked for")
 	}
-	reply, err := c.r.ReadSlice('\n')
+	return err
+}
+
+// send sends one command. Until stop is called the end of ctx, or of patience,
+// ends what is read of its reply.
+func (c *control) send(ctx context.Context, patience time.Duration, args ...string) (stop func() bool, err error) {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	stop = context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
+	if _, err := c.conn.Write(appendCommand(nil, args...)); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
+}
+
+// reply reads the first line of a reply. An error reply is an error, which
+// repeats nothing of it but its code.
+func (c *control) reply(ctx context.Context) (string, error) {
+	line, err := c.r.ReadSlice('\n')
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
 		// Were we ourselves stopped for that long (a suspended host, a starved
 		// one), then the answer lies there by now, and must not cost the cache.
 		c.conn.SetDeadline(time.Now().Add(lastLook))
-		reply, err = c.r.ReadSlice('\n')
+		line, err = c.r.ReadSlice('\n')
 	}
+	reply := string(line)
 	switch {
 	case err != nil:
-		return err
-	case reply[0] == '+':
-		return nil
-	case strings.HasPrefix(string(reply), "-BUSY "):
-		return errBusy
+		return "", err
+	case strings.HasPrefix(reply, "-BUSY "):
+		return "", errBusy
+	case reply[0] == '-':
+		return "", refusedError{errorCode(reply)}
 	}
-	return fmt.Errorf("it answers %s with an error (%s)", args[0], errorCode(string(reply)))
+	return reply, nil
 }
+
+// refusedError is an error reply, of which only the code is kept.
+type refusedError struct{ code string }
+
+func (e refusedError) Error() string { return "it answers our own user with an error (" + e.code + ")" }
 
 func (c *control) close() { c.conn.Close() }
 

@@ -9,7 +9,7 @@
 // restarts it when it dies or hangs, and stops it when the context ends. Dial
 // gives a connection to its unix socket, which is the only way in.
 //
-//	e, err := engine.New(engine.Options{Passwords: digests, Policy: engine.Policy{Uses: []engine.Use{engine.Cache}}})
+//	e, err := engine.New(engine.Options{Passwords: digests.Good, Policy: engine.Policy{Uses: []engine.Use{engine.Cache}}})
 //	err = e.Run(ctx, func() { … connections may come … })
 //
 // The gateway calls it, and so does verify, which reads Version and PID.
@@ -23,6 +23,9 @@
 //   - No user may change the configuration: CONFIG and ACL answer only to names
 //     drawn at random at each start, and even under those nobody but the
 //     supervisor's own user gets anything, and that user cannot set.
+//   - The engine takes the passwords that are good now, and follows their change
+//     within a second or two without a restart (users.go): who came with one
+//     that has ended is out within seconds.
 //   - Not a byte of the engine's output is passed on: values and arguments do
 //     reach it (see output.go). Known messages become sentences of ours.
 //   - The engine never outlives this process, not even when it is SIGKILLed:

@@ -8,21 +8,24 @@ import (
 	"log/slog"
 	"net"
 	"os/exec"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 // Options is what an engine is made from.
 type Options struct {
-	Binary    string       // path of the server; "" looks for redis-server, then valkey-server
-	RunDir    string       // an empty directory; "" makes one in memory and removes it at the end
-	User      string       // whom it runs as; "" as root: redoubt-engine, else a free uid; not root: ourselves
-	Passwords []string     // SHA-256 of the application's passwords, in hex; two while one is changed
-	Policy    Policy       // what the application may do
-	Log       *slog.Logger // nil: slog.Default()
+	Binary string       // path of the server; "" looks for redis-server, then valkey-server
+	RunDir string       // an empty directory; "" makes one in memory and removes it at the end
+	User   string       // whom it runs as; "" as root: redoubt-engine, else a free uid; not root: ourselves
+	Policy Policy       // what the application may do
+	Log    *slog.Logger // nil: slog.Default()
+
+	// Passwords tells which passwords of the application are good now, at least
+	// one. Run asks at each start and then each second, and the engine follows.
+	Passwords func() []passwords.Digest
 }
 
 // Engine is a supervised redis-server or valkey-server.
@@ -31,11 +34,12 @@ type Engine struct {
 	path    string
 	version Version
 	id      identity
+	rights  []string // of the application
 
 	// The three steps of a start that tests replace: to open the engine's own
 	// doors and see whether the sandbox alone holds, to take the sandbox away
 	// and see that it was that, and to see what is withheld from our log.
-	configuration func(secrets) string
+	configuration func(secrets, []passwords.Digest) string
 	command       func(sandbox.Spec) (*exec.Cmd, error)
 	tap           func(io.Reader) io.Reader
 
@@ -55,8 +59,8 @@ func New(o Options) (*Engine, error) {
 	if err := o.Policy.Validate(); err != nil {
 		return nil, err
 	}
-	if err := validateDigests(o.Passwords); err != nil {
-		return nil, err
+	if o.Passwords == nil || len(o.Passwords()) == 0 {
+		return nil, errors.New("engine: the application has no password: an engine without one is never started")
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -72,24 +76,11 @@ func New(o Options) (*Engine, error) {
 	policy := o.Policy.withDefaults()
 	return &Engine{
 		options: o, path: path, version: version, id: id,
-		configuration: func(s secrets) string { return render(version, policy, o.Passwords, s) },
+		rights:        appRights(version, policy),
+		configuration: func(s secrets, good []passwords.Digest) string { return render(version, policy, good, s) },
 		command:       sandbox.Command,
 		tap:           func(r io.Reader) io.Reader { return r },
 	}, nil
-}
-
-// validateDigests holds the one thing that comes from outside as text and goes
-// into the configuration to its form, so that it can carry nothing else in.
-func validateDigests(digests []string) error {
-	if len(digests) == 0 {
-		return errors.New("engine: the application has no password: an engine without one is never started")
-	}
-	for i, digest := range digests {
-		if len(digest) != 64 || strings.Trim(digest, "0123456789abcdef") != "" {
-			return fmt.Errorf("engine: password %d is not a SHA-256 digest: 64 hexadecimal digits in lower case are needed", i+1)
-		}
-	}
-	return nil
 }
 
 // Version says which engine was found.
@@ -160,7 +151,7 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err := dir.clearSocket(); err != nil {
 		return err
 	}
-	secret := newSecrets()
+	secret, good := newSecrets(), e.options.Passwords()
 	cmd, err := e.command(sandbox.Spec{
 		// argv[0] says what the binary is: on Debian the path is a link to redis-check-rdb.
 		Path: e.path, Args: []string{e.version.Product + "-server", "-"}, Dir: dir.path,
@@ -169,7 +160,7 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err != nil {
 		return unable("%w", err)
 	}
-	p, err := startProcess(cmd, e.configuration(secret), e.tap, e.options.Log)
+	p, err := startProcess(cmd, e.configuration(secret, good), e.tap, e.options.Log)
 	if err != nil {
 		return err
 	}
@@ -180,8 +171,9 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err == nil {
 		defer c.close()
 		e.setAnswers()
+		u := users{control: c, acl: secret.acl, rights: e.rights, good: e.options.Passwords, has: good, log: e.options.Log}
 		ready()
-		err = watch(ctx, p, c)
+		err = watch(ctx, p, c, u.follow)
 	}
 	p.stopFor(ctx)
 	return e.report(p, dir, err)

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
 func TestEngineRunsAsNobodyElseWithItsSocketAlone(t *testing.T) {
@@ -61,13 +63,13 @@ func TestTheEngineRunsWithWhatWeRendered(t *testing.T) {
 		}
 	}
 	users, _ := own.do(r.secret.acl, "LIST").([]any) // its rules come in no fixed order
-	if len(users) != 2 {
-		t.Fatalf("there are %d users, want the application's and ours: %v", len(users), users)
+	if len(users) != 3 {
+		t.Fatalf("there are %d users, want the application's two and ours: %v", len(users), users)
 	}
 	for _, u := range users {
 		line := u.(string)
 		name := strings.Fields(line)[1]
-		if (name != "default" && name != supervisor) || strings.Contains(line, "nopass") || strings.Contains(line, password) {
+		if (name != defaultUser && name != supervisor && name != passwords.Of([]byte(password)).User()) || strings.Contains(line, "nopass") || strings.Contains(line, password) {
 			t.Errorf("user %s: %s", name, line)
 		}
 	}
@@ -247,7 +249,7 @@ func TestAScriptWithoutEndIsEnded(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*busyPatience)
 				defer cancel()
 				begun := time.Now()
-				err := watch(ctx, &process{done: make(chan struct{})}, &control{conn: ours, r: bufio.NewReader(ours)})
+				err := watch(ctx, &process{done: make(chan struct{})}, &control{conn: ours, r: bufio.NewReader(ours)}, func(context.Context) error { return nil })
 				took := time.Since(begun)
 				if lived := errors.Is(err, context.DeadlineExceeded); lived != tt.lives || (!lived && took > busyPatience+3*pingInterval) {
 					t.Errorf("after %s: %v", took, err)
@@ -285,7 +287,7 @@ const parentEnv = "REDOUBT_ENGINE_TEST_PARENT"
 
 // beParent runs an engine, prints its process id, and waits for its own end.
 func beParent() error {
-	e, err := New(Options{Passwords: []string{digest(password)}, RunDir: os.Getenv(parentEnv)})
+	e, err := New(Options{Passwords: good(password), RunDir: os.Getenv(parentEnv)})
 	if err != nil {
 		return err
 	}
@@ -373,7 +375,7 @@ func TestRunDirectoriesThatAreNotOursAreRefused(t *testing.T) {
 		"/nowhere/at/all":                                      "no such file",
 		filepath.Join(t.TempDir(), strings.Repeat("long", 30)): "too long for a unix socket",
 	} {
-		e, err := New(Options{Passwords: []string{digest(password)}, RunDir: dir})
+		e, err := New(Options{Passwords: good(password), RunDir: dir})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -404,11 +406,11 @@ func TestTheEngineNeedNotReachItsDirectoryByPath(t *testing.T) {
 
 func TestTheEngineIsNeverRoot(t *testing.T) {
 	for _, name := range []string{"root", "0"} {
-		if _, err := New(Options{Passwords: []string{digest(password)}, User: name}); err == nil || !strings.Contains(err.Error(), "must not run as root") {
+		if _, err := New(Options{Passwords: good(password), User: name}); err == nil || !strings.Contains(err.Error(), "must not run as root") {
 			t.Errorf("user %s: error %v", name, err)
 		}
 	}
-	_, err := New(Options{Passwords: []string{digest(password)}, User: "no-such-user"})
+	_, err := New(Options{Passwords: good(password), User: "no-such-user"})
 	if !errors.Is(err, ErrEnvironment) || !strings.Contains(err.Error(), `"no-such-user"`) {
 		t.Errorf("a user that does not exist: error %v", err)
 	}
@@ -426,11 +428,11 @@ func TestTheEngineIsNeverRoot(t *testing.T) {
 
 func TestAnEngineThatRefusesItsConfigurationSaysWhere(t *testing.T) {
 	t.Parallel()
-	e, err := New(Options{Passwords: []string{digest(password)}})
+	e, err := New(Options{Passwords: good(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.configuration = func(secrets) string { return "port 0\n" + mark + " yes\n" }
+	e.configuration = func(secrets, []passwords.Digest) string { return "port 0\n" + mark + " yes\n" }
 	err = e.Run(t.Context(), func() { t.Error("it runs") })
 	want := "refuses its configuration (line 2 "
 	if v := e.Version(); v.Product == productRedis && v.Major >= 8 {
@@ -443,7 +445,7 @@ func TestAnEngineThatRefusesItsConfigurationSaysWhere(t *testing.T) {
 
 func TestASandboxThatFailsIsTheEnvironmentsFault(t *testing.T) {
 	t.Parallel()
-	e, err := New(Options{Passwords: []string{digest(password)}})
+	e, err := New(Options{Passwords: good(password)})
 	if err != nil {
 		t.Fatal(err)
 	}

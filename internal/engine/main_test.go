@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
@@ -43,9 +42,15 @@ const patience = 60 * time.Second
 // password is the application's in all tests.
 const password = "a password of the tests"
 
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
+func digest(s string) string { return passwords.Of([]byte(s)).String() }
+
+// good is passwords that are good, always.
+func good(words ...string) func() []passwords.Digest {
+	var digests []passwords.Digest
+	for _, word := range words {
+		digests = append(digests, passwords.Of([]byte(word)))
+	}
+	return func() []passwords.Digest { return digests }
 }
 
 // A running is an engine that a test has started, with all that it may look at.
@@ -63,7 +68,9 @@ type running struct {
 func start(t *testing.T, o Options, change ...func(*running)) *running {
 	t.Helper()
 	r := &running{t: t, log: &logBuffer{}}
-	o.Passwords = append(o.Passwords, digest(password))
+	if o.Passwords == nil {
+		o.Passwords = good(password)
+	}
 	o.Log = slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	e, err := New(o)
 	if err != nil {
@@ -71,11 +78,11 @@ func start(t *testing.T, o Options, change ...func(*running)) *running {
 	}
 	r.Engine = e
 	rendered := e.configuration
-	e.configuration = func(s secrets) string {
+	e.configuration = func(s secrets, good []passwords.Digest) string {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.secret = s
-		return rendered(s)
+		return rendered(s, good)
 	}
 	for _, c := range change {
 		c(r)

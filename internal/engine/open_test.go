@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
@@ -22,7 +23,7 @@ import (
 // command, debugging, modules and protected settings allowed. Only the
 // supervisor's user is as always.
 func everyDoorOpen(r *running) {
-	r.configuration = func(s secrets) string {
+	r.configuration = func(s secrets, _ []passwords.Digest) string {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.secret = s

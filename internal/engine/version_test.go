@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
 // The lines are what the packages of Debian 11, 12, 13 and testing print.
@@ -62,7 +64,7 @@ func TestUnfitEnginesAreTheEnvironmentsFault(t *testing.T) {
 		{script(t, "broken", "exit 9"), "exit status 9"},
 		{"/nowhere/redis-server", "/nowhere/redis-server"},
 	} {
-		_, err := New(Options{Binary: tt.binary, Passwords: []string{digest("x")}})
+		_, err := New(Options{Binary: tt.binary, Passwords: good("x")})
 		if !errors.Is(err, ErrEnvironment) || !strings.Contains(err.Error(), strings.ReplaceAll(tt.want, "PATH", tt.binary)) {
 			t.Errorf("%s: error %v, want the environment's with %q", tt.binary, err, tt.want)
 		}
@@ -76,13 +78,13 @@ func TestMissingEngineSaysWhatToInstall(t *testing.T) {
 }
 
 func TestAWrongPolicyIsNotTheEnvironmentsFault(t *testing.T) {
-	_, err := New(Options{Passwords: []string{digest("x")}, Policy: Policy{Uses: []Use{"chache"}}})
+	_, err := New(Options{Passwords: good("x"), Policy: Policy{Uses: []Use{"chache"}}})
 	if err == nil || errors.Is(err, ErrEnvironment) {
 		t.Errorf("error %v, want one that is not the environment's", err)
 	}
-	for _, bad := range [][]string{nil, {""}, {"secret"}, {digest("x") + "\nport 1"}, {strings.ToUpper(digest("x"))}} {
+	for _, bad := range []func() []passwords.Digest{nil, good()} {
 		if _, err := New(Options{Passwords: bad}); err == nil || errors.Is(err, ErrEnvironment) {
-			t.Errorf("passwords %q: error %v, want one that is not the environment's", bad, err)
+			t.Errorf("no password: error %v, want one that is not the environment's", err)
 		}
 	}
 }

@@ -51,9 +51,10 @@ func awaitAnswer(ctx context.Context, p *process, socket, password string) (*con
 }
 
 // watch asks for a sign of life each second, until there is none, the process
-// ends, or ctx does. The connection stands as long as the engine does: timeout
-// and client eviction are off.
-func watch(ctx context.Context, p *process, c *control) error {
+// ends, or ctx does; after each it tends to what the engine has to be told. The
+// connection stands as long as the engine does: timeout and client eviction are
+// off.
+func watch(ctx context.Context, p *process, c *control, tend func(context.Context) error) error {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	var busySince time.Time
@@ -66,6 +67,9 @@ func watch(ctx context.Context, p *process, c *control) error {
 		case <-tick.C:
 		}
 		err := c.ping(ctx)
+		if err == nil {
+			err = tend(ctx)
+		}
 		switch {
 		case err == nil:
 			busySince = time.Time{}
@@ -83,8 +87,12 @@ func watch(ctx context.Context, p *process, c *control) error {
 }
 
 // silence tells a process that is ending, whose connection goes first, from
-// one that hangs.
+// one that hangs. One that refuses us would go on with passwords that have
+// ended: it is ended as well, and the next one begins with those that are good.
 func (p *process) silence(err error) error {
+	if refused := (refusedError{}); errors.As(err, &refused) {
+		return fmt.Errorf("the engine can't be supervised: %w", err)
+	}
 	select {
 	case <-p.done:
 		return p.end

@@ -152,11 +152,7 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) p
 	}
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	p := proven{conn: conn}
-	user := who.user
-	if len(user) == 0 {
-		user = []byte(defaultUser)
-	}
-	p.hello, p.err = ask(conn, resp.AppendCommand(nil, []byte("HELLO"), strconv.AppendInt(nil, int64(protocol), 10), []byte("AUTH"), user, who.password))
+	p.hello, p.err = login(conn, who, protocol)
 	if p.err == nil && p.hello[0] == '-' {
 		p.refusal = p.hello
 	}

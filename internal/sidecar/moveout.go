@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -85,6 +86,15 @@ func (c *Sidecar) lodge(bag luggage) {
 	}
 }
 
+// A refusedError is an error reply to what must succeed for a session to go on:
+// the engine is full, say, or the password has ended since the guest gave it.
+type refusedError string
+
+func (refusedError) Error() string { return "the engine refuses the lane of a session" }
+
+// text is the reply as sayFarewell takes it.
+func (e refusedError) text() string { return strings.TrimRight(string(e[1:]), "\r\n") }
+
 // moveIn brings a fresh lane to where the guest was: authenticated, with its
 // protocol, database and name. One command at a time, as prove does.
 func (s *session) moveIn(ctx context.Context, lane net.Conn) error {
@@ -93,9 +103,14 @@ func (s *session) moveIn(ctx context.Context, lane net.Conn) error {
 	}
 	defer context.AfterFunc(ctx, func() { lane.SetDeadline(time.Unix(1, 0)) })()
 	k := &s.known
-	commands := [][]byte{
-		resp.AppendCommand(nil, []byte("HELLO"), strconv.AppendInt(nil, int64(max(k.protocol, 2)), 10), []byte("AUTH"), s.who.user, s.who.password),
+	hello, err := login(lane, s.who, max(k.protocol, 2))
+	if err != nil {
+		return err
 	}
+	if hello[0] == '-' {
+		return refusedError(hello)
+	}
+	var commands [][]byte
 	if k.db != 0 {
 		commands = append(commands, resp.AppendCommand(nil, "SELECT", strconv.Itoa(k.db)))
 	}
@@ -108,7 +123,7 @@ func (s *session) moveIn(ctx context.Context, lane net.Conn) error {
 			return err
 		}
 		if reply[0] == '-' {
-			return ErrRefused
+			return refusedError(reply)
 		}
 	}
 	clear(s.who.password)

@@ -88,6 +88,11 @@ func (s *session) connect(ctx context.Context) error {
 			lane.Close()
 		}
 	}
+	var refused refusedError
+	if errors.As(err, &refused) { // it was reached
+		s.car.reached(nil)
+		return s.sayFarewell(refused.text())
+	}
 	s.car.reached(err)
 	switch {
 	case errors.Is(err, ErrRefused):

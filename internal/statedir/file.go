@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // maxSecret bounds what is read as a secret: a wrong path (a device, a log)
@@ -21,7 +22,34 @@ const tempPrefix = ".redoubt-new-"
 
 // WriteFile replaces the file at path with data, or leaves it as it was. The
 // file gets mode before it holds a byte. The directory must exist.
-func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
+func WriteFile(path string, data []byte, mode os.FileMode) error {
+	return write(path, data, mode, func(*os.File) error { return nil })
+}
+
+// RewriteFile is WriteFile, but a file that is there keeps its mode and its
+// owner: who could read the old one (an application) can read the new one.
+func RewriteFile(path string, data []byte, mode os.FileMode) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return WriteFile(path, data, mode)
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file: name the file itself", path)
+	}
+	return write(path, data, info.Mode().Perm(), func(f *os.File) error {
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || int(st.Uid) == os.Geteuid() && int(st.Gid) == os.Getegid() {
+			return nil
+		}
+		return f.Chown(int(st.Uid), int(st.Gid))
+	})
+}
+
+// write is WriteFile; own gives the new file its owner before it has a byte.
+func write(path string, data []byte, mode os.FileMode, own func(*os.File) error) (err error) {
 	dir, base := filepath.Split(path)
 	temp := filepath.Join(dir, tempPrefix+base)
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -37,7 +65,7 @@ func WriteFile(path string, data []byte, mode os.FileMode) (err error) {
 			err = fmt.Errorf("write %s: %w", path, err)
 		}
 	}()
-	if err := errors.Join(fill(f, data, mode), f.Close()); err != nil {
+	if err := errors.Join(own(f), fill(f, data, mode), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
@@ -94,6 +122,30 @@ func ReadFile(path string, most int64, what string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAtMost(f, most, what)
+}
+
+// ReadTrusted reads a file whose content we act on, so that nobody but root and
+// we ourselves may be able to write it. Bounds as ReadFile.
+func ReadTrusted(path string, most int64, what string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return nil, fmt.Errorf("%s belongs to uid %d, who could write it: run chown root %s", path, st.Uid, path)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return nil, fmt.Errorf("%s can be written by other users (mode %04o): run chmod 644 %s", path, info.Mode().Perm(), path)
+	}
 	return readAtMost(f, most, what)
 }
 

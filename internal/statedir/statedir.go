@@ -3,7 +3,8 @@
 //
 // "redoubt up" opens one with Open, which creates it (0700) and takes its lock,
 // so that two processes never run on the same state. The commands that make or
-// read single secrets use WriteFile, ReadSecret and NewSecret directly.
+// read single secrets use WriteFile, ReadSecret and NewPassword directly; package
+// secret visits a deployment that runs with Visit.
 //
 // It guarantees that a file is either the old one or the new one, whole, also
 // when power fails (write, fsync, rename, fsync of the directory), and that a
@@ -66,6 +67,38 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path: path, lock: lock}, nil
 }
 
+// Visit is for commands that change a deployment which may be running: where
+// another process holds the directory they get it all the same, and are told.
+// It must be there already.
+func Visit(path string) (d *Dir, running bool, err error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, false, fmt.Errorf("state directory: %w (redoubt up makes it)", err)
+	}
+	d, err = Open(path)
+	if errors.Is(err, ErrInUse) { // Open has looked at its owner and mode by then
+		path, err = filepath.Abs(path)
+		return &Dir{path: path}, true, err
+	}
+	return d, false, err
+}
+
+// LockDir keeps others who call it out of a directory until unlock: for changes
+// that are more than one file's.
+func LockDir(path string) (unlock func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s: %w: let it end, then try again", path, ErrInUse)
+		}
+		return nil, fmt.Errorf("%s: lock: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
 // ownedAndPrivate refuses a directory in which somebody else could exchange
 // our files.
 func ownedAndPrivate(path string) error {
@@ -86,7 +119,12 @@ func ownedAndPrivate(path string) error {
 }
 
 // Close gives the directory back.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // Path is the directory's own absolute path.
 func (d *Dir) Path() string { return d.path }
@@ -108,6 +146,10 @@ const AdminSocket = "admin.sock"
 
 // AppEnv is what the application is given: REDIS_URL with its password.
 func (d *Dir) AppEnv() string { return filepath.Join(d.path, "app.env") }
+
+// Digests holds the digests of the passwords that are good: what the gateway
+// believes.
+func (d *Dir) Digests() string { return filepath.Join(d.Gateway(), "password.sha256") }
 
 // Password holds the application's password between runs.
 func (d *Dir) Password() string { return filepath.Join(d.path, "app.password") }

@@ -164,3 +164,61 @@ func TestWriteFileGivesTheModeWhateverTheUmask(t *testing.T) {
 		t.Fatalf("mode %v, %v", info.Mode(), err)
 	}
 }
+
+func TestRewriteFileKeepsModeAndOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := statedir.RewriteFile(path, []byte("made"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(path, 0o640), os.Chown(path, 1234, 1235)); err != nil {
+		t.Fatal(err)
+	}
+	if err := statedir.RewriteFile(path, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); info.Mode().Perm() != 0o640 || st.Uid != 1234 || st.Gid != 1235 {
+		t.Errorf("mode %v, owner %d:%d", info.Mode(), st.Uid, st.Gid)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := statedir.RewriteFile(link, []byte("x"), 0o600); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a link is replaced, not what it names: %v", err)
+	}
+}
+
+func TestVisitFindsADeploymentThatRuns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	if _, _, err := statedir.Visit(path); err == nil {
+		t.Error("one that is not there is visited")
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("a visit makes the directory")
+	}
+	holder, err := statedir.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	visit, running, err := statedir.Visit(path)
+	if err != nil || !running || visit.Path() != path {
+		t.Fatalf("while it runs: %v, running %t", err, running)
+	}
+	if err := errors.Join(visit.Close(), holder.Close()); err != nil {
+		t.Fatal(err)
+	}
+	visit, running, err = statedir.Visit(path)
+	if err != nil || running {
+		t.Fatalf("while it doesn't: %v, running %t", err, running)
+	}
+	if _, err := statedir.Open(path); !errors.Is(err, statedir.ErrInUse) {
+		t.Errorf("it starts in the middle of a visit: %v", err)
+	}
+	if err := visit.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

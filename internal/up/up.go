@@ -16,8 +16,6 @@ package up
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,6 +28,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/secret"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -72,11 +71,12 @@ func New(o Options) (_ *Deployment, err error) {
 	if err != nil {
 		return nil, err
 	}
+	digests, err := secret.Follow(dir.Digests(), o.Log)
+	if err != nil {
+		return nil, err
+	}
 	d := &Deployment{dir: dir}
-	digest := sha256.Sum256([]byte(password))
-	d.Engine, err = engine.New(engine.Options{
-		Binary: o.Binary, Passwords: []string{hex.EncodeToString(digest[:])}, Policy: o.Policy, Log: o.Log,
-	})
+	d.Engine, err = engine.New(engine.Options{Binary: o.Binary, Passwords: digests.Good, Policy: o.Policy, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -150,13 +150,18 @@ func redisURL(password string, addr net.Addr) string {
 	return u.String()
 }
 
+// findPassword finds the deployment's password, making it if there is none, and
+// sees to it that the gateway believes it.
 func findPassword(dir *statedir.Dir) (string, error) {
 	password, err := statedir.ReadPassword(dir.Password())
-	if !errors.Is(err, fs.ErrNotExist) {
-		return password, err
+	if errors.Is(err, fs.ErrNotExist) {
+		password = statedir.NewPassword()
+		err = statedir.WriteFile(dir.Password(), []byte(password+"\n"), 0o600)
 	}
-	password = statedir.NewPassword()
-	return password, statedir.WriteFile(dir.Password(), []byte(password+"\n"), 0o600)
+	if err != nil {
+		return "", err
+	}
+	return password, secretFiles(dir).Enter(password)
 }
 
 // Prove asks the cache, as an application would, whether it is there.

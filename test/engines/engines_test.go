@@ -10,8 +10,6 @@ package engines_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net"
@@ -22,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
@@ -86,7 +85,7 @@ func TestEveryEngineRunsLockedDown(t *testing.T) {
 
 func TestTooOldAnEngineIsRefused(t *testing.T) {
 	lab.InRoot(t, lab.TooOld, func(t *testing.T, b lab.Binary) {
-		_, err := engine.New(engine.Options{Binary: b.Path, Passwords: []string{digest()}})
+		_, err := engine.New(engine.Options{Binary: b.Path, Passwords: good})
 		if !errors.Is(err, engine.ErrEnvironment) {
 			t.Fatalf("New: %v", err)
 		}
@@ -100,17 +99,14 @@ func TestTooOldAnEngineIsRefused(t *testing.T) {
 
 const password = "a password of the tests"
 
-func digest() string {
-	sum := sha256.Sum256([]byte(password))
-	return hex.EncodeToString(sum[:])
-}
+func good() []passwords.Digest { return []passwords.Digest{passwords.Of([]byte(password))} }
 
 // lockedDown runs the engine as Redoubt does, until the test ends, and returns
 // a connection that has not said yet who it is.
 func lockedDown(t *testing.T, b lab.Binary) net.Conn {
 	t.Helper()
 	e, err := engine.New(engine.Options{
-		Binary: b.Path, Passwords: []string{digest()},
+		Binary: b.Path, Passwords: good,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

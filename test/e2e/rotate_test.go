@@ -1,0 +1,267 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// secretOf runs a secret command on a deployment.
+func secretOf(t *testing.T, d *lab.Deployment, args ...string) string {
+	t.Helper()
+	out, code := run(t, exec.Command(lab.Redoubt(t), append([]string{"secret", args[0], "--dir", d.Dir}, args[1:]...)...))
+	if code != 0 {
+		t.Fatalf("redoubt secret %v: exit code %d:\n%s", args, code, out)
+	}
+	return out
+}
+
+// givenPassword is what the application finds in app.env now.
+func givenPassword(t *testing.T, d *lab.Deployment) string {
+	t.Helper()
+	env := read(t, filepath.Join(d.Dir, "app.env"))
+	_, rest, _ := strings.Cut(env, "redis://:")
+	password, _, found := strings.Cut(rest, "@")
+	if !found {
+		t.Fatal("app.env has no password")
+	}
+	return password
+}
+
+// isTaken says whether the sidecar takes a password for a new connection.
+func isTaken(t *testing.T, d *lab.Deployment, password string) bool {
+	t.Helper()
+	c := lab.NewClient(t, mustConnect(t, d.Sidecar))
+	defer c.Conn.Close()
+	switch got := c.Do("AUTH", password); {
+	case got == "+OK\r\n":
+		return true
+	case strings.HasPrefix(got, "-WRONGPASS "):
+		return false
+	default:
+		t.Fatalf("AUTH: %q", got)
+		return false
+	}
+}
+
+// lane is which of the engine's connections serves an application connection.
+func lane(c *lab.Client) (id, user string) {
+	for _, field := range strings.Fields(c.Do("CLIENT", "INFO")) {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "id":
+			id = value
+		case "user":
+			user = value
+		}
+	}
+	return id, user
+}
+
+func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
+	d := lab.Up(t)
+	first := givenPassword(t, d)
+	var current atomic.Value // as an application that reads app.env when it is told to
+	current.Store(first)
+	var stop atomic.Bool
+	var done, failed atomic.Int64
+	var workers sync.WaitGroup
+	work := func(steps ...[]string) {
+		workers.Go(func() {
+			for !stop.Load() {
+				word := current.Load().(string)
+				conn, err := net.Dial("tcp", d.Sidecar)
+				if err != nil {
+					failed.Add(1)
+					continue
+				}
+				c := lab.NewClient(t, conn)
+				ok := tryDo(c, "AUTH", word)
+				for n := 0; ok && !stop.Load() && word == current.Load() && n < 200; n++ {
+					for _, step := range steps {
+						if ok = ok && tryDo(c, step...); ok {
+							done.Add(1)
+						}
+					}
+				}
+				if !ok {
+					failed.Add(1)
+				}
+				conn.Close()
+			}
+		})
+	}
+	for range 4 { // on shared lanes, on their own, and waiting
+		work([]string{"SET", "k", "v"}, []string{"GET", "k"})
+		work([]string{"WATCH", "k"}, []string{"MULTI"}, []string{"INCR", "n"}, []string{"EXEC"})
+		work([]string{"RPUSH", "jobs", "x"}, []string{"BLPOP", "jobs", "5"})
+	}
+	moved := func() {
+		before := done.Load()
+		within(t, 30*time.Second, "the workers to move over", func() bool { return done.Load() > before+500 || failed.Load() > 0 })
+	}
+	moved()
+	for range 2 {
+		old := givenPassword(t, d)
+		secretOf(t, d, "rotate", "--overlap", "1h")
+		next := givenPassword(t, d)
+		if next == old || !isTaken(t, d, old) || !isTaken(t, d, next) {
+			t.Fatal("within the overlap one password is refused, or nothing has changed")
+		}
+		current.Store(next)
+		moved()
+		secretOf(t, d, "retire")
+		within(t, 5*time.Second, "the old password to be refused", func() bool { return !isTaken(t, d, old) })
+		moved()
+	}
+	// The late cut of connections that can't be told apart must have been, too.
+	wait := time.NewTimer(5 * time.Second)
+	<-wait.C
+	stop.Store(true)
+	workers.Wait()
+	if failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed\n%s", failed.Load(), done.Load(), d.Output())
+	}
+	if out := d.Output(); strings.Contains(out, first) || strings.Contains(out, givenPassword(t, d)) {
+		t.Error("a password is in the log")
+	}
+}
+
+func tryDo(c *lab.Client, args ...string) bool {
+	if _, err := c.Conn.Write([]byte(lab.Encode(args...))); err != nil {
+		return false
+	}
+	reply, err := c.TryReply()
+	return err == nil && !strings.HasPrefix(reply, "-")
+}
+
+// TestAnOldPasswordIsOutSoonAfterItsEnd: for newcomers, for whoever shares a
+// lane, and for whoever has one of his own, waits or listens there.
+func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
+	d := lab.Up(t)
+	old := givenPassword(t, d)
+	connect := func(password string) *lab.Client { return lab.Connect(t, d.Sidecar, password) }
+	shared, alone, waiting, listening := connect(old), connect(old), connect(old), connect(old)
+	shared.Want("+OK\r\n", "SET", "k", "v")
+	alone.Want("+OK\r\n", "WATCH", "k")
+	listening.Do("SUBSCRIBE", "news")
+	waiting.Send(lab.Encode("BLPOP", "nothing", "0"))
+
+	begun := time.Now()
+	secretOf(t, d, "rotate", "--overlap", "4s")
+	next := givenPassword(t, d)
+	stays := connect(next)
+	oldLane, oldUser := lane(shared)
+	newLane, newUser := lane(stays)
+	if oldLane == newLane || oldUser == newUser || !strings.HasPrefix(oldUser, "default-") || !strings.HasPrefix(newUser, "default-") {
+		t.Errorf("two passwords share a lane: %s of %s, %s of %s", oldLane, oldUser, newLane, newUser)
+	}
+	out := secretOf(t, d, "list")
+	if strings.Count(out, "good until") != 1 || strings.Count(out, "\n") != 2 {
+		t.Errorf("redoubt secret list:\n%s", out)
+	}
+	within(t, 20*time.Second, "the end", func() bool { return !isTaken(t, d, old) })
+	if took := time.Since(begun); took < 2*time.Second || took > 10*time.Second {
+		t.Errorf("with an overlap of 4 s the old password was refused after %s", took)
+	}
+	for name, c := range map[string]*lab.Client{"shared": shared, "alone": alone, "waiting": waiting, "listening": listening} {
+		ended := time.Now()
+		for {
+			reply, err := c.TryReply()
+			if err != nil {
+				break // closed
+			}
+			if !strings.HasPrefix(reply, "-") {
+				t.Errorf("%s: %q", name, reply)
+			}
+		}
+		if took := time.Since(ended); took > 5*time.Second {
+			t.Errorf("%s: ended %s after the password did", name, took)
+		}
+	}
+	stays.Want("$1\r\nv\r\n", "GET", "k")
+	if id, _ := lane(stays); id != newLane {
+		t.Error("the new password's lane was lost with the old password")
+	}
+}
+
+// TestAnEngineThatDiesInAnOverlapComesBackWithBoth, and a deployment that is
+// started anew as well.
+func TestAnEngineThatDiesInAnOverlapComesBackWithBoth(t *testing.T) {
+	d := lab.Up(t)
+	old := givenPassword(t, d)
+	secretOf(t, d, "rotate")
+	next := givenPassword(t, d)
+	engines := enginesOf(t, d)
+	if err := syscall.Kill(engines[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 20*time.Second, "another engine", func() bool { e := enginesOf(t, d); return len(e) == 1 && e[0] != engines[0] })
+	both := func(d *lab.Deployment) {
+		for name, password := range map[string]string{"old": old, "new": next} {
+			within(t, 20*time.Second, "the "+name+" password to be taken", func() bool {
+				c := lab.NewClient(t, mustConnect(t, d.Sidecar))
+				defer c.Conn.Close()
+				return c.Do("AUTH", password) == "+OK\r\n"
+			})
+		}
+	}
+	both(d)
+	d.Stop()
+	// It is not running: the next password is there when it starts.
+	d = lab.UpIn(t, d.Dir)
+	both(d)
+	d.Stop()
+	secretOf(t, d, "retire")
+	d = lab.UpIn(t, d.Dir)
+	if d.Password() != next || isTaken(t, d, old) || !isTaken(t, d, next) {
+		t.Error("after a retirement while it was stopped, the passwords are not as they must be")
+	}
+}
+
+// TestADamagedDigestsFileTakesNoPasswordAway, and its end counts all the same.
+func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
+	d := lab.Up(t)
+	password := givenPassword(t, d)
+	digests := filepath.Join(d.Dir, "gateway", "password.sha256")
+	good := read(t, digests)
+	for name, harm := range map[string]func() error{
+		"garbage":  func() error { return os.WriteFile(digests, []byte("hunter2\n"), 0o600) },
+		"writable": func() error { return os.Chmod(digests, 0o666) },
+		"removed":  func() error { return os.Remove(digests) },
+	} {
+		if err := os.WriteFile(digests, []byte(good), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(digests, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		said := strings.Count(d.Output(), "are not believed")
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, 5*time.Second, fmt.Sprintf("the log to tell of a file that is %s", name), func() bool {
+			return strings.Count(d.Output(), "are not believed") > said
+		})
+		if !isTaken(t, d, password) {
+			t.Errorf("%s: the password is refused", name)
+		}
+	}
+	out, code := run(t, exec.Command(lab.Redoubt(t), "secret", "rotate", "--dir", d.Dir))
+	if code != 1 || !strings.Contains(out, "password.sha256") || givenPassword(t, d) != password {
+		t.Errorf("a rotation without its digests: exit code %d:\n%s", code, out)
+	}
+	if strings.Contains(d.Output(), "hunter2") {
+		t.Error("the log repeats what stood in the file")
+	}
+}
