@@ -3,6 +3,7 @@ package secret
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -31,11 +32,11 @@ func (f Files) Rotate(overlap time.Duration, now time.Time, taken func(pw string
 	if overlap < 0 {
 		return Rotation{}, errors.New("the overlap is negative")
 	}
-	unlock, err := statedir.LockDir(filepath.Dir(f.Digests))
+	lock, err := f.lock()
 	if err != nil {
 		return Rotation{}, err
 	}
-	defer unlock()
+	defer lock.Close()
 	set, err := Read(f.Digests)
 	if err != nil {
 		return Rotation{}, err
@@ -103,14 +104,23 @@ func (f Files) sweep(set passwords.Set, end time.Time) passwords.Set {
 	return set.EndOthers(end, inUse...)
 }
 
+// lock keeps other rotations out until it is closed.
+func (f Files) lock() (*os.File, error) {
+	lock, err := statedir.LockDir(filepath.Dir(f.Digests))
+	if errors.Is(err, statedir.ErrInUse) {
+		return nil, fmt.Errorf("%s: %w, which changes the passwords: let it end, then try again", f.Digests, err)
+	}
+	return lock, err
+}
+
 // Retire ends an overlap now: every password that has an end is no longer good.
 // It says how many those were.
 func (f Files) Retire() (ended int, err error) {
-	unlock, err := statedir.LockDir(filepath.Dir(f.Digests))
+	lock, err := f.lock()
 	if err != nil {
 		return 0, err
 	}
-	defer unlock()
+	defer lock.Close()
 	set, err := Read(f.Digests)
 	if err != nil {
 		return 0, err

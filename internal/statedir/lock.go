@@ -29,6 +29,20 @@ func Lock(path string, patience time.Duration) (*os.File, error) {
 	return lock, nil
 }
 
+// LockDir is Lock on a directory that is there, which needs no file of its own.
+// It doesn't wait.
+func LockDir(path string) (*os.File, error) {
+	lock, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := await(lock, 0); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
 func await(lock *os.File, patience time.Duration) error {
 	deadline, poll := time.NewTimer(patience), time.NewTicker(lockPoll)
 	defer deadline.Stop()

@@ -82,23 +82,6 @@ func Visit(path string) (d *Dir, running bool, err error) {
 	return d, false, err
 }
 
-// LockDir keeps others who call it out of a directory until unlock: for changes
-// that are more than one file's.
-func LockDir(path string) (unlock func(), err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w: let it end, then try again", path, ErrInUse)
-		}
-		return nil, fmt.Errorf("%s: lock: %w", path, err)
-	}
-	return func() { f.Close() }, nil
-}
-
 // ownedAndPrivate refuses a directory in which somebody else could exchange
 // our files.
 func ownedAndPrivate(path string) error {
