@@ -155,8 +155,9 @@ func parseLedger(text []byte, deployment string, roots []*root) (*ledger, error)
 		return nil, errNoLedger
 	}
 	body, tail := text[:at], strings.TrimPrefix(string(text[at:]), "signature ")
-	signature, err := base64.StdEncoding.Strict().DecodeString(strings.TrimSuffix(tail, "\n"))
-	if err != nil {
+	tail, whole := strings.CutSuffix(tail, "\n")
+	signature, err := base64.StdEncoding.Strict().DecodeString(tail)
+	if err != nil || !whole {
 		return nil, errNoLedger
 	}
 	lines := strings.Split(string(body), "\n")

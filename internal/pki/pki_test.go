@@ -50,6 +50,16 @@ func verify(ca, leaf *x509.Certificate, usage x509.ExtKeyUsage) error {
 	return err
 }
 
+// under verifies a certificate against roots, as a peer does, by the clock of now.
+func under(leaf *x509.Certificate, roots ...*x509.Certificate) error {
+	pool := x509.NewCertPool()
+	for _, root := range roots {
+		pool.AddCert(root)
+	}
+	_, err := leaf.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: time.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err
+}
+
 func TestAHostsCertificateServesOrAsksNeverBoth(t *testing.T) {
 	ca := newCA(t, "clinic")
 	gateway := issue(t, ca, pki.Request{ID: id(t, "spiffe://clinic/gateway/cache")})
