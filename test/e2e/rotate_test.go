@@ -266,3 +266,37 @@ func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
 		t.Error("the log repeats what stood in the file")
 	}
 }
+
+// TestAPasswordIsRotatedBetweenHosts by the commands of the operations manual,
+// without a restart of either end.
+func TestAPasswordIsRotatedBetweenHosts(t *testing.T) {
+	s := newSite(t)
+	gateway, _ := s.gateway(), s.sidecar(s.web)
+	if got := s.app("SET", "k", "v"); got != "OK" {
+		t.Fatal(got)
+	}
+	appEnv, oldEnv := s.path("secret", "app.env"), s.path("secret", "old.env")
+	if err := os.WriteFile(oldEnv, []byte(read(t, appEnv)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	digests := s.path("secret", "password.sha256")
+	s.redoubt("secret", "rotate", "--digests", digests, "--overlap", "1h", "--out", appEnv)
+	oldURL := strings.TrimPrefix(strings.TrimSpace(read(t, oldEnv)), "REDIS_URL=")
+	get := func(url string) string { // redis-cli says WRONGPASS and goes on without
+		out, _ := run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "GET", "k"))
+		return out
+	}
+	newURL := strings.TrimPrefix(strings.TrimSpace(read(t, appEnv)), "REDIS_URL=")
+	within(t, 10*time.Second, "the new password to be taken", func() bool { return get(newURL) == "v\n" })
+	if got := get(oldURL); got != "v\n" {
+		t.Errorf("the old password within the overlap: %q", got)
+	}
+	s.redoubt("secret", "retire", "--digests", digests)
+	within(t, 10*time.Second, "the old password to be refused", func() bool { return strings.Contains(get(oldURL), "WRONGPASS") })
+	if got := get(newURL); got != "v\n" {
+		t.Errorf("the new password behind the overlap: %q", got)
+	}
+	if strings.Count(gateway.Output(), "passwords have changed") != 2 {
+		t.Errorf("the gateway's log does not tell of both changes:\n%s", gateway.Output())
+	}
+}
