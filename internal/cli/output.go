@@ -53,11 +53,14 @@ func misconfigured(err error) error {
 
 func exitCode(err error) int {
 	var c coded
+	var quiet silent
 	switch {
 	case err == nil:
 		return exitGood
 	case errors.As(err, &c):
 		return c.code
+	case errors.As(err, &quiet):
+		return quiet.code
 	case errors.Is(err, engine.ErrEnvironment), errors.Is(err, syscall.EADDRINUSE),
 		errors.Is(err, os.ErrPermission), errors.Is(err, statedir.ErrInUse):
 		return exitEnvironment
@@ -69,7 +72,8 @@ func exitCode(err error) int {
 
 // fail prints the error, if there is one, and returns its exit code.
 func (e *env) fail(err error) int {
-	if err != nil {
+	var quiet silent
+	if err != nil && !errors.As(err, &quiet) {
 		fmt.Fprintf(e.stderr, "redoubt: %v\n", err)
 	}
 	return exitCode(err)

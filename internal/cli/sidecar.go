@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"log/slog"
+
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -26,18 +29,11 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
-	keeper, err := sidecarKeeper(conf, log)
-	if err != nil {
-		return misconfigured(err)
-	}
-	credentials := keeper.Credentials
-	options := sidecarOptions(conf)
-	options.Dial, options.Log = keeper.Dialer.Dial, log
-	sc, err := sidecar.New(options)
+	sc, keeper, err := newSidecar(conf, log)
 	if err != nil {
 		return err
 	}
-	keeper.Fresh = sc.Refresh
+	credentials := keeper.Credentials
 	ready := func() {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
@@ -48,6 +44,22 @@ func (c *sidecarCmd) Run(e *env) error {
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), &reporter{
 			role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
 		}, log))
+}
+
+// newSidecar makes a sidecar and what keeps its identity fresh.
+func newSidecar(conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
+	keeper, err := sidecarKeeper(conf, log)
+	if err != nil {
+		return nil, nil, misconfigured(err)
+	}
+	options := sidecarOptions(conf)
+	options.Dial, options.Log = keeper.Dialer.Dial, log
+	sc, err := sidecar.New(options)
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper.Fresh = sc.Refresh
+	return sc, keeper, nil
 }
 
 // sidecarOptions maps the file to the role's options; the caller adds the rest.

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -148,4 +149,4 @@ func (l *loop) comeBack(fd int, to *group, m *member, k known, unread []byte) {
 }
 
 // isDeadline tells a read's end by the session's own deadline.
-func isDeadline(err error) bool { return os.IsTimeout(err) }
+func isDeadline(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

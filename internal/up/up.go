@@ -170,5 +170,8 @@ func (d *Deployment) Prove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return roundTrip(ctx, d.Sidecar.Addr(), password)
+	if err := Ping(ctx, d.Sidecar.Addr().String(), password); err != nil {
+		return fmt.Errorf("up: %w", err)
+	}
+	return nil
 }
