@@ -3,7 +3,6 @@ package up
 import (
 	"context"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/secret"
@@ -34,16 +33,12 @@ func Taken(ctx context.Context, files secret.Files, password string) error {
 	if err != nil {
 		return err
 	}
-	addr, err := net.ResolveTCPAddr("tcp", sidecar)
-	if err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, takenWithin)
 	defer cancel()
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
 	for {
-		if err = roundTrip(ctx, addr, password); err == nil {
+		if err = Ping(ctx, sidecar, password); err == nil {
 			return nil
 		}
 		select {
