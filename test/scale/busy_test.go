@@ -36,10 +36,11 @@ func BenchmarkBusyBesideIdle(b *testing.B) {
 			b.ReportMetric(median(a.rates), a.name+"-req/s")
 			b.ReportMetric(median(a.p99), a.name+"-p99-ms")
 		}
-		b.ReportMetric(median(over(arms[1].rates, arms[0].rates)), "redoubt/plain")
-		b.ReportMetric(median(over(arms[3].rates, arms[2].rates)), "redoubt/plain-beside-idle")
-		b.ReportMetric(median(over(arms[3].rates, arms[1].rates)), "redoubt-beside-idle/alone")
-		b.ReportMetric(median(over(arms[2].rates, arms[0].rates)), "plain-beside-idle/alone")
+		compare(b, "redoubt/plain", arms[1], arms[0])
+		compare(b, "redoubt/plain-beside-idle", arms[3], arms[2])
+		compare(b, "redoubt-beside-idle/alone", arms[3], arms[1])
+		compare(b, "plain-beside-idle/alone", arms[2], arms[0])
+		others(b, arms...)
 	}
 }
 
@@ -65,10 +66,24 @@ func median(v []float64) float64 {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// over divides run by run: both of a pair ran within seconds.
-func over(a, b []float64) (ratios []float64) {
-	for i := range a {
-		ratios = append(ratios, a[i]/b[i])
+// compare divides run by run, since both of a pair ran within seconds, and
+// reports the median, the lowest and the highest.
+func compare(b *testing.B, name string, of, to *arm) {
+	var ratios []float64
+	for i := range of.rates {
+		ratios = append(ratios, of.rates[i]/to.rates[i])
 	}
-	return ratios
+	b.ReportMetric(median(ratios), name)
+	b.ReportMetric(slices.Min(ratios), name+"-lowest")
+	b.ReportMetric(slices.Max(ratios), name+"-highest")
+}
+
+// others is the alarm: what of the cores other processes had in the run in the
+// middle.
+func others(b *testing.B, arms ...*arm) {
+	var shares []float64
+	for _, a := range arms {
+		shares = append(shares, a.others...)
+	}
+	b.ReportMetric(median(shares), "others-of-cores")
 }

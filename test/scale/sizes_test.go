@@ -40,7 +40,9 @@ func BenchmarkSizes(b *testing.B) {
 					b.ReportMetric(float64(l.Connections), "connections")
 					b.ReportMetric(rate, "req/s")
 					b.ReportMetric(rate*float64(size)/1e6, "MB/s")
-					b.ReportMetric(median(over(through.rates, direct.rates)), "of-plain")
+					b.ReportMetric(median(direct.rates)*float64(size)/1e6, "plain-MB/s")
+					compare(b, "of-plain", through, direct)
+					others(b, direct, through)
 					b.ReportMetric(float64(sidecar.examine(b).Peak)/(1<<20), "sidecar-peak-MB")
 					b.ReportMetric(float64(s.gateway.examine(b).Peak)/(1<<20), "gateway-peak-MB")
 				}
