@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,6 +97,13 @@ func TestSoak(t *testing.T) {
 	crew.report(t)
 	for _, w := range watched {
 		w.judge(t)
+	}
+	for _, p := range []*process{steady.sidecar, steady.site.gateway, restless.sidecar, restless.site.gateway} {
+		for line := range strings.Lines(p.Output()) {
+			if strings.Contains(line, "DATA RACE") || strings.Contains(line, "level=ERROR") && p != restless.sidecar {
+				t.Errorf("a process says: %s", line)
+			}
+		}
 	}
 }
 
@@ -192,7 +200,7 @@ func (w *watch) judge(t *testing.T) {
 	over := time.Now().Add(patience)
 	for {
 		v := w.process.examine(t)
-		remains := v.Goroutines > w.before.Goroutines+4 || v.Files > w.before.Files+4 || v.Heap > w.before.Heap+4<<20
+		remains := v.Goroutines > w.before.Goroutines+4 || v.Files > w.before.Files+4 || v.Heap > w.before.Heap+3<<20
 		if remains && time.Now().Before(over) {
 			wait(t.Context(), 500*time.Millisecond)
 			continue

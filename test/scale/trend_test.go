@@ -20,8 +20,8 @@ type bound struct {
 // The factors are wide, since the load itself varies; what leaks goes on and on,
 // and crosses each of them in a run that is long enough.
 var bounds = []bound{
-	{"heap in MB", func(v vitals) float64 { return float64(v.Heap) / (1 << 20) }, 1.2, 4},
-	{"resident memory in MB", func(v vitals) float64 { return float64(v.RSS) / (1 << 20) }, 1.2, 16},
+	{"heap in MB", func(v vitals) float64 { return float64(v.Heap) / (1 << 20) }, 1.2, 2},
+	{"resident memory in MB", func(v vitals) float64 { return float64(v.RSS) / (1 << 20) }, 1.2, 8},
 	{"goroutines", func(v vitals) float64 { return float64(v.Goroutines) }, 1.3, 30},
 	{"open files", func(v vitals) float64 { return float64(v.Files) }, 1.3, 40},
 }
