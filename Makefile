@@ -54,7 +54,7 @@ soak: ## a mixed load that must be answered right, in memory that must not grow 
 	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 0 -v -run TestSoak ./test/scale -soak $(or $(FOR),5m)
 
 .PHONY: scale
-scale: ## what 10,000 idle connections, 1,000 hosts and values of 64 MB cost, for docs/performance.md (8 min)
+scale: ## what 10,000 idle connections, 1,000 hosts and values of 64 MB cost, for docs/performance.md (5 min)
 	@$(NEED) $(RUN_NEEDS)
 	CGO_ENABLED=0 go test -tags slow -run NONE -bench . -benchtime 1x -timeout 20m ./test/scale
 
