@@ -59,6 +59,7 @@ func newSidecar(conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enro
 		return nil, nil, err
 	}
 	keeper.Fresh = sc.Refresh
+	keeper.Changed = func() { sc.CutIf(keeper.Credentials.Revoked) }
 	return sc, keeper, nil
 }
 

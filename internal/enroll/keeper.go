@@ -40,9 +40,10 @@ type Keeper struct {
 	// own files are then what Files names for CA and CRL.
 	Dialer *tunnel.Dialer
 	Server *Server
-	// Fresh, if it is set, is called when an application host has a new certificate.
-	Fresh func()
-	Log   *slog.Logger
+	// Fresh, if it is set, is called when an application host has a new certificate;
+	// Changed whenever something else than before is believed, or revoked.
+	Fresh, Changed func()
+	Log            *slog.Logger
 }
 
 const (
@@ -67,10 +68,24 @@ func (k *Keeper) Run(ctx context.Context) {
 			})
 		})
 	}
+	if k.Changed != nil {
+		parts.Go(func() { k.tellChanges(ctx) })
+	}
 	if k.Files.Key == "" && (k.Dialer != nil || k.Server != nil) {
 		parts.Go(func() { k.keepRenewing(ctx) })
 	}
 	parts.Wait()
+}
+
+func (k *Keeper) tellChanges(ctx context.Context) {
+	for ctx.Err() == nil {
+		changed := k.Credentials.Changed()
+		k.Changed() // also at first: it may have changed before we asked
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
 }
 
 func (k *Keeper) keepRenewing(ctx context.Context) {

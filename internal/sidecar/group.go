@@ -261,6 +261,11 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 // attach makes the connection of a proof the lane of a group.
 func (l *loop) attach(to *group, p proven) bool {
 	conn := p.conn
+	if err := l.car.doubt(conn); err != nil { // CutIf may just have looked
+		l.car.log.Warn("a shared lane is lost", "cause", err)
+		conn.Close()
+		return false
+	}
 	k := &link{group: to, conn: conn, books: lane.New()}
 	k.books.FencePerClient = l.car.perGuest
 	if t, ok := conn.(*tls.Conn); ok {

@@ -101,6 +101,7 @@ func (s *session) connect(ctx context.Context) error {
 		return s.sayFarewell(errAway)
 	}
 	s.lane = lane
+	s.watchLane(lane)
 	// Undone when the delivery ends: ctx lives as long as the sidecar.
 	undo := context.AfterFunc(ctx, func() {
 		s.closing.Store(true)

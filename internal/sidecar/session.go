@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -28,7 +29,8 @@ type session struct {
 	deadline time.Time  // of its reads: when it may be time to go back
 	member   *member
 
-	lane      net.Conn // nil until the first command that needs it
+	lane      net.Conn                 // nil until the first command that needs it
+	tunnel    atomic.Pointer[tls.Conn] // the same, for CutIf
 	delivered chan struct{}
 
 	authenticated atomic.Bool

@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"maps"
@@ -99,6 +100,8 @@ type Sidecar struct {
 	away    atomic.Bool  // the last dial failed
 	refused atomic.Int64 // commands that were refused here
 	lastID  atomic.Int64
+
+	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
 
 	mu       sync.Mutex
 	members  map[*member]struct{}

@@ -144,6 +144,31 @@ func (c *Credentials) Peer(cs tls.ConnectionState) (Peer, error) {
 // is believed no longer. That its certificate has ended is not asked.
 func (c *Credentials) Believes(p Peer) error { return c.state.Load().believes(p) }
 
+// Revoked says whether the peer of a connection that is up has been revoked, and
+// nothing else: a gateway may have another certificate by now, under another CA.
+func (c *Credentials) Revoked(cs tls.ConnectionState) error {
+	s := c.state.Load()
+	if len(cs.PeerCertificates) == 0 {
+		return nil
+	}
+	cert, at := cs.PeerCertificates[0], time.Now()
+	if at.After(cert.NotAfter) {
+		at = cert.NotAfter
+	}
+	chains, err := cert.Verify(x509.VerifyOptions{
+		Roots: s.pool, Intermediates: poolOf(cs.PeerCertificates[1:]), CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	if err != nil || len(chains) == 0 {
+		return nil // of a CA that is believed no longer: no list speaks of it
+	}
+	for _, l := range linksOf(chains[0]) {
+		if s.revoked.has(l) {
+			return fmt.Errorf("the gateway's certificate is revoked (serial %x)", l.serial)
+		}
+	}
+	return nil
+}
+
 func (s *snapshot) believes(p Peer) error {
 	if len(p.chain) == 0 {
 		return errors.New("nobody has proved an identity on this connection")

@@ -101,6 +101,7 @@ func New(o Options) (_ *Deployment, err error) {
 		return nil, taken("--listen", o.Listen, err)
 	}
 	c.client.Fresh = d.Sidecar.Refresh
+	c.client.Changed = func() { d.Sidecar.CutIf(c.client.Credentials.Revoked) }
 	if err := statedir.WriteFile(filepath.Join(dir.Path(), addressFile), []byte(d.Gateway.Addr().String()+"\n"), 0o600); err != nil {
 		return nil, err
 	}

@@ -307,3 +307,40 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 		t.Errorf("%d: %s", code, out)
 	}
 }
+
+// TestARevokedGatewayIsLeft: its certificate and key are in other hands, and
+// sidecars turn away from it at once, also with what is up.
+func TestARevokedGatewayIsLeft(t *testing.T) {
+	f := newFleet(t, "1h")
+	second := f.net.Host("cache-2", "10.77.0.9/24")
+	cmd := second.Command(lab.Redoubt(t), "join", "--token-file", "-", "--dir", f.path("cache-2"))
+	cmd.Stdin = strings.NewReader(f.token("--role", "gateway", "--name", "cache-2", "--gateway", "cache-1=10.77.0.2:6379"))
+	if out, code := run(t, cmd); code != 0 {
+		t.Fatalf("join: exit code %d\n%s", code, out)
+	}
+	config := f.path("cache-2", "gateway.yaml")
+	f.write("gateway.yaml", filepath.Dir(config), read(t, config)+`listen: 10.77.0.9:6379
+engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 32mb}
+`)
+	gateway2 := lab.Start(t, second.Command(lab.Redoubt(t), "gateway", "--config", config, "--log-format", "text"), "msg=ready")
+	f.web = f.join("web-1", "10.77.0.3/24")
+	sidecar := f.path("web-1", "sidecar.yaml")
+	f.write("sidecar.yaml", filepath.Dir(sidecar), strings.Replace(read(t, sidecar), "gateways:\n", "gateways:\n  - {name: cache-2, address: \"10.77.0.9:6379\"}\n", 1))
+	app := lab.Start(t, f.web.Command(lab.Redoubt(t), "sidecar", "--config", sidecar, "--log-format", "text"), "msg=ready")
+	if got := f.site.app("SET", "where", "cache-2"); got != "OK" { // a shared lane
+		t.Fatal(got)
+	}
+	env := strings.TrimSpace(read(t, f.path("secret", "app.env")))
+	lab.Start(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "SUBSCRIBE", "news"), "subscribe") // a lane of its own
+	f.redoubt("pki", "revoke", "cache-2", "--role", "gateway", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
+	within(t, 1500*time.Millisecond, "both lanes to be cut", func() bool {
+		return strings.Count(app.Output(), "the gateway's certificate is revoked") >= 2 && strings.Count(gateway2.Output(), "connection closed") >= 2
+	})
+	within(t, 10*time.Second, "the other gateway to be used", func() bool {
+		out, _ := run(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "GET", "where"))
+		return strings.TrimSpace(out) == "" // not there: the data is the other gateway's
+	})
+	if !strings.Contains(f.gatewayLog.Output(), "connection opened") {
+		t.Error("the other gateway has seen nobody")
+	}
+}
