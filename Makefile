@@ -21,7 +21,8 @@ help: ## list the targets
 # with the toolchain, so that nothing is fetched.
 FIPS_MODULE := v1.0.0
 
-BUILD = CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X github.com/redoubt-cache/redoubt/internal/cli.version=$(VERSION)"
+# TAGS=spiffe adds the client of a SPIFFE Workload API (docs/spiffe.md).
+BUILD = CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags="-s -w -X github.com/redoubt-cache/redoubt/internal/cli.version=$(VERSION)"
 
 .PHONY: build
 build: ## the binary, bin/redoubt (10 s)
@@ -42,6 +43,7 @@ test: ## every test but the slow ones, with the race detector (3 min)
 	@$(NEED) $(TEST_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
 	go test -race -count=1 -timeout 10m ./...
+	go test -race -count=1 -timeout 10m -tags spiffe ./internal/workload/...
 
 .PHONY: test-slow
 test-slow: ## every generation of engines, TLS scanners, a short soak (8 min; more the first time)
@@ -57,6 +59,12 @@ soak: ## a mixed load that must be answered right, in memory that must not grow 
 scale: ## what 10,000 idle connections, 1,000 hosts and values of 64 MB cost, for docs/performance.md (5 min)
 	@$(NEED) $(RUN_NEEDS)
 	CGO_ENABLED=0 go test -tags slow -run NONE -bench . -benchtime 1x -timeout 20m ./test/scale
+
+# SPIRE is built from its source, which its module brings.
+.PHONY: test-spire
+test-spire: ## gateway and sidecar with certificates of a real SPIRE (1 min; 10 min the first time)
+	@$(NEED) $(TEST_NEEDS)
+	go test -tags slow,spiffe -count=1 -timeout 40m ./test/spire/...
 
 # What touches cryptography, with everything that isn't approved made to fail.
 # Where a test builds the binary, it is the FIPS one as well.
@@ -78,7 +86,9 @@ lint: ## formatting, vet, staticcheck, on every platform that we build for
 	@out=$$(gofmt -l cmd internal test); [ -z "$$out" ] || { echo "gofmt -w these: $$out" >&2; exit 1; }
 	go vet ./...
 	go vet -tags slow ./test/engines/... ./test/scale/... ./test/scan/...
+	go vet -tags slow,spiffe ./internal/workload/... ./internal/cli/... ./test/spire/...
 	$(TOOL) staticcheck ./...
+	$(TOOL) staticcheck -tags slow,spiffe ./internal/workload/... ./test/spire/... ./test/scan/...
 	GOOS=linux GOARCH=arm64 go vet ./cmd/... ./internal/...
 	GOOS=darwin go build ./cmd/... ./internal/...
 	go mod tidy -diff

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -15,11 +16,27 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/internal/workload"
 )
 
 // loadCredentials loads a host's identity and holds it against what the
 // configuration says it is: a certificate copied from another host is an error.
 func loadCredentials(files tunnel.Files, named []config.Named, deployment, name string) (*tunnel.Credentials, error) {
+	rules, err := rulesOf(deployment, named)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := tunnel.LoadCredentials(files, rules...)
+	if err != nil {
+		return nil, err
+	}
+	if id := credentials.ID(); id.Deployment() != deployment || id.Name() != name {
+		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", files.Certificate, id, deployment, name)
+	}
+	return credentials, nil
+}
+
+func rulesOf(deployment string, named []config.Named) ([]tunnel.Rule, error) {
 	var rules []tunnel.Rule
 	for i, n := range named {
 		rule, err := tunnel.ParseRule(deployment, identity.Role(n.Role), n.Match, n.Name)
@@ -28,12 +45,25 @@ func loadCredentials(files tunnel.Files, named []config.Named, deployment, name 
 		}
 		rules = append(rules, rule)
 	}
-	credentials, err := tunnel.LoadCredentials(files, rules...)
+	return rules, nil
+}
+
+// credentialsFromAPI waits for a host's identity from a SPIFFE Workload API.
+func credentialsFromAPI(ctx context.Context, t config.TLS, deployment string, role identity.Role, name string) (*tunnel.Credentials, error) {
+	id, err := identity.New(deployment, role, name)
 	if err != nil {
 		return nil, err
 	}
-	if id := credentials.ID(); id.Deployment() != deployment || id.Name() != name {
-		return nil, fmt.Errorf("%s is the certificate of %s, but the configuration is of deployment %s, name %s", files.Certificate, id, deployment, name)
+	rules, err := rulesOf(deployment, t.Identities)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := workload.Load(ctx, t.WorkloadAPI, id, rules...)
+	if err != nil && !errors.Is(err, workload.ErrAbsent) {
+		return nil, coded{err, exitEnvironment}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("tls.workload_api: %w", err)
 	}
 	return credentials, nil
 }
@@ -54,7 +84,11 @@ func filesOf(t config.TLS) (tunnel.Files, error) {
 
 // gatewayKeeper loads a gateway's identity, for which its CA provides if it lies
 // here, and makes what keeps it fresh.
-func gatewayKeeper(c *config.Gateway, log *slog.Logger) (*enroll.Keeper, error) {
+func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger) (*enroll.Keeper, error) {
+	if c.TLS.WorkloadAPI != "" {
+		credentials, err := credentialsFromAPI(ctx, c.TLS, c.Deployment, identity.Gateway, c.Name)
+		return &enroll.Keeper{Credentials: credentials, Log: log}, err
+	}
 	files, err := filesOf(c.TLS)
 	if err != nil {
 		return nil, err
@@ -110,26 +144,25 @@ func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enrol
 }
 
 // sidecarKeeper does the same for an application host.
-func sidecarKeeper(c *config.Sidecar, log *slog.Logger) (*enroll.Keeper, error) {
-	files, err := filesOf(c.TLS)
+func sidecarKeeper(ctx context.Context, c *config.Sidecar, log *slog.Logger) (*enroll.Keeper, error) {
+	endpoints, err := endpointsOf(c.Deployment, c.Gateways)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("gateways: %w", err)
 	}
-	credentials, err := loadCredentials(files, c.TLS.Identities, c.Deployment, c.Name)
+	k := &enroll.Keeper{Log: log}
+	if c.TLS.WorkloadAPI != "" {
+		k.Credentials, err = credentialsFromAPI(ctx, c.TLS, c.Deployment, identity.App, c.Name)
+	} else if k.Files, err = filesOf(c.TLS); err == nil {
+		k.Credentials, err = loadCredentials(k.Files, c.TLS.Identities, c.Deployment, c.Name)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w (a new host gets its certificate with: redoubt join TOKEN)", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	endpoints, err := endpointsOf(c.Deployment, c.Gateways)
-	if err != nil {
-		return nil, fmt.Errorf("gateways: %w", err)
-	}
-	return &enroll.Keeper{
-		Credentials: credentials, Files: files, Log: log,
-		Dialer: &tunnel.Dialer{Credentials: credentials, Endpoints: endpoints},
-	}, nil
+	k.Dialer = &tunnel.Dialer{Credentials: k.Credentials, Endpoints: endpoints}
+	return k, nil
 }
 
 func endpointsOf(deployment string, peers []config.Peer) ([]tunnel.Endpoint, error) {
@@ -144,11 +177,17 @@ func endpointsOf(deployment string, peers []config.Peer) ([]tunnel.Endpoint, err
 	return endpoints, nil
 }
 
-// keeping is the part of a process that keeps its identity fresh.
-func keeping(k *enroll.Keeper) daemon.Part {
+// keeping is the part of a process that keeps its identity fresh, with the help
+// of a Workload API if its address is given.
+func keeping(k *enroll.Keeper, workloadAPI string) daemon.Part {
 	return daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 		ready()
+		var beside sync.WaitGroup
+		if workloadAPI != "" {
+			beside.Go(func() { workload.Watch(ctx, workloadAPI, k.Credentials, k.Log) })
+		}
 		k.Run(ctx)
+		beside.Wait()
 		return nil
 	}}
 }

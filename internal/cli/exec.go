@@ -52,7 +52,7 @@ func (c *execCmd) Run(e *env) error {
 	}
 	conf.Listen, conf.AllowNonLoopback, conf.Unix = "127.0.0.1:0", false, config.Unix{}
 	log := c.Log.logger(e)
-	sc, keeper, err := newSidecar(conf, log)
+	sc, keeper, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (c *execCmd) Run(e *env) error {
 		return nil
 	}}
 	roomForLoops(1)
-	if err := daemon.Run(ctx, log, func() {}, keeping(keeper), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
+	if err := daemon.Run(ctx, log, func() {}, keeping(keeper, conf.TLS.WorkloadAPI), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
 		return err
 	}
 	return ended

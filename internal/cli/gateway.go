@@ -44,7 +44,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
-	keeper, err := gatewayKeeper(conf, log)
+	keeper, err := gatewayKeeper(e.ctx, conf, log)
 	if err != nil {
 		return misconfigured(err)
 	}
@@ -63,7 +63,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	}
 	roomForLoops(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
-		keeping(keeper),
+		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), &reporter{

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -29,7 +30,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
-	sc, keeper, err := newSidecar(conf, log)
+	sc, keeper, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (c *sidecarCmd) Run(e *env) error {
 	}
 	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready,
-		keeping(keeper),
+		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run},
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), &reporter{
 			role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
@@ -47,8 +48,8 @@ func (c *sidecarCmd) Run(e *env) error {
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.
-func newSidecar(conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
-	keeper, err := sidecarKeeper(conf, log)
+func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
+	keeper, err := sidecarKeeper(ctx, conf, log)
 	if err != nil {
 		return nil, nil, misconfigured(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
@@ -12,9 +13,13 @@ import (
 func (c *Gateway) check() []problem {
 	problems := checkNames(c.Deployment, c.Name)
 	problems = append(problems, checkAddress("listen", c.Listen)...)
+	problems = append(problems, checkWorkloadAPI(c.TLS.WorkloadAPI)...)
 	problems = append(problems, checkPeers("renew_from", c.RenewFrom)...)
 	if c.PKI.Dir != "" && len(c.RenewFrom) > 0 {
 		problems = append(problems, problem{path: "renew_from", text: "is for gateways without a CA, and pki.dir names one: leave one of them out"})
+	}
+	if c.TLS.WorkloadAPI != "" && (c.PKI.Dir != "" || len(c.RenewFrom) > 0) {
+		problems = append(problems, problem{path: "tls.workload_api", text: "brings the certificates of another CA: leave pki.dir and renew_from out"})
 	}
 	if c.Engine.MaxValue > c.Engine.Memory {
 		problems = append(problems, problem{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)})
@@ -32,6 +37,7 @@ func (c *Gateway) resolve(dir string) []problem {
 func (c *Sidecar) check() []problem {
 	problems := checkNames(c.Deployment, c.Name)
 	problems = append(problems, checkAddress("listen", c.Listen)...)
+	problems = append(problems, checkWorkloadAPI(c.TLS.WorkloadAPI)...)
 	if c.Fence != "batch" && c.Fence != "session" {
 		problems = append(problems, problem{path: "fence", text: "must be batch or session"})
 	}
@@ -99,6 +105,15 @@ func resolveAdmin(a *Admin, dir string) (problems []problem) {
 		problems = append(problems, checkAddress("admin.metrics", a.Metrics)...)
 	}
 	return problems
+}
+
+// checkWorkloadAPI lets a unix socket pass: over TCP neither end could know the
+// other.
+func checkWorkloadAPI(address string) []problem {
+	if path, ok := strings.CutPrefix(address, "unix://"); address != "" && (!ok || !filepath.IsAbs(path)) {
+		return []problem{{path: "tls.workload_api", text: fmt.Sprintf("is %q, which is not of the form unix:///PATH", address)}}
+	}
+	return nil
 }
 
 func resolveTLS(t *TLS, dir string) []problem {

@@ -27,8 +27,8 @@ import (
 //   - what the CA revokes is known here within a second or so;
 //   - when the CA's root is being replaced, the certificate is renewed soon.
 //
-// Where the key lies in a file of its own, the certificate is somebody else's to
-// renew, and only the first is done.
+// Where the key lies in a file of its own, or there are no files, the certificate
+// is somebody else's to renew, and only the first is done.
 //
 // Other roots are taken in only together with a certificate for our fresh key
 // that stands under a root that is believed already: that proves that who answers
@@ -71,7 +71,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	if k.Changed != nil {
 		parts.Go(func() { k.tellChanges(ctx) })
 	}
-	if k.Files.Key == "" && (k.Dialer != nil || k.Server != nil) {
+	if k.Files.Certificate != "" && k.Files.Key == "" && (k.Dialer != nil || k.Server != nil) {
 		parts.Go(func() { k.keepRenewing(ctx) })
 	}
 	parts.Wait()
