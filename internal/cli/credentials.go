@@ -113,6 +113,9 @@ func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger) (*e
 		}
 		k.Dialer = &tunnel.Dialer{Credentials: k.Credentials, Endpoints: endpoints}
 	}
+	if k.Server == nil && k.Dialer == nil && files.Key == "" {
+		log.Warn("nobody renews this gateway's certificate: set pki.dir where the CA lies, else renew_from", "until", k.Credentials.NotAfter())
+	}
 	return k, nil
 }
 

@@ -234,3 +234,42 @@ func TestTheGatewayBeingAwayIsSurvived(t *testing.T) {
 	h.gateway("cache-1", s.address, life)
 	web.renewed(t, 1)
 }
+
+// TestAHostCannotFillTheLedger: it was taken over, and asks for certificates as
+// fast as it can.
+func TestAHostCannotFillTheLedger(t *testing.T) {
+	h := newCAHost(t)
+	s := h.gateway("cache-1", "127.0.0.1:0", 0)
+	files, err := join(t, h.token("web-1", time.Hour, s))
+	must(t, err)
+	other, err := join(t, h.token("web-2", time.Hour, s))
+	must(t, err)
+	renew := func(files tunnel.Files) error {
+		c, err := tunnel.LoadCredentials(files)
+		must(t, err)
+		k := &Keeper{Credentials: c, Files: files, Dialer: &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
+		return k.renew(t.Context())
+	}
+	for range renewalsEach {
+		must(t, renew(files))
+	}
+	for range 3 {
+		if err := renew(files); err == nil || !strings.Contains(err.Error(), "too often") {
+			t.Errorf("%v", err)
+		}
+	}
+	must(t, renew(other))
+	issued, err := h.ca.Issued()
+	must(t, err)
+	if n := len(issued); n != 1+2+renewalsEach+1 { // the gateway's, two joins, the renewals
+		t.Errorf("%d certificates in the ledger", n)
+	}
+	var r renewals
+	now := time.Now()
+	for range 2 * renewalsEach {
+		r.allow(who(t, identity.App, "web-1"), now, pki.LeafLife)
+	}
+	if !r.allow(who(t, identity.App, "web-1"), now.Add(pki.LeafLife/3), pki.LeafLife) {
+		t.Error("it is refused for ever")
+	}
+}

@@ -36,7 +36,8 @@ type Server struct {
 	Life        time.Duration       // of certificates; 0 is the CA's own default
 	Log         *slog.Logger
 
-	guesses guesses
+	guesses  guesses
+	renewals renewals
 }
 
 // Enroll serves one connection of a host without a certificate (tunnel.Enroll).
@@ -67,7 +68,7 @@ func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 
 // forStranger keeps what only the gateway's operator shall read, such as paths.
 func forStranger(err error) string {
-	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errRequest, errSpent} {
+	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -174,6 +175,9 @@ func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certific
 	if err != nil || csr.CheckSignature() != nil {
 		return nil, errRequest
 	}
+	if !s.renewals.allow(peer.ID, time.Now(), s.life()) {
+		return nil, errTooOften
+	}
 	cert, err := s.CA.Sign(csr, pki.Request{ID: peer.ID, DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
 	if err != nil {
 		return nil, err
@@ -211,6 +215,13 @@ func (s *Server) news(ctx context.Context, id identity.ID, known []byte) (*answe
 			return a, nil
 		}
 	}
+}
+
+func (s *Server) life() time.Duration {
+	if s.Life == 0 {
+		return pki.LeafLife
+	}
+	return s.Life
 }
 
 // waitsFor says whether a rotation of the root can't go on before a host has
