@@ -2,6 +2,7 @@ package pki_test
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/x509"
 	"os"
 	"os/exec"
@@ -124,6 +125,12 @@ func TestOpenSSLAndWeReadEachOthersKeys(t *testing.T) {
 	must(t, os.Rename(path+".new", path))
 	must(t, os.Chmod(path, 0o600))
 	again, err := pki.Open(dir, with(passphrase))
+	if fips140.Enforced() { // openssl's salts have 8 bytes, SP 800-132 wants 16, as ours have
+		if err == nil || !strings.Contains(err.Error(), "salts shorter than 128 bits") {
+			t.Errorf("in FIPS 140-only mode: %v", err)
+		}
+		return
+	}
 	must(t, err)
 	if err := under(issue(t, again, pki.Request{ID: id(t, "spiffe://clinic/app/web")}), ca.Certificate()); err != nil {
 		t.Error(err)
