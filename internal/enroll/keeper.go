@@ -190,6 +190,9 @@ func (k *Keeper) renew(ctx context.Context) error {
 		return err
 	}
 	conn, err := k.Dialer.DialRenew(ctx)
+	if tunnel.NotServed(err) {
+		return errors.New("none of the gateways that answer has the CA (pki.dir in its gateway.yaml): issue a new certificate (redoubt pki issue)")
+	}
 	if err != nil {
 		return err
 	}

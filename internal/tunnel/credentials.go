@@ -83,7 +83,7 @@ func load(files Files, rules []Rule) (*snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", files.Certificate, err)
 	}
 	if s.id, err = s.identify(s.pair.Leaf); err != nil {
-		return nil, fmt.Errorf("%s: %w (issue one with: redoubt pki issue)", files.Certificate, err)
+		return nil, fmt.Errorf("%s: %w (redoubt join gets one that is right, or redoubt pki issue; for certificates of another maker see tls.identities)", files.Certificate, err)
 	}
 	if s.roots, err = parseRoots(caPEM); err != nil {
 		return nil, fmt.Errorf("%s: %w", files.CA, err)
@@ -201,7 +201,7 @@ func (s *snapshot) usable(now time.Time) error {
 			s.id, leaf.NotBefore.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if now.After(leaf.NotAfter) {
-		return fmt.Errorf("the certificate of %s expired at %s: issue a new one (redoubt pki issue)",
+		return fmt.Errorf("the certificate of %s expired at %s: move it away and join anew (redoubt join), or issue a new one (redoubt pki issue)",
 			s.id, leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil

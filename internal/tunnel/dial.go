@@ -122,8 +122,13 @@ func Refusal(err error) string {
 	return fmt.Sprintf("the gateway refused this host's certificate (%v): its log says why", op.Err)
 }
 
-// NotServed says that a gateway is there and doesn't serve what was dialled for.
+// NotServed says that gateways are there, each of those that were tried, and none
+// serves what was dialled for.
 func NotServed(err error) bool {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		all := several.Unwrap()
+		return len(all) > 0 && !slices.ContainsFunc(all, func(one error) bool { return !NotServed(one) })
+	}
 	var op *net.OpError // see Refusal
 	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "no application protocol")
 }

@@ -221,3 +221,22 @@ func options(t *testing.T, conn net.Conn) map[string]int {
 	}
 	return got
 }
+
+func TestNotServedMeansByEveryGateway(t *testing.T) {
+	d := deploy(t, "clinic")
+	gateway := d.credentials(identity.Gateway, "cache")
+	without, nobody := tunnel.Endpoint{Address: gatewayAt(t, gateway), ID: gateway.ID()}, tunnel.Endpoint{Address: nobodyAt(t), ID: gateway.ID()}
+	for _, c := range []struct {
+		endpoints []tunnel.Endpoint
+		want      bool
+	}{{[]tunnel.Endpoint{without}, true}, {[]tunnel.Endpoint{without, without}, true}, {[]tunnel.Endpoint{without, nobody}, false}, {[]tunnel.Endpoint{nobody, without}, false}} {
+		dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: c.endpoints}
+		_, err := dialer.DialRenew(t.Context())
+		if got := tunnel.NotServed(err); err == nil || got != c.want {
+			t.Errorf("%v: %v, want %v", err, got, c.want)
+		}
+	}
+	if tunnel.NotServed(nil) {
+		t.Error("nothing is wrong")
+	}
+}
