@@ -90,8 +90,7 @@ func (e *env) ask(prompt string) ([]byte, error) {
 	return answer, err
 }
 
-// newPassphrase is what a new CA's keys get: from a file, from a person, or none,
-// of which a warning is given.
+// newPassphrase is what the CA's keys get: from a file, from a person, or none.
 func newPassphrase(e *env, file string) ([]byte, error) {
 	unlock, err := unlockFrom(file)
 	if err != nil {
@@ -114,10 +113,7 @@ func newPassphrase(e *env, file string) ([]byte, error) {
 		if !bytes.Equal(passphrase, again) {
 			return nil, errors.New("the two passphrases differ")
 		}
-		if len(passphrase) > 0 {
-			return passphrase, nil
-		}
+		return passphrase, nil
 	}
-	fmt.Fprintln(e.stderr, "warning: the CA's key lies in plain: whoever reads ca.key can make certificates (--passphrase-file encrypts it)")
 	return nil, nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -24,6 +25,8 @@ type pkiCmd struct {
 	List    pkiListCmd    `cmd:"" help:"List who has which certificate."`
 	Revoke  pkiRevokeCmd  `cmd:"" help:"Revoke every certificate of a host."`
 	Rotate  pkiRotateCmd  `cmd:"" help:"Replace the CA's root, with an overlap."`
+
+	Passphrase pkiPassphraseCmd `cmd:"" help:"Encrypt the CA's keys under another passphrase."`
 }
 
 type pkiInitCmd struct {
@@ -53,11 +56,45 @@ func (c *pkiInitCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if len(passphrase) == 0 {
+		fmt.Fprintln(e.stderr, "warning: the CA's key lies in plain: whoever reads ca.key can make certificates (--passphrase-file encrypts it)")
+	}
 	ca, err := pki.Create(c.Dir, c.Deployment, pki.Options{Key: pki.KeyType(c.KeyType), Passphrase: passphrase})
 	if err != nil {
 		return err
 	}
 	return show(e.stdout, ca.Roots())
+}
+
+type pkiPassphraseCmd struct {
+	caFlags
+	NewPassphraseFile string `placeholder:"FILE" help:"File with the new passphrase. Without it a terminal is asked."`
+}
+
+func (pkiPassphraseCmd) Help() string {
+	return `Encrypts the CA's keys under another passphrase, or for the first time. A gateway that uses the CA reads its own passphrase file again when it signs next: put the new one there right after. Backups keep the old one.
+
+Example:
+
+  redoubt pki passphrase --dir /etc/redoubt/ca --passphrase-file old --new-passphrase-file new`
+}
+
+func (c *pkiPassphraseCmd) Run(e *env) error {
+	if c.NewPassphraseFile == "" && !e.terminal() {
+		return usage(errors.New("say where the new passphrase is with --new-passphrase-file"), "redoubt pki passphrase --help")
+	}
+	ca, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	passphrase, err := newPassphrase(e, c.NewPassphraseFile)
+	if err != nil {
+		return err
+	}
+	if len(passphrase) == 0 {
+		return errors.New("a passphrase is not taken away again: the keys stay encrypted as they were")
+	}
+	return ca.ChangePassphrase(passphrase)
 }
 
 type pkiShowCmd struct {

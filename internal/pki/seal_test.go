@@ -57,6 +57,27 @@ func TestAnEncryptedKeyNeedsItsPassphrase(t *testing.T) {
 	}
 }
 
+func TestAPassphraseCanBeChangedUnderAProcessThatSigns(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := pki.Create(dir, "clinic", pki.Options{Passphrase: []byte(passphrase)})
+	must(t, err)
+	const next = "a passphrase that comes after"
+	asked := passphrase
+	gateway, err := pki.Open(dir, func() ([]byte, error) { return []byte(asked), nil })
+	must(t, err)
+	must(t, ca.ChangePassphrase([]byte(next)))
+	web := pki.Request{ID: id(t, "spiffe://clinic/app/web")}
+	if _, err := gateway.Issue(web); err == nil || !strings.Contains(err.Error(), "passphrase is wrong") {
+		t.Errorf("with the old passphrase in its file: %v", err)
+	}
+	asked = next
+	issue(t, gateway, web)
+	issue(t, ca, web)
+	if _, err := pki.Open(dir, with(passphrase)); err == nil {
+		t.Error("the old passphrase still opens it")
+	}
+}
+
 // TestAPassphraseThatChangedUnderUsIsSeen: two keys under two passphrases would
 // lock everybody out.
 func TestAPassphraseThatChangedUnderUsIsSeen(t *testing.T) {

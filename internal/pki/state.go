@@ -183,14 +183,44 @@ func (ca *CA) writeRoots(s *state, roots []*root) error {
 
 // writeKeys writes the keys of the roots that there are, and no other.
 func (ca *CA) writeKeys(s *state, more ...*root) error {
-	var text []byte
-	for _, r := range slices.Concat(s.roots, more) {
-		text = append(text, r.sealed...)
-	}
+	text := sealedKeys(slices.Concat(s.roots, more))
 	if err := ca.write(ca.path(caKeyFile), text, 0o600); err != nil {
 		return err
 	}
 	s.keysText, s.excess = text, len(more) > 0
+	return nil
+}
+
+func sealedKeys(roots []*root) (text []byte) {
+	for _, r := range roots {
+		text = append(text, r.sealed...)
+	}
+	return text
+}
+
+// ChangePassphrase encrypts the CA's keys under another passphrase. A process
+// that has the CA open asks its Unlock for it when it signs next.
+func (ca *CA) ChangePassphrase(passphrase []byte) error {
+	err := ca.change(func(s *state, _ time.Time) error {
+		roots := make([]*root, len(s.roots))
+		for i, r := range s.roots {
+			sealed, err := sealKey(r.key, passphrase)
+			if err != nil {
+				return err
+			}
+			roots[i] = &root{r.id, r.cert, r.key, sealed}
+		}
+		text := sealedKeys(roots)
+		if err := ca.write(ca.path(caKeyFile), text, 0o600); err != nil {
+			return err
+		}
+		s.roots, s.keysText = roots, text
+		ca.unlock = func() ([]byte, error) { return passphrase, nil }
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("change the passphrase: %w", err)
+	}
 	return nil
 }
 
