@@ -141,6 +141,9 @@ func (k *Keeper) awaitDue(ctx context.Context, early <-chan struct{}) bool {
 		case <-ctx.Done():
 			return false
 		case <-early:
+			if k.Server != nil { // tokens that are made now want to see it under the new root
+				return true
+			}
 			return pause(ctx, jitter(plan.max)) // not all hosts at once
 		case <-time.After(min(wait, lookAtClock)):
 		}

@@ -94,3 +94,19 @@ func TestTheClockIsLookedAtWhileWaiting(t *testing.T) {
 		}
 	})
 }
+
+// TestTheGatewayBesideTheCAFollowsARotationAtOnce: tokens name the root that
+// signs, and a host that joins with one wants to see the gateway under it.
+func TestTheGatewayBesideTheCAFollowsARotationAtOnce(t *testing.T) {
+	weeks(t, func(t *testing.T, h *cahost, c *tunnel.Credentials, log *lines) {
+		must(t, h.ca.StartRotation(pki.Options{}))
+		time.Sleep(2 * lookAtClock)
+		must(t, h.ca.SwitchRoot(false))
+		time.Sleep(2 * lookAtClock)
+		if err := c.Certificate().CheckSignatureFrom(h.ca.Certificate()); err != nil {
+			t.Error(err)
+		}
+		must(t, h.ca.FinishRotation(false))
+		must(t, c.Reload())
+	})
+}
