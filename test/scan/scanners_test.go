@@ -143,6 +143,7 @@ var accepted = map[string]string{
 	"service":               "no HTTP",
 	"cert_revocation":       "the list comes by our own way, not from a URL in the certificate",
 	"cert_expirationStatus": "short lives are the intention",
+	"cert_notAfter":         "likewise",
 	"DNS_CAArecord":         "no public CA",
 }
 
