@@ -218,8 +218,11 @@ func (s *snapshot) verifySelf() error {
 		}
 		chain = append(chain, cert)
 	}
-	_, err := s.verifyChain(chain, usageOf(s.id.Role()))
-	return err
+	chains, err := s.verifyChain(chain, usageOf(s.id.Role()))
+	if err != nil {
+		return err
+	}
+	return strong(chains)
 }
 
 // ID is who this host is.

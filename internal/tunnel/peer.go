@@ -15,7 +15,8 @@ import (
 // Who is there? The questions, in this order, for both ends:
 //
 //  1. Is there a certificate, and does its chain end in our CA, now, for this
-//     use (serverAuth of a gateway, clientAuth of an application host)?
+//     use (serverAuth of a gateway, clientAuth of an application host)? And has
+//     no key in it less strength than 112 bits?
 //  2. Does it carry exactly one URI?
 //  3. Is that URI an identity, whole and byte for byte? (Where there are rules
 //     for certificates of another maker: do they name exactly one host?)
@@ -104,6 +105,9 @@ func usageOf(role identity.Role) x509.ExtKeyUsage {
 
 // peerOf asks questions 2 to 6 of a certificate whose chains are verified.
 func (s *snapshot) peerOf(cert *x509.Certificate, chains [][]*x509.Certificate, role identity.Role) (Peer, error) {
+	if err := strong(chains); err != nil {
+		return Peer{}, err
+	}
 	id, err := s.identify(cert)
 	if err != nil {
 		return Peer{}, err
