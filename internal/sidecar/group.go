@@ -11,12 +11,10 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"strconv"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/lane"
-	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
 // A credential is a user and password, kept in memory for as long as a guest
@@ -58,28 +56,6 @@ type attempt struct {
 	cancel context.CancelFunc
 }
 
-// A link is a shared lane with its connection.
-type link struct {
-	group  *group
-	fd     int
-	conn   net.Conn // what is read and written: TLS on the wire, or the wire itself
-	wire   *eventloop.Wire
-	books  *lane.Lane
-	choked *guest    // reads too slowly what only it may have: the lane waits (choke.go)
-	held   []*guest  // are not read until it has less unsent
-	heard  time.Time // when it last made progress, while it awaits something
-	lost   bool
-
-	next      *proven // takes over when nothing is under way (refresh.go)
-	holdUntil time.Time
-}
-
-// backlogged says whether a lane's guests are not read: it has too much unsent,
-// or is about to be succeeded.
-func (k *link) backlogged() bool {
-	return k.books.Waiting()+k.wire.Unsent() > maxBacklog || k.next != nil
-}
-
 const (
 	// linger is how long a group without guests keeps its lane and password.
 	linger = 10 * time.Second
@@ -105,93 +81,6 @@ func (l *loop) keyOf(who credential, protocol, db int) groupKey {
 	k := groupKey{protocol: protocol, db: db}
 	mac.Sum(k.credential[:0])
 	return k
-}
-
-// proven is what a proof found: a lane that is authenticated and in its
-// database, or the engine's refusal, or why there was none of either.
-type proven struct {
-	conn    net.Conn
-	hello   []byte
-	refusal []byte
-	err     error
-}
-
-// final says whether a refusal is about the credential. Others pass: an engine
-// that is full, loads its data or runs a script.
-func (p proven) final() bool {
-	for _, code := range []string{"-WRONGPASS ", "-NOAUTH ", "-NOPERM "} {
-		if bytes.HasPrefix(p.refusal, []byte(code)) {
-			return true
-		}
-	}
-	return false
-}
-
-// closeUnless closes a lane that nobody takes.
-func (p proven) closeUnless(taken bool) {
-	if !taken && p.conn != nil {
-		p.conn.Close()
-	}
-}
-
-// prove makes a fresh lane and authenticates it: HELLO alone, then SELECT alone,
-// since some engines lose a failing reply when others are pending
-// (redis/redis#15640). It runs in a goroutine of its own.
-func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) proven {
-	ctx, cancel := context.WithTimeout(ctx, c.limits.Dial)
-	defer cancel()
-	select {
-	case c.proving <- struct{}{}:
-		defer func() { <-c.proving }()
-	case <-ctx.Done():
-		return proven{err: ctx.Err()}
-	}
-	conn, err := c.dial(ctx)
-	if err != nil {
-		return proven{err: err}
-	}
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	p := proven{conn: conn}
-	p.hello, p.err = login(conn, who, protocol)
-	if p.err == nil && p.hello[0] == '-' {
-		p.refusal = p.hello
-	}
-	if p.err == nil && p.refusal == nil && db != 0 {
-		var reply []byte
-		reply, p.err = ask(conn, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db)))
-		if p.err == nil && reply[0] == '-' {
-			p.refusal = reply
-		}
-	}
-	if p.err != nil || p.refusal != nil {
-		conn.Close()
-		p.conn = nil
-	}
-	return p
-}
-
-// ask sends one command over a connection that nobody else uses and reads its
-// reply, which must be small and the only one.
-func ask(conn net.Conn, command []byte) ([]byte, error) {
-	if _, err := conn.Write(command); err != nil {
-		return nil, err
-	}
-	var scan resp.ReplyScanner
-	reply := make([]byte, 0, 4<<10)
-	for seen := 0; ; {
-		n, err := conn.Read(reply[len(reply):cap(reply)])
-		reply = reply[:len(reply)+n]
-		k, o := scan.Scan(reply[seen:])
-		seen += k
-		switch {
-		case o == resp.Malformed || o == resp.Whole && seen < len(reply) || len(reply) == cap(reply):
-			return nil, errUnreadable
-		case o == resp.Whole:
-			return reply, nil
-		case err != nil:
-			return nil, err
-		}
-	}
 }
 
 // enroll moves a guest to the group of a credential, making it if need be, and

@@ -3,7 +3,6 @@ package sidecar
 import (
 	"context"
 	"io"
-	"net"
 	"runtime"
 	"sync"
 	"time"
@@ -12,10 +11,11 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/lane"
 )
 
-// This file is the hot path; guest.go, with what a guest's commands do, belongs
-// to it. One goroutine on a thread of its own, the loop, owns every guest (an
-// application connection that shares a lane) and every link (a shared lane's
-// connection): no locks, channels or hand-overs where bytes flow. A turn:
+// This file is the hot path, with guest.go (what a guest's commands do), link.go
+// (a lane's bytes) and replies.go (what comes back). One goroutine on a thread of
+// its own, the loop, owns every guest (an application connection that shares a
+// lane) and every link (a shared lane's connection): no locks, channels or
+// hand-overs where bytes flow. A turn:
 //
 //	1. read each ready guest once, into one buffer for all; append its whole
 //	   commands to its lane's batch;
@@ -233,63 +233,6 @@ func (l *loop) add(fd int, e entity) error {
 	return l.poll.Add(fd, eventloop.Token{Index: int32(fd), Generation: e.generation})
 }
 
-// listen begins to accept on a listener.
-func (l *loop) listen(on *listener) {
-	if l.deaf {
-		return
-	}
-	if err := l.add(on.fd, entity{accepting: on}); err != nil {
-		l.car.log.Error("can't listen", "cause", err)
-		return
-	}
-	l.accept(on)
-}
-
-// accept takes what has come on a listener where everybody may connect, until
-// none is left; a client's first command is often there already.
-func (l *loop) accept(from *listener) {
-	for !l.draining {
-		fd, err := eventloop.Accept(from.fd)
-		if err == eventloop.ErrAgain {
-			return
-		}
-		if err != nil {
-			l.car.log.Warn("can't accept", "cause", err)
-			time.AfterFunc(acceptPause, func() { l.post(func() { l.accept(from) }) })
-			return
-		}
-		l.welcome(fd, from.Addr())
-	}
-}
-
-// acceptPause is how long it waits for descriptors to become free.
-const acceptPause = 50 * time.Millisecond
-
-// welcome makes a guest of a connection, if there is room for it.
-func (l *loop) welcome(fd int, at net.Addr) {
-	if l.draining { // accepted by a goroutine just before
-		eventloop.Close(fd)
-		return
-	}
-	m, ok := l.car.enter(at, at)
-	if !ok {
-		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
-		eventloop.Close(fd)
-		return
-	}
-	g := &guest{loop: l, fd: fd, member: m}
-	g.known.profile = *m.profile.Load()
-	g.scan.MaxBulk = l.car.limits.Bulk
-	if err := l.add(fd, entity{guest: g}); err != nil {
-		l.car.leave(m)
-		eventloop.Close(fd)
-		return
-	}
-	l.guests[g] = struct{}{}
-	g.readable = true
-	l.goOn(g)
-}
-
 // goOn reads a guest once and does what it asks for, as far as it may.
 func (l *loop) goOn(g *guest) {
 	switch k := g.link(); {
@@ -341,78 +284,6 @@ func (l *loop) later(g *guest) {
 		l.again = append(l.again, g)
 	}
 }
-
-// flush sends a lane's batch.
-func (l *loop) flush(k *link) {
-	if !k.books.Awaits() {
-		k.heard = time.Now()
-	}
-	batch := k.books.Flush()
-	if len(batch) == 0 {
-		return
-	}
-	if len(batch) > recordSize {
-		k.wire.Hold()
-	}
-	if _, err := k.conn.Write(batch); err != nil {
-		l.lose(k, err)
-		return
-	}
-	if err := k.wire.Flush(); err != nil {
-		l.lose(k, err)
-		return
-	}
-	l.relieve(k)
-}
-
-// recordSize is the most that TLS encrypts at once (RFC 8446 §5.1).
-const recordSize = 16 << 10
-
-// receive takes a lane's replies until none is left, or enough for a turn.
-func (l *loop) receive(k *link) {
-	for range chunksATurn {
-		if k.lost || k.choked != nil {
-			return
-		}
-		n, err := k.read()
-		if n > 0 {
-			k.heard = time.Now()
-			if fault := k.books.Received(n); fault != nil {
-				if fault == lane.ErrTooMuch {
-					// It cost the others a failure, once: from now on it has its own lane.
-					if g, ok := k.books.Largest().(*guest); ok {
-						g.bulky = true
-					}
-				}
-				err = fault
-			}
-		}
-		if err == eventloop.ErrAgain {
-			return
-		}
-		if err != nil {
-			l.lose(k, err)
-			return
-		}
-	}
-	l.post(func() { l.receive(k) }) // others have their turn first
-}
-
-// read decrypts what has come, as many records as there is room for: a reply of
-// several is then one write to its guest.
-func (k *link) read() (n int, err error) {
-	b := k.books.Buffer()
-	b = b[:min(len(b), readSize)]
-	for err == nil && n < len(b) {
-		var m int
-		m, err = k.conn.Read(b[n:])
-		n += m
-	}
-	return n, err
-}
-
-// chunksATurn bounds the buffers' full that one lane may take of a turn.
-const chunksATurn = 16
 
 // nextDue is how long the poller may sleep: until a batch is due, or something
 // expires.

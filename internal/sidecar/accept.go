@@ -1,0 +1,67 @@
+package sidecar
+
+import (
+	"net"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
+)
+
+// How connections come in where everybody may connect; listen.go has the others.
+
+// listen begins to accept on a listener.
+func (l *loop) listen(on *listener) {
+	if l.deaf {
+		return
+	}
+	if err := l.add(on.fd, entity{accepting: on}); err != nil {
+		l.car.log.Error("can't listen", "cause", err)
+		return
+	}
+	l.accept(on)
+}
+
+// accept takes what has come on a listener where everybody may connect, until
+// none is left; a client's first command is often there already.
+func (l *loop) accept(from *listener) {
+	for !l.draining {
+		fd, err := eventloop.Accept(from.fd)
+		if err == eventloop.ErrAgain {
+			return
+		}
+		if err != nil {
+			l.car.log.Warn("can't accept", "cause", err)
+			time.AfterFunc(acceptPause, func() { l.post(func() { l.accept(from) }) })
+			return
+		}
+		l.welcome(fd, from.Addr())
+	}
+}
+
+// acceptPause is how long it waits for descriptors to become free.
+const acceptPause = 50 * time.Millisecond
+
+// welcome makes a guest of a connection, if there is room for it.
+func (l *loop) welcome(fd int, at net.Addr) {
+	if l.draining { // accepted by a goroutine just before
+		eventloop.Close(fd)
+		return
+	}
+	m, ok := l.car.enter(at, at)
+	if !ok {
+		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
+		eventloop.Close(fd)
+		return
+	}
+	g := &guest{loop: l, fd: fd, member: m}
+	g.known.profile = *m.profile.Load()
+	g.scan.MaxBulk = l.car.limits.Bulk
+	if err := l.add(fd, entity{guest: g}); err != nil {
+		l.car.leave(m)
+		eventloop.Close(fd)
+		return
+	}
+	l.guests[g] = struct{}{}
+	g.readable = true
+	l.goOn(g)
+}
