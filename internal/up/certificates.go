@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -44,6 +45,9 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 	ca, err := pki.Open(dir.CA(), nil)
 	if errors.Is(err, pki.ErrNoCA) {
 		ca, err = pki.Create(dir.CA(), deploymentName, pki.Options{})
+	}
+	if errors.Is(err, fs.ErrNotExist) { // a part is missing, or a release before the first made it
+		return nil, fmt.Errorf("%w; or remove %s: up makes all of it anew, and applications need the new app.env then", err, dir.Path())
 	}
 	if err != nil {
 		return nil, err

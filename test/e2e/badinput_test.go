@@ -148,3 +148,23 @@ func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
 }
+
+// TestStateWithAPartMissingSaysHowToBeginAnew: it isn't painted over, since who
+// lost the ledger can't revoke what it told of.
+func TestStateWithAPartMissingSaysHowToBeginAnew(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if code := lab.UpIn(t, dir).Stop(); code != 0 {
+		t.Fatalf("up ended with %d", code)
+	}
+	if err := os.Remove(filepath.Join(dir, "ca", "issued")); err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(t, exec.Command(lab.Redoubt(t), "up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"))
+	if code == 0 || !strings.Contains(out, "remove "+dir) || !strings.Contains(out, filepath.Join(dir, "ca", "issued")) {
+		t.Errorf("%d %s", code, out)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	lab.UpIn(t, dir).Connect(t).Want("+PONG\r\n", "PING")
+}
