@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/up"
@@ -23,10 +21,6 @@ Example:
   redoubt wait --env /etc/redoubt/app.env && exec ./server`
 }
 
-// waitPause is between two attempts; a cache that is there answers in a
-// millisecond.
-const waitPause = 100 * time.Millisecond
-
 func (c *waitCmd) Run(e *env) error {
 	cache, err := c.read()
 	if err != nil {
@@ -39,20 +33,8 @@ func (c *waitCmd) Run(e *env) error {
 
 // waitFor returns nil when the cache answers, else why it didn't the last time.
 func waitFor(ctx context.Context, cache cacheURL) error {
-	pause := time.NewTicker(waitPause)
-	defer pause.Stop()
-	for last := error(nil); ; {
-		err := up.Ping(ctx, cache.address(), cache.password())
-		if err == nil {
-			return nil
-		}
-		if last == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) { // which may be only our own end of time
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the cache at %s isn't there: %w", cache.address(), last)
-		case <-pause.C:
-		}
+	if err := up.Await(ctx, cache.address(), cache.password()); err != nil {
+		return fmt.Errorf("the cache at %s isn't there: %w", cache.address(), err)
 	}
+	return nil
 }

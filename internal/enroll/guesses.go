@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // Guessing a token's 256 bits is hopeless; the limits are there so that nobody
@@ -36,25 +38,13 @@ func (g *guesses) try(source netip.Addr, now time.Time, check func() error) erro
 	if since := now.Sub(g.began); since >= guessWindow || since < 0 {
 		g.began, g.all, g.each = now, 0, map[netip.Prefix]int{}
 	}
-	if g.all >= guessesAll || g.each[block(source)] >= guessesEach {
+	if g.all >= guessesAll || g.each[tunnel.SourceBlock(source)] >= guessesEach {
 		return errTooMany
 	}
 	err := check()
 	if errors.Is(err, errUnknown) {
 		g.all++
-		g.each[block(source)]++
+		g.each[tunnel.SourceBlock(source)]++
 	}
 	return err
-}
-
-// block is what counts as one source: an IPv6 host has a /64 to choose its
-// address from (RFC 4291 §2.5.1).
-func block(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap()
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits)
-	return p
 }

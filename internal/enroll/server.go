@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -43,7 +42,7 @@ type Server struct {
 // Enroll serves one connection of a host without a certificate (tunnel.Enroll).
 // The caller closes it.
 func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
-	source := sourceOf(conn)
+	source := tunnel.Source(conn)
 	conn.SetDeadline(time.Now().Add(exchangeTimeout))
 	log := s.Log.With("source", source)
 	var q enrollRequest
@@ -152,12 +151,12 @@ func (s *Server) Renew(ctx context.Context, conn *tls.Conn) {
 		// Since the handshake it may have been revoked.
 		peer, err := s.Credentials.Peer(conn.ConnectionState())
 		if err != nil {
-			s.Log.Warn("renewal refused", "source", sourceOf(conn), "reason", err)
+			s.Log.Warn("renewal refused", "source", tunnel.Source(conn), "reason", err)
 			return
 		}
 		a, err := s.renew(ctx, peer, conn.ConnectionState().PeerCertificates[0], q)
 		if err != nil {
-			s.Log.Error("renewal failed", "identity", peer.ID, "source", sourceOf(conn), "error", err)
+			s.Log.Error("renewal failed", "identity", peer.ID, "source", tunnel.Source(conn), "error", err)
 			a = &answer{Error: forStranger(err)}
 		}
 		conn.SetDeadline(time.Now().Add(exchangeTimeout))
@@ -229,15 +228,6 @@ func (s *Server) life() time.Duration {
 func (s *Server) waitsFor(id identity.ID) (bool, error) {
 	r, err := s.CA.Rotation()
 	return slices.Contains(r.Waiting, id), err
-}
-
-func sourceOf(conn net.Conn) netip.Addr {
-	a, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr, _ := netip.AddrFromSlice(a.IP)
-	return addr.Unmap()
 }
 
 // readable shortens what a stranger caused.

@@ -20,17 +20,6 @@ func admitted(networks []netip.Prefix, source netip.Addr) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(source) })
 }
 
-// sourceOf is a peer's address, an IPv4 one as such also when it came through an
-// IPv6 socket.
-func sourceOf(conn net.Conn) netip.Addr {
-	a, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	addr, _ := netip.AddrFromSlice(a.IP)
-	return addr.Unmap()
-}
-
 // handshakes are the connections whose peers have not yet proved who they are:
 // all that a stranger can hold of us, each for HandshakeTimeout at most. When
 // they are as many as allowed, the newest of the source that has the most makes
@@ -64,17 +53,6 @@ func newHandshakes(most int) *handshakes {
 	return &handshakes{most: most, bySource: map[netip.Prefix][]*handshake{}}
 }
 
-// sourceBlock is what counts as one source: an IPv6 host has a /64 to choose its
-// address from (RFC 4291 §2.5.1).
-func sourceBlock(addr netip.Addr) netip.Prefix {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	block, _ := addr.Prefix(bits) // of an invalid address: the zero block, one source like another
-	return block
-}
-
 // enter takes a connection in, or returns nil when there is no room for it.
 func (h *handshakes) enter(conn net.Conn, source netip.Addr) *handshake {
 	h.mu.Lock()
@@ -82,7 +60,7 @@ func (h *handshakes) enter(conn net.Conn, source netip.Addr) *handshake {
 	if h.closed {
 		return nil
 	}
-	block := sourceBlock(source)
+	block := tunnel.SourceBlock(source)
 	if h.count >= h.most {
 		busiest := h.busiest()
 		if len(h.bySource[block])+1 >= len(h.bySource[busiest]) { // taking one away would be no fairer

@@ -34,7 +34,7 @@ func TestHandshakesAreSharedFairly(t *testing.T) {
 				continue
 			}
 			addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 4).Draw(t, "source"))})
-			source := sourceBlock(addr)
+			source := tunnel.SourceBlock(addr)
 			before := map[netip.Prefix]int{}
 			total, busiest := 0, 0
 			for _, e := range inside {
@@ -79,10 +79,10 @@ func TestHandshakesAreSharedFairly(t *testing.T) {
 
 func TestAHostsWholeIPv6NetworkIsOneSource(t *testing.T) {
 	a, b := netip.MustParseAddr("2001:db8:1:2::1"), netip.MustParseAddr("2001:db8:1:2:ffff::1")
-	if sourceBlock(a) != sourceBlock(b) || sourceBlock(a) == sourceBlock(netip.MustParseAddr("2001:db8:1:3::1")) {
+	if tunnel.SourceBlock(a) != tunnel.SourceBlock(b) || tunnel.SourceBlock(a) == tunnel.SourceBlock(netip.MustParseAddr("2001:db8:1:3::1")) {
 		t.Error("a source is not a /64")
 	}
-	if sourceBlock(netip.MustParseAddr("10.0.0.1")) == sourceBlock(netip.MustParseAddr("10.0.0.2")) {
+	if tunnel.SourceBlock(netip.MustParseAddr("10.0.0.1")) == tunnel.SourceBlock(netip.MustParseAddr("10.0.0.2")) {
 		t.Error("two IPv4 hosts are one source")
 	}
 }

@@ -21,7 +21,7 @@ const engineTimeout = 2 * time.Second
 
 // welcome is called by the accept loop and must not block.
 func (g *Gateway) welcome(ctx context.Context, conn net.Conn) {
-	source := sourceOf(conn)
+	source := tunnel.Source(conn)
 	if !admitted(g.options.Admit, source) {
 		conn.Close()
 		g.refusals.log(source, identity.ID{}, "its network is not admitted (admit)")

@@ -3,9 +3,11 @@ package up
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 )
@@ -43,4 +45,28 @@ func Ping(ctx context.Context, sidecar, password string) error {
 		}
 	}
 	return nil
+}
+
+// pingPause is between two attempts of Await; a cache that is there answers in a
+// millisecond.
+const pingPause = 100 * time.Millisecond
+
+// Await returns nil when the cache answers Ping; at ctx's end, why it last didn't.
+func Await(ctx context.Context, sidecar, password string) error {
+	pause := time.NewTicker(pingPause)
+	defer pause.Stop()
+	for last := error(nil); ; {
+		err := Ping(ctx, sidecar, password)
+		if err == nil {
+			return nil
+		}
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) { // which may be only our own end of time
+			last = err
+		}
+		select {
+		case <-ctx.Done():
+			return last
+		case <-pause.C:
+		}
+	}
 }

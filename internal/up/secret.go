@@ -35,16 +35,8 @@ func Taken(ctx context.Context, files secret.Files, password string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, takenWithin)
 	defer cancel()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	for {
-		if err = Ping(ctx, sidecar, password); err == nil {
-			return nil
-		}
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the running deployment did not take the new password within %s, and the application keeps the one it has (its log says why): %w", takenWithin, err)
-		}
+	if err := Await(ctx, sidecar, password); err != nil {
+		return fmt.Errorf("the running deployment did not take the new password within %s, and the application keeps the one it has (its log says why): %w", takenWithin, err)
 	}
+	return nil
 }
