@@ -13,6 +13,8 @@
 //	GET /readyz   200 if it can serve, 503 if not (a cache that is away is no
 //	              reason: restarting the application's host brings it back no sooner)
 //
+// and what its owner adds to it (Server.Further), for "redoubt verify".
+//
 // The socket is as open as its file's mode, 0600: its owner and root. On a TCP
 // address, if there is one, only the last three are served. Nothing can be
 // changed through either.
@@ -46,6 +48,10 @@ type Server struct {
 	Metrics string // HOST:PORT of a second listener, without /status; "": none
 	Report  func(context.Context) Report
 	Log     *slog.Logger
+
+	// Further is what the socket serves besides: by pattern, such as "GET /audit",
+	// what gives the answer's JSON.
+	Further map[string]func(*http.Request) (any, error)
 }
 
 // Bounds: a report is made in memory, quickly.
@@ -104,15 +110,25 @@ func (s *Server) mux(whole bool) *http.ServeMux {
 		w.Header().Set("Content-Type", kind)
 		w.Write(body) // who asked has gone, if this fails
 	}
-	if whole {
-		mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-			body, err := json.Marshal(s.Report(r.Context()))
+	inJSON := func(pattern string, answer func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			a, err := answer(r)
+			var body []byte
+			if err == nil {
+				body, err = json.Marshal(a)
+			}
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
 			reply(w, "application/json", body)
 		})
+	}
+	if whole {
+		inJSON("GET /status", func(r *http.Request) (any, error) { return s.Report(r.Context()), nil })
+		for pattern, answer := range s.Further {
+			inJSON(pattern, answer)
+		}
 	}
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, "text/plain; version=0.0.4; charset=utf-8", AppendMetrics(nil, s.Report(r.Context())))

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 )
 
@@ -17,6 +18,14 @@ var ErrNotRunning = errors.New("not running")
 
 // Ask asks the process at a socket for its report; facts is where its Facts go.
 func Ask(ctx context.Context, socket string, facts any) (Report, error) {
+	report := Report{Facts: facts}
+	err := Call(ctx, socket, http.MethodGet, "/status", &report)
+	return report, err
+}
+
+// Call asks the process at a socket for something else that it serves
+// (Server.Further).
+func Call(ctx context.Context, socket, method, path string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	transport := &http.Transport{
@@ -30,28 +39,30 @@ func Ask(ctx context.Context, socket string, facts any) (Report, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", address)
 		},
 	}
-	report := Report{Facts: facts}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://redoubt/status", nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://redoubt"+path, nil)
 	if err != nil {
-		return report, err
+		return err
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return report, fmt.Errorf("%s: %w", socket, ErrNotRunning)
+		return fmt.Errorf("%s: %w", socket, ErrNotRunning)
 	case err != nil:
-		return report, fmt.Errorf("%s: %w", socket, err)
+		return fmt.Errorf("%s: %w", socket, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxReport))
 	if err != nil {
-		return report, fmt.Errorf("%s: %w", socket, err)
+		return fmt.Errorf("%s: %w", socket, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return report, fmt.Errorf("%s: it answers %s", socket, response.Status)
+		return fmt.Errorf("%s: it answers %s: %s", socket, response.Status, strings.TrimSpace(string(body[:min(len(body), maxCause)])))
 	}
-	if err := json.Unmarshal(body, &report); err != nil {
-		return report, fmt.Errorf("%s: its answer can't be read (another version?): %w", socket, err)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return fmt.Errorf("%s: its answer can't be read (another version?): %w", socket, err)
 	}
-	return report, nil
+	return nil
 }
+
+// maxCause is how much of an error's text is passed on.
+const maxCause = 300

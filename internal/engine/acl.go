@@ -92,11 +92,14 @@ func hashes(digests []passwords.Digest) (words []string) {
 // supervisor is the name of our own user.
 const supervisor = "redoubt"
 
-// supervisorUser is our own line: see that the engine lives, read back what it
+// supervisorRights are our own: see that the engine lives, read back what it
 // runs with, change the application's passwords and end the connections of one
 // that has ended; no key, no channel, no more. CONFIG and ACL are renamed, yet
 // ACL rules go by the declared name.
+const supervisorRights = "on sanitize-payload resetkeys resetchannels -@all " +
+	"+ping +info +config|get +acl|list +acl|setuser +acl|deluser +client|list +client|kill"
+
+// supervisorUser is our own line.
 func supervisorUser(digest string) string {
-	return "user " + supervisor + " on sanitize-payload #" + digest +
-		" resetkeys resetchannels -@all +ping +info +config|get +acl|list +acl|setuser +acl|deluser +client|list +client|kill"
+	return "user " + supervisor + " #" + digest + " " + supervisorRights
 }

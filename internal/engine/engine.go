@@ -34,7 +34,10 @@ type Engine struct {
 	path    string
 	version Version
 	id      identity
+	policy  Policy
 	rights  []string // of the application
+
+	auditing sync.Mutex // one audit at a time
 
 	// The three steps of a start that tests replace: to open the engine's own
 	// doors and see whether the sandbox alone holds, to take the sandbox away
@@ -46,6 +49,9 @@ type Engine struct {
 	mu     sync.Mutex
 	socket string // "" when there is none
 	pid    int    // 0 when not running
+	secret secrets
+	runDir string
+	guests map[string]time.Time // by user, until when
 
 	answers  bool
 	since    time.Time // the present life's begin
@@ -75,7 +81,7 @@ func New(o Options) (*Engine, error) {
 	}
 	policy := o.Policy.withDefaults()
 	return &Engine{
-		options: o, path: path, version: version, id: id,
+		options: o, path: path, version: version, id: id, policy: policy,
 		rights:        appRights(version, policy),
 		configuration: func(s secrets, good []passwords.Digest) string { return render(version, policy, good, s) },
 		command:       sandbox.Command,
@@ -100,7 +106,7 @@ func (e *Engine) Dial(ctx context.Context) (net.Conn, error) {
 	socket := e.socket
 	e.mu.Unlock()
 	if socket == "" {
-		return nil, errors.New("engine: not running")
+		return nil, errNotRunning
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
@@ -164,8 +170,8 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err != nil {
 		return err
 	}
-	e.setRunning(dir.socket(), cmd.Process.Pid)
-	defer e.setRunning("", 0)
+	e.setRunning(dir, cmd.Process.Pid, secret)
+	defer e.setRunning(runDir{}, 0, secrets{})
 
 	c, err := awaitAnswer(ctx, p, dir.socket(), secret.password)
 	if err == nil {
@@ -173,18 +179,25 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 		e.setAnswers()
 		u := users{control: c, acl: secret.acl, rights: e.rights, good: e.options.Passwords, has: good, log: e.options.Log}
 		ready()
-		err = watch(ctx, p, c, u.follow)
+		err = watch(ctx, p, c, func(ctx context.Context) error {
+			if err := u.follow(ctx); err != nil {
+				return err
+			}
+			return e.dismissLate(ctx, c, secret.acl)
+		})
 	}
 	p.stopFor(ctx)
 	return e.report(p, dir, err)
 }
 
-func (e *Engine) setRunning(socket string, pid int) {
+func (e *Engine) setRunning(dir runDir, pid int, secret secrets) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.socket, e.pid, e.answers, e.since = socket, pid, false, time.Time{}
+	e.socket, e.runDir, e.pid, e.secret = "", dir.path, pid, secret
+	e.guests = map[string]time.Time{}
+	e.answers, e.since = false, time.Time{}
 	if pid != 0 {
-		e.since = time.Now()
+		e.socket, e.since = dir.socket(), time.Now()
 	}
 }
 

@@ -1,0 +1,111 @@
+package engine
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
+)
+
+// rewritten starts an engine with one thing of its configuration changed.
+func rewritten(t *testing.T, from, to string) *running {
+	return start(t, Options{}, func(r *running) {
+		rendered := r.configuration
+		r.configuration = func(s secrets, good []passwords.Digest) string {
+			text := rendered(s, good)
+			if !strings.Contains(text, from) {
+				t.Errorf("the configuration has no %q", from)
+			}
+			return strings.Replace(text, from, to, 1)
+		}
+	})
+}
+
+// TestAnAuditFindsWhatDiffers: nothing in what we start, and in what somebody has
+// changed exactly that.
+func TestAnAuditFindsWhatDiffers(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to string
+		want     string // all differences, a line each
+	}{
+		"nothing":        {"port 0", "port 0", ""},
+		"a setting":      {"slowlog-max-len 0", "slowlog-max-len 7", `"slowlog-max-len 0" is wanted, the engine has "slowlog-max-len 7"`},
+		"a save point":   {`save ""`, "save 900 1", `"save " is wanted, the engine has "save 900 1"`},
+		"a limit":        {"pubsub 32mb", "pubsub 64mb", `client-output-buffer-limit`},
+		"a user":         {"user redoubt ", "user mallory on nopass ~* +@all\nuser redoubt ", `the engine has "user mallory on nopass`},
+		"a right":        {" -dump ", " +dump ", `"user default on`},
+		"our own rights": {"+client|kill", "+client|kill +config|set", `"user redoubt on`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := rewritten(t, c.from, c.to).Audit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, d := range append(a.SettingsDrift, a.UsersDrift...) {
+				got = append(got, d.String())
+			}
+			all := strings.Join(got, "\n")
+			if (c.want == "") != (all == "") || !strings.Contains(all, c.want) || len(got) > 1 {
+				t.Fatalf("differences:\n%s\nwant %s", all, c.want)
+			}
+			if strings.Contains(all, digest(password)) || strings.Contains(strings.Join(a.Users, " "), digest(password)) {
+				t.Fatal("the audit repeats a whole digest")
+			}
+			if strconv.Itoa(a.PID) != a.Info["process_id"] || a.Settings["maxmemory"] == "" {
+				t.Fatalf("pid %d, INFO %v", a.PID, a.Info)
+			}
+		})
+	}
+}
+
+// TestAGuestMayWhatTheApplicationMay, on keys of its own, until it is dismissed,
+// or until its time is over.
+func TestAGuestMayWhatTheApplicationMay(t *testing.T) {
+	r := start(t, Options{})
+	g, err := r.NewGuest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest := r.raw()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"AUTH", g.User, g.Password}, "OK"},
+		{[]string{"SET", GuestPrefix + "a", "1"}, "OK"},
+		{[]string{"SET", "a patient's", "1"}, "NOPERM"},
+		{[]string{"GET", "a patient's"}, "NOPERM"},
+		{[]string{"EVAL", "return 1", "0"}, "NOPERM"},
+		{[]string{"DUMP", GuestPrefix + "a"}, "NOPERM"},
+	} {
+		got := fmt.Sprint(guest.do(c.args...))
+		if !strings.HasPrefix(got, c.want) {
+			t.Fatalf("%v: %q, want %s", c.args[0], got, c.want)
+		}
+	}
+	if a, err := r.Audit(t.Context()); err != nil || len(a.UsersDrift) > 0 {
+		t.Fatalf("a guest is no drift: %v %v", a.UsersDrift, err)
+	}
+	if err := r.Dismiss(t.Context(), "default"); err == nil {
+		t.Fatal("the application was dismissed")
+	}
+	if err := r.Dismiss(t.Context(), g.User); err != nil {
+		t.Fatal(err)
+	}
+	late, err := r.NewGuest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Engine.mu.Lock()
+	r.guests[late.User] = time.Now()
+	r.Engine.mu.Unlock()
+	waitFor(t, "the guest that nobody dismissed is gone", func() bool {
+		r.Engine.mu.Lock()
+		defer r.Engine.mu.Unlock()
+		return len(r.guests) == 0
+	})
+}

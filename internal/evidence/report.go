@@ -1,0 +1,168 @@
+package evidence
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Schema is the JSON schema (draft 2020-12) of a Report.
+//
+//go:embed schema.json
+var Schema []byte
+
+// Outcome is what came of a check.
+type Outcome string
+
+const (
+	Pass Outcome = "pass"
+	Fail Outcome = "fail"
+	Skip Outcome = "skip" // it couldn't run; Detail says why. Never a pass
+)
+
+// Vantage is the place that a verification looks from.
+type Vantage string
+
+const (
+	CacheHost  Vantage = "cache-host"
+	AppHost    Vantage = "app-host"
+	Outsider   Vantage = "outsider"    // a host that must not get in
+	OneMachine Vantage = "one-machine" // "redoubt up": all parts on this host
+)
+
+// Report is one verification, of one host.
+type Report struct {
+	Deployment string    `json:"deployment"`
+	Started    time.Time `json:"started"`
+	Finished   time.Time `json:"finished"`
+	Vantage    Vantage   `json:"vantage"`
+	Host       string    `json:"host"`    // its name in the deployment, or its hostname
+	Version    string    `json:"version"` // of the redoubt that looked
+	Summary    Summary   `json:"summary"`
+	Checks     []Result  `json:"checks"`
+}
+
+// Summary counts outcomes. Accepted is how many of those that fail are accepted
+// for now, by an exception that has an owner and an end.
+type Summary struct {
+	Pass     int `json:"pass"`
+	Fail     int `json:"fail"`
+	Skip     int `json:"skip"`
+	Accepted int `json:"accepted"`
+}
+
+// Result is what one check found.
+type Result struct {
+	ID         string     `json:"id"` // RD-101; never used for another check
+	Goal       Goal       `json:"goal"`
+	Title      string     `json:"title"` // what is claimed
+	Outcome    Outcome    `json:"outcome"`
+	Detail     string     `json:"detail"`         // what was found, in a sentence
+	Evidence   string     `json:"evidence"`       // what was done and seen, line by line
+	Mend       string     `json:"mend,omitempty"` // what to do about it, if it fails
+	References []string   `json:"references"`
+	Accepted   *Exception `json:"accepted,omitempty"` // of one that fails
+}
+
+// Exception is a failing check that somebody has accepted for a time.
+type Exception struct {
+	Check  string `json:"check"`
+	Owner  string `json:"owner"`
+	Reason string `json:"reason"`
+	Until  string `json:"until"` // the last day on which it holds, 2006-01-02, UTC
+}
+
+// Ended says whether the exception's last day is over.
+func (e Exception) Ended(now time.Time) (bool, error) {
+	last, err := time.Parse(time.DateOnly, e.Until)
+	if err != nil {
+		return true, fmt.Errorf("until: %q is no date such as 2027-03-31", e.Until)
+	}
+	return !now.Before(last.AddDate(0, 0, 1)), nil
+}
+
+// Count sets the summary.
+func (r *Report) Count() { r.Summary = count(r.Checks) }
+
+func count(results []Result) (s Summary) {
+	for _, c := range results {
+		switch c.Outcome {
+		case Pass:
+			s.Pass++
+		case Skip:
+			s.Skip++
+		default:
+			s.Fail++
+		}
+		if c.Accepted != nil {
+			s.Accepted++
+		}
+	}
+	return s
+}
+
+// Good says whether nothing fails that isn't accepted.
+func (r *Report) Good() bool { return r.Summary.Fail == r.Summary.Accepted }
+
+// Encode is the report as JSON, with a line end.
+func (r *Report) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(r)
+	return b.Bytes(), err
+}
+
+// Decode reads a report and refuses one that doesn't add up. Fields that it
+// doesn't know are left out: a newer version may have written it.
+func Decode(text []byte) (*Report, error) {
+	r := new(Report)
+	d := json.NewDecoder(bytes.NewReader(text))
+	if err := d.Decode(r); err != nil {
+		return nil, fmt.Errorf("not a report of redoubt verify: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows the report: one file holds one report")
+	}
+	if err := r.check(); err != nil {
+		return nil, fmt.Errorf("the report doesn't add up: %w", err)
+	}
+	return r, nil
+}
+
+func (r *Report) check() error {
+	switch {
+	case r.Deployment == "":
+		return errors.New("it names no deployment")
+	case r.Started.IsZero():
+		return errors.New("it has no time")
+	case r.Vantage == "":
+		return errors.New("it has no vantage")
+	case len(r.Checks) == 0:
+		return errors.New("it has no checks")
+	case r.Summary != count(r.Checks):
+		return fmt.Errorf("its summary says %+v, its checks %+v", r.Summary, count(r.Checks))
+	}
+	seen := map[string]bool{}
+	for i, c := range r.Checks {
+		switch {
+		case c.ID == "":
+			return fmt.Errorf("check %d has no id", i)
+		case seen[c.ID]:
+			return fmt.Errorf("%s is there twice", c.ID)
+		case !c.Goal.Valid():
+			return fmt.Errorf("%s: goal %d: there are six", c.ID, c.Goal)
+		case c.Outcome != Pass && c.Outcome != Fail && c.Outcome != Skip:
+			return fmt.Errorf("%s: outcome %q is none of pass, fail, skip", c.ID, c.Outcome)
+		case c.Accepted != nil && c.Outcome != Fail:
+			return fmt.Errorf("%s: accepted, and it does not fail", c.ID)
+		}
+		seen[c.ID] = true
+	}
+	return nil
+}
