@@ -27,7 +27,7 @@ func (d Difference) String() string {
 }
 
 func settingsDrift(p Policy, v Version, settings map[string]string) (differences []Difference) {
-	want := wantedSettings(v, p)
+	want := Wanted(v, p)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		have, known := settings[name]
 		if !known || !sameSetting(name, want[name], have) {
@@ -37,8 +37,9 @@ func settingsDrift(p Policy, v Version, settings map[string]string) (differences
 	return differences
 }
 
-// wantedSettings is the lines that are rendered, by name.
-func wantedSettings(v Version, p Policy) map[string]string {
+// Wanted is the settings that the policy makes for this version, by name.
+func Wanted(v Version, p Policy) map[string]string {
+	p = p.withDefaults()
 	lines := bounds(p)
 	for _, l := range fixed {
 		if l.known(v) {

@@ -20,7 +20,7 @@ var rules = []rule{
 		source{"internal/gateway/x.go", "package gateway\nimport _ \"github.com/redoubt-cache/redoubt/internal/resp\"\n"}},
 	{"values import only the standard library", "resp, command and identity are what everything else trusts", valuesPure,
 		source{"internal/resp/x.go", "package resp\nimport _ \"golang.org/x/sys/unix\"\n"}},
-	{"one place builds a tls.Config", "the TLS policy (docs/decisions) holds only if nobody makes another", only("crypto/tls", "Config", true, "internal/tunnel"),
+	{"one place builds a tls.Config", "the TLS policy (docs/decisions) holds only if nobody makes another; verify attacks with weaker ones", only("crypto/tls", "Config", true, "internal/tunnel", "internal/verify"),
 		source{"internal/sidecar/x.go", "package sidecar\nimport \"crypto/tls\"\nvar c = &tls.Config{}\n"}},
 	{"VerifyPeerCertificate is not used", "it isn't called on a resumed session, so access control in it can be skipped: use VerifyConnection", noField("VerifyPeerCertificate"),
 		source{"internal/tunnel/x.go", "package tunnel\nimport \"crypto/tls\"\nvar c = tls.Config{VerifyPeerCertificate: nil}\n"}},
@@ -50,12 +50,13 @@ var rules = []rule{
 
 // storey says how high a room lies; a room imports only lower ones.
 var storey = map[string]int{
-	"internal/resp": 0, "internal/command": 0, "internal/identity": 0, "internal/passwords": 0,
+	"internal/resp": 0, "internal/command": 0, "internal/identity": 0, "internal/passwords": 0, "internal/evidence": 0,
 	"internal/admin": 1, "internal/firewall": 1, "internal/statedir": 1, "internal/sandbox": 1, "internal/eventloop": 1, "internal/lane": 1,
 	"internal/pki": 2, "internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, // stand on statedir or sandbox
 	"internal/sidecar": 3, "internal/gateway": 3, "internal/bench": 3,
 	"internal/enroll":   3, // stands on pki and tunnel; a gateway is handed what it needs of it
 	"internal/workload": 3, // stands on tunnel
+	"internal/verify":   3, // looks at all of them from outside
 	"internal/up":       4, // the one role that is made of roles
 	"internal/daemon":   5,
 	"internal/cli":      6,

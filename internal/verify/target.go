@@ -1,0 +1,169 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+// Target is the deployment as it is seen from here. What isn't on this host, or not
+// known, is nil.
+type Target struct {
+	Vantage    evidence.Vantage
+	Deployment string
+	Host       string // its name in the deployment, or its hostname
+
+	Cache *Cache             // this is the cache host
+	App   *App               // this is an application host
+	Hosts *config.Deployment // deployment.yaml
+	Doors []tunnel.Endpoint  // where the gateways' tunnels are reached from here
+
+	// Asked once in a run.
+	audited memo[engine.Audit]
+	guest   memo[engine.Guest]
+}
+
+// memo is what came of asking, the first time.
+type memo[T any] struct {
+	asked bool
+	value T
+	err   error
+}
+
+func (m *memo[T]) get(ask func() (T, error)) (T, error) {
+	if !m.asked {
+		m.asked = true
+		m.value, m.err = ask()
+	}
+	return m.value, m.err
+}
+
+// Cache is a cache host.
+type Cache struct {
+	PID          int           // of the gateway's process
+	Listen       string        // where the tunnel is, HOST:PORT
+	Metrics      string        // where the metrics are; "": nowhere
+	Policy       engine.Policy // as the configuration has it
+	Digests      string        // file of the passwords that are good
+	Certificates tunnel.Files  // of the gateway
+	CA           string        // the CA's directory; "": elsewhere
+	Passphrase   string        // file with its passphrase; "": none
+	Secrets      []string      // every file of this role that others mustn't read
+	Fingerprint  string        // of the configuration file as it is; "": there is none (redoubt up)
+	Running      string        // of the one that the process has read
+
+	// What the running gateway answers, over its admin socket; an error says why not.
+	Audit    func(context.Context) (engine.Audit, error)
+	NewGuest func(context.Context) (engine.Guest, error)
+	Dismiss  func(ctx context.Context, user string) error
+}
+
+// App is an application host.
+type App struct {
+	PID          int
+	Listen       string       // where the application finds its Redis
+	Metrics      string       // where the metrics are; "": nowhere
+	Password     string       // the application's; "": not known here
+	NoPassword   string       // why it isn't known
+	Certificates tunnel.Files // of the sidecar
+	Secrets      []string
+	Fingerprint  string
+	Running      string
+}
+
+// Needs that several checks share.
+
+// NeedRoot: what belongs to other users can't be looked at.
+func NeedRoot(context.Context, *Target) string {
+	if os.Geteuid() != 0 {
+		return "needs root: what belongs to the engine's user can't be looked at by another one (sudo redoubt verify)"
+	}
+	return ""
+}
+
+// NeedEngine: the gateway runs, and with it the engine, and tells of it.
+func NeedEngine(ctx context.Context, t *Target) string {
+	if _, err := t.audit(ctx); err != nil {
+		return fmt.Sprintf("needs the running gateway and its engine: %v", err)
+	}
+	return ""
+}
+
+// NeedGuest: a user of the engine with the application's rights can be had.
+func NeedGuest(ctx context.Context, t *Target) string {
+	if _, err := t.newGuest(ctx); err != nil {
+		return fmt.Sprintf("needs the running gateway, which makes a user to attack as: %v", err)
+	}
+	return ""
+}
+
+// NeedPassword: the application's password is known.
+func NeedPassword(_ context.Context, t *Target) string {
+	if t.App == nil || t.App.Password == "" {
+		reason := "this is no application host"
+		if t.App != nil {
+			reason = t.App.NoPassword
+		}
+		return "needs the application's password: " + reason
+	}
+	return ""
+}
+
+// NeedDoor: a gateway's address is known.
+func NeedDoor(_ context.Context, t *Target) string {
+	if len(t.Doors) == 0 {
+		return "needs the address of a gateway (--deployment FILE)"
+	}
+	return ""
+}
+
+// errNoGateway is why there is nothing to ask.
+var errNoGateway = errors.New("no gateway on this host")
+
+// audit is what the engine says of itself.
+func (t *Target) audit(ctx context.Context) (engine.Audit, error) {
+	return t.audited.get(func() (engine.Audit, error) {
+		if t.Cache == nil || t.Cache.Audit == nil {
+			return engine.Audit{}, errNoGateway
+		}
+		return t.Cache.Audit(ctx)
+	})
+}
+
+// asGuest connects to the engine's socket as a user with the application's rights.
+func (t *Target) asGuest(ctx context.Context) (*conversation, error) {
+	g, err := t.newGuest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return converse(ctx, "unix", g.Socket, g.User, g.Password)
+}
+
+func (t *Target) newGuest(ctx context.Context) (engine.Guest, error) {
+	return t.guest.get(func() (engine.Guest, error) {
+		if t.Cache == nil || t.Cache.NewGuest == nil {
+			return engine.Guest{}, errNoGateway
+		}
+		return t.Cache.NewGuest(ctx)
+	})
+}
+
+// asApplication connects to the sidecar with the application's password.
+func (t *Target) asApplication(ctx context.Context) (*conversation, error) {
+	return converse(ctx, "tcp", t.App.Listen, "", t.App.Password)
+}
+
+// end dismisses the guest, if there is one; who is not dismissed goes by itself in
+// two minutes.
+func (t *Target) end() {
+	if t.guest.asked && t.guest.err == nil {
+		t.Cache.Dismiss(context.Background(), t.guest.value.User)
+	}
+	t.guest, t.audited = memo[engine.Guest]{}, memo[engine.Audit]{}
+}
