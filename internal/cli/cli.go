@@ -35,6 +35,7 @@ type program struct {
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
+	Verify  verifyCmd  `cmd:"" help:"Prove the six goals on the live system, by attacking it."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
 	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`
 }

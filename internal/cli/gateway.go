@@ -61,14 +61,22 @@ func (c *gatewayCmd) Run(e *env) error {
 	ready := func() {
 		log.Info("ready", "address", gw.Addr().String(), "identity", credentials.ID().String(), "engine", eng.Version().String(), "certificate_until", credentials.NotAfter())
 	}
+	target, err := gatewayTarget(conf)
+	if err != nil {
+		return misconfigured(err)
+	}
+	ownEngine(target.Cache, eng)
+	report := &reporter{
+		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw, fingerprint: fingerprint(conf),
+	}
+	report.watch(target, conf.Exceptions, log)
 	roomForLoops(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run},
-		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), &reporter{
-			role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw,
-		}, log))
+		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
+		report.checks.part())
 }
 
 // gatewayOptions maps the file to the role's options; what isn't in the file

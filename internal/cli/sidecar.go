@@ -38,13 +38,20 @@ func (c *sidecarCmd) Run(e *env) error {
 	ready := func() {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
+	target, err := sidecarTarget(conf)
+	if err != nil {
+		return misconfigured(err)
+	}
+	report := &reporter{
+		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
+	}
+	report.watch(target, conf.Exceptions, log)
 	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run},
-		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), &reporter{
-			role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
-		}, log))
+		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, log),
+		report.checks.part())
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.

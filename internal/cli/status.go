@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,11 +28,14 @@ import (
 type facts struct {
 	Build        buildFacts        `json:"build"`
 	Role         string            `json:"role"`
+	PID          int               `json:"pid"`
+	Fingerprint  string            `json:"configuration,omitempty"` // of the file that was read (fingerprint)
 	Started      time.Time         `json:"started" metric:"redoubt_start_time_seconds" help:"When the process started."`
 	Certificates []certificateFact `json:"certificates"`
 	Engine       *engine.Status    `json:"engine,omitempty"`
 	Gateway      *gateway.Status   `json:"gateway,omitempty"`
 	Sidecar      *sidecar.Status   `json:"sidecar,omitempty"`
+	Checks       *checkFacts       `json:"checks,omitempty"`
 }
 
 type buildFacts struct {
@@ -53,11 +57,13 @@ type reporter struct {
 	engine       *engine.Engine
 	gateway      *gateway.Gateway
 	sidecar      *sidecar.Sidecar
+	fingerprint  string
+	checks       *watch
 }
 
 func (r *reporter) report(ctx context.Context) admin.Report {
 	b := readBuild()
-	f := facts{Build: buildFacts{Version: b.Version, FIPS140: b.FIPS140.Mode, Info: 1}, Role: r.role, Started: r.started}
+	f := facts{Build: buildFacts{Version: b.Version, FIPS140: b.FIPS140.Mode, Info: 1}, Role: r.role, PID: os.Getpid(), Fingerprint: r.fingerprint, Started: r.started}
 	report := admin.Report{Ready: true, Problems: []string{}, Facts: &f}
 	problem := func(format string, args ...any) {
 		report.Problems = append(report.Problems, fmt.Sprintf(format, args...))
@@ -99,6 +105,11 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 			problem("all %d application connections are taken (limits.connections)", status.Most)
 		}
 	}
+	if f.Checks = r.checks.facts(); f.Checks != nil {
+		for _, c := range f.Checks.Failing {
+			problem("%s fails: %s", c.ID, c.Detail)
+		}
+	}
 	return report
 }
 
@@ -115,6 +126,9 @@ const socketDir = "/run/redoubt"
 func adminPart(c config.Admin, fallback string, r *reporter, log *slog.Logger) daemon.Part {
 	r.started = time.Now()
 	server := admin.Server{Socket: string(c.Socket), Metrics: c.Metrics, Report: r.report, Log: log}
+	if r.engine != nil {
+		server.Further = engineAnswers(r.engine)
+	}
 	asked := server.Socket != ""
 	if !asked {
 		server.Socket = fallback
@@ -254,6 +268,9 @@ func printStatus(w io.Writer, found []answered) error {
 		}
 		if s := f.Sidecar; s != nil {
 			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
+		}
+		if c := f.Checks; c != nil {
+			row("checks", "pass: %d, fail: %d, accepted: %d, skip: %d, %s ago", c.Pass, len(c.Failing), c.Accepted, c.Skip, since(c.When))
 		}
 		for _, p := range slices.Sorted(slices.Values(a.Problems)) {
 			row("PROBLEM", "%s", strings.TrimSpace(p))

@@ -70,6 +70,13 @@ func (c *upCmd) Run(e *env) error {
 	ready := func() {
 		fmt.Fprintf(e.stdout, "ready: Redis for your application on %s, REDIS_URL in %s\n", d.Sidecar.Addr(), d.AppEnv())
 	}
+	target, err := up.Target(d.Dir())
+	if err != nil {
+		return err
+	}
+	ownEngine(target.Cache, d.Engine)
+	report := &reporter{role: "up", certificates: d.Credentials(), engine: d.Engine, gateway: d.Gateway, sidecar: d.Sidecar}
+	report.watch(target, nil, log)
 	roomForLoops(d.Gateway.Loops() + 1)
 	return daemon.Run(e.ctx, log, ready,
 		daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
@@ -80,10 +87,9 @@ func (c *upCmd) Run(e *env) error {
 		daemon.Part{Name: "engine", Run: d.Engine.Run},
 		daemon.Part{Name: "gateway", Run: d.Gateway.Run},
 		daemon.Part{Name: "sidecar", Run: d.Sidecar.Run},
-		adminPart(config.Admin{}, filepath.Join(d.Dir(), statedir.AdminSocket), &reporter{
-			role: "up", certificates: d.Credentials(), engine: d.Engine, gateway: d.Gateway, sidecar: d.Sidecar,
-		}, log),
-		proof)
+		adminPart(config.Admin{}, filepath.Join(d.Dir(), statedir.AdminSocket), report, log),
+		proof,
+		report.checks.part())
 }
 
 func (c *upCmd) defaultDir() (err error) {

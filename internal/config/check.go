@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
@@ -15,6 +16,7 @@ func (c *Gateway) check() []problem {
 	problems = append(problems, checkAddress("listen", c.Listen)...)
 	problems = append(problems, checkWorkloadAPI(c.TLS.WorkloadAPI)...)
 	problems = append(problems, checkPeers("renew_from", c.RenewFrom)...)
+	problems = append(problems, checkExceptions(c.Exceptions)...)
 	if c.PKI.Dir != "" && len(c.RenewFrom) > 0 {
 		problems = append(problems, problem{path: "renew_from", text: "is for gateways without a CA, and pki.dir names one: leave one of them out"})
 	}
@@ -45,6 +47,7 @@ func (c *Sidecar) check() []problem {
 		problems = append(problems, problem{path: "gateways", text: "is missing: name at least one gateway ({name: cache-1, address: HOST:PORT})"})
 	}
 	problems = append(problems, checkPeers("gateways", c.Gateways)...)
+	problems = append(problems, checkExceptions(c.Exceptions)...)
 	problems = append(problems, checkUIDs("allow_uids", c.AllowUIDs)...)
 	return append(problems, checkUIDs("unix.allow_uids", c.Unix.AllowUIDs)...)
 }
@@ -73,6 +76,22 @@ func checkPeers(path string, peers []Peer) (problems []problem) {
 			problems = append(problems, problem{path: at + ".name", text: err.Error()})
 		}
 		problems = append(problems, checkAddress(at+".address", g.Address)...)
+	}
+	return problems
+}
+
+// checkExceptions leaves it to package verify which checks there are.
+func checkExceptions(exceptions []Exception) (problems []problem) {
+	for i, e := range exceptions {
+		at := fmt.Sprintf("exceptions[%d].", i)
+		for _, f := range []struct{ key, value string }{{"check", e.Check}, {"owner", e.Owner}, {"reason", e.Reason}, {"until", e.Until}} {
+			if strings.TrimSpace(f.value) == "" {
+				problems = append(problems, problem{path: at + f.key, text: "is missing: an accepted risk has a check, an owner, a reason and an end"})
+			}
+		}
+		if _, err := time.Parse(time.DateOnly, e.Until); e.Until != "" && err != nil {
+			problems = append(problems, problem{path: at + "until", text: fmt.Sprintf("is %q, which is no date such as 2027-03-31", e.Until)})
+		}
 	}
 	return problems
 }

@@ -25,6 +25,15 @@ type Gateway struct {
 	Limits     GatewayLimits `yaml:"limits" doc:"Bounds, so that no peer can use up the gateway."`
 	Admin      Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Engine     Engine        `yaml:"engine" doc:"The Redis or Valkey server behind the gateway, and what the application may do with it."`
+	Exceptions []Exception   `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail on this host for a time, as {check: RD-441, owner: who answers for it, reason: why, until: 2027-03-31}. They are reported as accepted, and fail again when that day is over."`
+}
+
+// Exception is a check that may fail for a time. All of it is required.
+type Exception struct {
+	Check  string `yaml:"check" doc:"The check's id."`
+	Owner  string `yaml:"owner" doc:"Who answers for the risk."`
+	Reason string `yaml:"reason" doc:"Why it is accepted."`
+	Until  string `yaml:"until" doc:"The last day on which it holds, in UTC."`
 }
 
 // TLS names the files of a host's identity.
@@ -92,6 +101,7 @@ type Sidecar struct {
 	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
 	Admin            Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`
+	Exceptions       []Exception   `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail on this host for a time, as in gateway.yaml."`
 }
 
 // Unix is the sidecar's unix socket.

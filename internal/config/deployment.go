@@ -16,6 +16,8 @@ type Deployment struct {
 	Bastions   Sources `yaml:"bastions" default:"[]" example:"[10.77.0.9]" doc:"At least one. Where ssh may come from: addresses or CIDRs."`
 	SSHPort    int     `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
 	EngineUID  int     `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
+
+	Exceptions []Exception `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail for a time on every host, as in gateway.yaml."`
 }
 
 // Gate is a cache host.
@@ -104,6 +106,7 @@ func (c *Deployment) check() (problems []problem) {
 			}
 		}
 	}
+	problems = append(problems, checkExceptions(c.Exceptions)...)
 	for i, b := range c.Bastions {
 		if b.Bits() == 0 {
 			wrong(fmt.Sprintf("bastions[%d]", i), "is every address there is")

@@ -96,10 +96,10 @@ const supervisor = "redoubt"
 // runs with, change the application's passwords and end the connections of one
 // that has ended; no key, no channel, no more. CONFIG and ACL are renamed, yet
 // ACL rules go by the declared name.
-const supervisorRights = "on sanitize-payload resetkeys resetchannels -@all " +
+const supervisorRights = "resetkeys resetchannels -@all " +
 	"+ping +info +config|get +acl|list +acl|setuser +acl|deluser +client|list +client|kill"
 
 // supervisorUser is our own line.
 func supervisorUser(digest string) string {
-	return "user " + supervisor + " #" + digest + " " + supervisorRights
+	return "user " + supervisor + " on sanitize-payload #" + digest + " " + supervisorRights
 }

@@ -84,7 +84,7 @@ const (
 )
 
 func (e *Engine) askUsers(ctx context.Context, a *Audit, c *control, acl string) (err error) {
-	for name, rights := range map[string][]string{referenceApp: e.rights, referenceSupervisor: strings.Fields(supervisorRights)} {
+	for name, rights := range map[string][]string{referenceApp: e.rights, referenceSupervisor: append([]string{"on", "sanitize-payload"}, strings.Fields(supervisorRights)...)} {
 		if err := c.do(ctx, auditPatience, append([]string{acl, "SETUSER", name, "reset"}, rights...)...); err != nil {
 			return err
 		}

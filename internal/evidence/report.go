@@ -66,6 +66,10 @@ type Result struct {
 	Mend       string     `json:"mend,omitempty"` // what to do about it, if it fails
 	References []string   `json:"references"`
 	Accepted   *Exception `json:"accepted,omitempty"` // of one that fails
+
+	// Facts are what two environments can be compared by: names and values that
+	// don't change from run to run.
+	Facts map[string]string `json:"facts,omitempty"`
 }
 
 // Exception is a failing check that somebody has accepted for a time.

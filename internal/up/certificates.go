@@ -53,11 +53,7 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 		return nil, err
 	}
 	c := &certificates{ca: &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(dir.CA()), Log: log}}
-	gateway := tunnel.Files{
-		Certificate: filepath.Join(dir.Gateway(), "tls.pem"),
-		CA:          filepath.Join(dir.CA(), "ca.crt"), // the CA's own
-		CRL:         filepath.Join(dir.CA(), "revoked.crl"),
-	}
+	gateway := gatewayFiles(dir)
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	err = enroll.ProvideCertificate(ca, pki.Request{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback}, gateway.Certificate)
 	if err != nil {
@@ -68,11 +64,7 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 	}
 	c.server.Server, c.ca.Credentials = c.ca, c.server.Credentials
 
-	sidecar := tunnel.Files{
-		Certificate: filepath.Join(dir.Sidecar(), "tls.pem"),
-		CA:          filepath.Join(dir.Sidecar(), "ca.crt"),
-		CRL:         filepath.Join(dir.Sidecar(), "revoked.crl"),
-	}
+	sidecar := sidecarFiles(dir)
 	if err := enroll.Provide(ca, pki.Request{ID: appID()}, sidecar); err != nil {
 		return nil, err
 	}

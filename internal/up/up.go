@@ -92,7 +92,7 @@ func New(o Options) (_ *Deployment, err error) {
 	if err != nil {
 		return nil, taken("--gateway", o.Gateway, err)
 	}
-	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{{Address: d.Gateway.Addr().String(), ID: gatewayID()}}}
+	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{GatewayEndpoint(d.Gateway.Addr().String())}}
 	c.client.Dialer = dialer
 	d.Sidecar, err = sidecar.New(sidecar.Options{
 		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,

@@ -34,6 +34,20 @@ const (
 	Anywhere = OnBoth | Outside
 )
 
+// String lists them.
+func (p Places) String() string {
+	var names []string
+	for _, place := range []struct {
+		is   Places
+		name string
+	}{{OnCache, "the cache host"}, {OnApp, "an application host"}, {Outside, "outside"}} {
+		if p&place.is != 0 {
+			names = append(names, place.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
 // placesOf is what a vantage sees.
 func placesOf(v evidence.Vantage) Places {
 	switch v {
@@ -57,7 +71,10 @@ type Finding struct {
 }
 
 // Notes are what a check did and saw, line by line: its evidence.
-type Notes struct{ lines []string }
+type Notes struct {
+	lines []string
+	facts map[string]string
+}
 
 // Bounds of the evidence of one check.
 const (
@@ -76,6 +93,16 @@ func (n *Notes) Saw(format string, args ...any) {
 		}
 		n.lines = append(n.lines, printable(strings.TrimRight(line, "\r\n")))
 	}
+}
+
+// Fact adds a line that is the same in each run, and in each environment that is
+// set up alike: what verify --compare compares.
+func (n *Notes) Fact(name, value string) {
+	if n.facts == nil {
+		n.facts = map[string]string{}
+	}
+	n.facts[name] = printable(value)
+	n.Saw("%s: %s", name, value)
 }
 
 func printable(line string) string {

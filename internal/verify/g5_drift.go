@@ -26,7 +26,7 @@ var settingsAreRendered = Check{
 			return drifted(n, "settings", a.SettingsDrift)
 		}
 		for _, name := range slices.Sorted(maps.Keys(engine.Wanted(a.Version, a.Policy))) {
-			n.Saw("%s %q", name, a.Settings[name])
+			n.Fact(name, a.Settings[name])
 		}
 		return n.Pass("all settings that the policy makes are in force")
 	},

@@ -55,7 +55,7 @@ func runOne(ctx context.Context, t *Target, c Check) evidence.Result {
 	}
 	result := evidence.Result{
 		ID: c.ID, Goal: c.Goal, Title: c.Title, Outcome: f.outcome, Detail: printable(f.detail),
-		Evidence: strings.Join(notes.lines, "\n"), References: slices.Clone(c.References),
+		Evidence: strings.Join(notes.lines, "\n"), References: slices.Clone(c.References), Facts: notes.facts,
 	}
 	if f.outcome == evidence.Fail {
 		result.Mend = c.Mend

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/verify"
+)
+
+type verifyCmd struct {
+	Dir        string `placeholder:"DIR" xor:"which" help:"The deployment that redoubt up runs in DIR."`
+	Config     string `placeholder:"FILE" xor:"which" help:"The host whose gateway or sidecar runs with this configuration. Default: the one in /etc/redoubt, else --dir of redoubt up."`
+	Outside    bool   `xor:"which" help:"From a host that must not get in; with --deployment."`
+	Deployment string `placeholder:"FILE" help:"deployment.yaml: which hosts there are, for the packet filter, ssh, and --outside."`
+	urlFlags   `embed:""`
+
+	JSON    string `name:"json" placeholder:"FILE" help:"Write the report as JSON, as redoubt dossier and --compare read it; - prints it."`
+	HTML    string `name:"html" placeholder:"FILE" help:"Write the report as a page."`
+	JUnit   string `name:"junit" placeholder:"FILE" help:"Write the report as CI systems read it (JUnit)."`
+	Compare string `placeholder:"FILE" help:"Name what differs from another environment's report (--json of there)."`
+	List    bool   `help:"List the checks and what each claims; run none."`
+}
+
+func (verifyCmd) Help() string {
+	return `Proves the six goals on the live system, by attacking it: it reads back what runs and tries what must be refused. It is safe on a cache that serves; the keys it writes begin with redoubt:verify: and are gone after it. Run it as root, on the cache host, on each application host, and from a host that must not get in.
+
+The exit code is 0 if nothing fails that isn't accepted (exceptions in the configuration), 1 if something does, or differs with --compare, 2 for a wrong configuration. What can't be tried is skipped and says why; it never counts as passed.
+
+Example:
+
+  sudo redoubt verify                                             # the host's configuration in /etc/redoubt
+  sudo redoubt verify --config /etc/redoubt/gateway.yaml --deployment /etc/redoubt/deployment.yaml --json cache-1.json
+  redoubt verify --outside --deployment deployment.yaml           # from anywhere else
+  redoubt verify --compare production.json                        # is this environment as production is?`
+}
+
+func (c *verifyCmd) Run(e *env) error {
+	if c.List {
+		return c.list(e)
+	}
+	var other *evidence.Report
+	if c.Compare != "" {
+		var err error
+		if other, err = readReport(c.Compare); err != nil {
+			return misconfigured(fmt.Errorf("--compare: %w", err))
+		}
+	}
+	if err := c.locate(); err != nil {
+		return usage(fmt.Errorf("verify: %w", err), "redoubt verify --help")
+	}
+	target, accepted, err := c.target(e.ctx)
+	if err != nil {
+		return misconfigured(err)
+	}
+	exceptions := exceptionsOf(accepted)
+	if err := verify.CheckExceptions(exceptions, verify.Checks()); err != nil {
+		return misconfigured(err)
+	}
+	out := newVerifyOutput(e, c.JSON == "-")
+	out.head(target)
+	report := verify.Run(e.ctx, target, verify.Checks(), verify.Options{
+		Exceptions: exceptions, Version: versionString(), Each: out.result,
+	})
+	if err := c.write(e, report); err != nil {
+		return err
+	}
+	out.summary(report)
+	if other != nil && out.compare(report, other) > 0 {
+		return fmt.Errorf("verify: this environment differs from that of %s", c.Compare)
+	}
+	if !report.Good() {
+		return fmt.Errorf("verify: checks that fail: %d", report.Summary.Fail-report.Summary.Accepted)
+	}
+	return nil
+}
+
+func exceptionsOf(accepted []config.Exception) (exceptions []evidence.Exception) {
+	for _, a := range accepted {
+		exceptions = append(exceptions, evidence.Exception(a))
+	}
+	return exceptions
+}
+
+func readReport(path string) (*evidence.Report, error) {
+	const maxReport = 16 << 20
+	text, err := statedir.ReadFile(path, maxReport, "report")
+	if err != nil {
+		return nil, err
+	}
+	r, err := evidence.Decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
+
+// write makes the files that were asked for. They name hosts, versions and
+// settings: not for everybody.
+func (c *verifyCmd) write(e *env, r *evidence.Report) error {
+	for _, f := range []struct {
+		path   string
+		encode func() ([]byte, error)
+	}{
+		{c.JSON, r.Encode},
+		{c.JUnit, func() ([]byte, error) { return verify.JUnit(r) }},
+	} {
+		if f.path == "" {
+			continue
+		}
+		text, err := f.encode()
+		if err == nil && f.path == "-" {
+			_, err = e.stdout.Write(text)
+		} else if err == nil {
+			err = statedir.WriteFile(f.path, text, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *verifyCmd) list(e *env) error {
+	for _, check := range verify.Checks() {
+		fmt.Fprintf(e.stdout, "%s  %s\n        %s\n        from %s; %s\n", check.ID, check.Title, check.Why, check.From, strings.Join(check.References, ", "))
+	}
+	return nil
+}
+
+// verifyOutput prints what a run finds, as it finds it.
+type verifyOutput struct {
+	e      *env
+	silent bool
+	colour bool
+	goal   evidence.Goal
+}
+
+func newVerifyOutput(e *env, silent bool) *verifyOutput {
+	return &verifyOutput{e: e, silent: silent, colour: isTerminal(e.stdout) && os.Getenv("NO_COLOR") == ""}
+}
+
+func (o *verifyOutput) print(format string, args ...any) {
+	if !o.silent {
+		fmt.Fprintf(o.e.stdout, format, args...)
+	}
+}
+
+func (o *verifyOutput) head(t *verify.Target) {
+	o.print("deployment %s, %s, seen from: %s\n", t.Deployment, t.Host, t.Vantage)
+	if os.Geteuid() != 0 {
+		o.print("not as root: what belongs to other users is skipped\n")
+	}
+}
+
+// The colours of a terminal, by SGR number (ECMA-48): green, red, yellow.
+var outcomeColour = map[string]int{"pass": 32, "FAIL": 31, "skip": 33, "accepted": 33}
+
+func (o *verifyOutput) result(r evidence.Result) {
+	if r.Goal != o.goal {
+		o.goal = r.Goal
+		o.print("\n%d  %s\n", r.Goal, r.Goal)
+	}
+	word := map[evidence.Outcome]string{evidence.Pass: "pass", evidence.Fail: "FAIL", evidence.Skip: "skip"}[r.Outcome]
+	if r.Accepted != nil {
+		word = "accepted"
+	}
+	shown := fmt.Sprintf("%-8s", word)
+	if o.colour {
+		shown = fmt.Sprintf("\x1b[%dm%s\x1b[0m", outcomeColour[word], shown)
+	}
+	o.print("   %s  %s  %s\n", shown, r.ID, r.Title)
+	const under = "                     "
+	switch {
+	case r.Accepted != nil:
+		o.print("%sfound: %s\n%saccepted until %s by %s: %s\n", under, r.Detail, under, r.Accepted.Until, r.Accepted.Owner, r.Accepted.Reason)
+	case r.Outcome == evidence.Fail:
+		o.print("%sfound: %s\n%smend:  %s\n", under, r.Detail, under, r.Mend)
+	case r.Outcome == evidence.Skip:
+		o.print("%s%s\n", under, r.Detail)
+	}
+}
+
+func (o *verifyOutput) summary(r *evidence.Report) {
+	s := r.Summary
+	o.print("\n%d pass, %d fail", s.Pass, s.Fail)
+	if s.Accepted > 0 {
+		o.print(" (%d of them accepted)", s.Accepted)
+	}
+	o.print(", %d skipped\n", s.Skip)
+}
+
+// compare prints the differences and counts them.
+func (o *verifyOutput) compare(ours, other *evidence.Report) int {
+	differences := evidence.Compare(ours, other)
+	o.print("\ncompared with %s, %s, seen from %s on %s\n", other.Deployment, other.Host, other.Vantage, other.Started.Format("2006-01-02"))
+	for _, d := range differences {
+		o.print("   %s\n", d)
+	}
+	if len(differences) == 0 {
+		o.print("   the same in outcomes and settings\n")
+	}
+	return len(differences)
+}

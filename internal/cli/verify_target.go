@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/redoubt-cache/redoubt/internal/admin"
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/internal/up"
+	"github.com/redoubt-cache/redoubt/internal/verify"
+)
+
+// engineAnswers is what a process with an engine answers to redoubt verify, on its
+// admin socket.
+func engineAnswers(e *engine.Engine) map[string]func(*http.Request) (any, error) {
+	return map[string]func(*http.Request) (any, error){
+		"GET /audit":  func(r *http.Request) (any, error) { return e.Audit(r.Context()) },
+		"POST /guest": func(r *http.Request) (any, error) { return e.NewGuest(r.Context()) },
+		"DELETE /guest/{user}": func(r *http.Request) (any, error) {
+			return struct{}{}, e.Dismiss(r.Context(), r.PathValue("user"))
+		},
+	}
+}
+
+// askEngine is the other end of engineAnswers.
+func askEngine(c *verify.Cache, socket string) {
+	c.Audit = func(ctx context.Context) (a engine.Audit, err error) {
+		return a, admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
+	}
+	c.NewGuest = func(ctx context.Context) (g engine.Guest, err error) {
+		return g, admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
+	}
+	c.Dismiss = func(ctx context.Context, user string) error {
+		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(struct{}))
+	}
+}
+
+// ownEngine is the same for the process that has the engine.
+func ownEngine(c *verify.Cache, e *engine.Engine) {
+	c.Audit, c.NewGuest, c.Dismiss = e.Audit, e.NewGuest, e.Dismiss
+}
+
+// gatewayTarget is a cache host, by its configuration.
+func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
+	files, err := filesOf(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	id, err := identity.New(c.Deployment, identity.Gateway, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	cache := &verify.Cache{
+		Listen: c.Listen, Metrics: c.Admin.Metrics, Policy: engineOptions(c.Engine).Policy,
+		Digests: string(c.Engine.PasswordDigests), Certificates: files, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
+		Secrets:     named(files.Certificate, files.Key, string(c.Engine.PasswordDigests), string(c.PKI.Passphrase)),
+		Fingerprint: fingerprint(c),
+	}
+	if cache.CA != "" {
+		cache.Certificates.CA, cache.Certificates.CRL = filepath.Join(cache.CA, "ca.crt"), filepath.Join(cache.CA, "revoked.crl")
+		cache.Secrets = append(cache.Secrets, filepath.Join(cache.CA, "ca.key"))
+	}
+	return &verify.Target{
+		Vantage: evidence.CacheHost, Deployment: c.Deployment, Host: c.Name, Cache: cache,
+		Doors: []tunnel.Endpoint{{Address: dialable(c.Listen), ID: id}},
+	}, nil
+}
+
+// sidecarTarget is an application host, by its configuration.
+func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
+	files, err := filesOf(c.TLS)
+	if err != nil {
+		return nil, err
+	}
+	doors, err := endpointsOf(c.Deployment, c.Gateways)
+	if err != nil {
+		return nil, err
+	}
+	return &verify.Target{
+		Vantage: evidence.AppHost, Deployment: c.Deployment, Host: c.Name, Doors: doors,
+		App: &verify.App{
+			Listen: dialable(c.Listen), Metrics: c.Admin.Metrics, Certificates: files,
+			Secrets: named(files.Certificate, files.Key), Fingerprint: fingerprint(c),
+		},
+	}, nil
+}
+
+// named leaves out what the configuration doesn't name. A file that is missing stays
+// in: the check says so.
+func named(paths ...string) (list []string) {
+	for _, p := range paths {
+		if p != "" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// fingerprint tells two configurations apart by what they say, not by how they are
+// written.
+func fingerprint(c any) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return "" // a schema holds only what JSON can
+	}
+	return fmt.Sprintf("%.16x", sha256.Sum256(text))
+}
+
+// dialable is a listener's address as this host reaches it.
+func dialable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return address
+}
+
+// running adds what only the running process knows; that it doesn't run is for the
+// checks to say.
+func running(ctx context.Context, t *verify.Target, socket string) {
+	if t.Cache != nil {
+		askEngine(t.Cache, socket)
+	}
+	f := new(facts)
+	if _, err := admin.Ask(ctx, socket, f); err != nil {
+		return
+	}
+	f.addTo(t)
+}
+
+// addTo adds what a process tells of itself.
+func (f *facts) addTo(t *verify.Target) {
+	if f.Gateway != nil && t.Cache != nil {
+		t.Cache.PID, t.Cache.Running = f.PID, f.Fingerprint
+		t.Cache.Listen = f.Gateway.Address
+		if t.Vantage == evidence.OneMachine {
+			t.Doors = []tunnel.Endpoint{up.GatewayEndpoint(dialable(f.Gateway.Address))}
+		}
+	}
+	if f.Sidecar != nil && t.App != nil {
+		t.App.PID, t.App.Running = f.PID, f.Fingerprint
+		t.App.Listen = dialable(f.Sidecar.Address)
+	}
+}
+
+// target finds out what there is to verify, and what is accepted there.
+func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, accepted []config.Exception, err error) {
+	var hosts *config.Deployment
+	if c.Deployment != "" {
+		if hosts, err = config.LoadDeployment(c.Deployment); err != nil {
+			return nil, nil, err
+		}
+		accepted = hosts.Exceptions
+	}
+	switch {
+	case c.Outside:
+		t, err = outsideTarget(hosts)
+	case c.Dir != "":
+		t, err = up.Target(c.Dir)
+		if err == nil {
+			running(ctx, t, filepath.Join(c.Dir, statedir.AdminSocket))
+		}
+	default:
+		var more []config.Exception
+		t, more, err = c.configured(ctx)
+		accepted = append(accepted, more...)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Hosts = hosts
+	if t.App != nil && t.App.Password == "" {
+		if cache, err := c.urlFlags.read(); err != nil {
+			t.App.NoPassword = err.Error()
+		} else {
+			t.App.Password = cache.password()
+		}
+		t.App.Secrets = append(t.App.Secrets, named(c.Env)...)
+	}
+	return t, accepted, nil
+}
+
+// configured is the host whose configuration is named.
+func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, []config.Exception, error) {
+	socket, err := configuredSocket(c.Config)
+	if err != nil {
+		return nil, nil, err
+	}
+	var t *verify.Target
+	var accepted []config.Exception
+	if g, gatewayErr := config.LoadGateway(c.Config); gatewayErr == nil {
+		t, err = gatewayTarget(g)
+		accepted = g.Exceptions
+	} else if s, sidecarErr := config.LoadSidecar(c.Config); sidecarErr == nil {
+		t, err = sidecarTarget(s)
+		accepted = s.Exceptions
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	running(ctx, t, socket[0])
+	return t, accepted, nil
+}
+
+// outsideTarget is the deployment as a host sees it that must not get in.
+func outsideTarget(hosts *config.Deployment) (*verify.Target, error) {
+	if hosts == nil {
+		return nil, errors.New("--outside: which hosts must be out of reach stands in the deployment's file: name it with --deployment")
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	t := &verify.Target{Vantage: evidence.Outsider, Deployment: hosts.Deployment, Host: name}
+	for _, g := range hosts.Gateways {
+		id, err := identity.New(hosts.Deployment, identity.Gateway, g.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range g.Address {
+			t.Doors = append(t.Doors, tunnel.Endpoint{Address: net.JoinHostPort(a.Addr().String(), fmt.Sprint(g.Port)), ID: id})
+		}
+	}
+	return t, nil
+}
+
+// locate fills in which deployment is meant when no flag says so: the host's
+// configuration in its usual place, else the deployment that redoubt up made.
+func (c *verifyCmd) locate() error {
+	if c.Dir != "" || c.Config != "" || c.Outside {
+		return nil
+	}
+	var found []string
+	for _, path := range []string{"/etc/redoubt/gateway.yaml", "/etc/redoubt/sidecar.yaml"} {
+		if _, err := os.Stat(path); err == nil {
+			found = append(found, path)
+		}
+	}
+	switch len(found) {
+	case 1:
+		c.Config = found[0]
+		return nil
+	case 2:
+		return fmt.Errorf("both %s and %s are here: name the one that is meant with --config", found[0], found[1])
+	}
+	dir, err := statedir.Default()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("nothing to verify found: neither a configuration in /etc/redoubt nor a deployment of redoubt up in %s: name it with --config or --dir", dir)
+	}
+	c.Dir = dir
+	return nil
+}
