@@ -52,18 +52,17 @@ func (c *verifyCmd) Run(e *env) error {
 	if err := c.locate(); err != nil {
 		return usage(fmt.Errorf("verify: %w", err), "redoubt verify --help")
 	}
-	target, accepted, err := c.target(e.ctx)
+	target, err := c.target(e.ctx)
 	if err != nil {
 		return misconfigured(err)
 	}
-	exceptions := exceptionsOf(accepted)
-	if err := verify.CheckExceptions(exceptions, verify.Checks()); err != nil {
+	if err := verify.CheckExceptions(target.Exceptions, verify.Checks()); err != nil {
 		return misconfigured(err)
 	}
 	out := newVerifyOutput(e, c.JSON == "-")
 	out.head(target)
 	report := verify.Run(e.ctx, target, verify.Checks(), verify.Options{
-		Exceptions: exceptions, Version: versionString(), Each: out.result,
+		Version: versionString(), Each: out.result,
 	})
 	if err := c.write(e, report); err != nil {
 		return err

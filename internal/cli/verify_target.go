@@ -157,13 +157,12 @@ func (f *facts) addTo(t *verify.Target) {
 }
 
 // target finds out what there is to verify, and what is accepted there.
-func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, accepted []config.Exception, err error) {
+func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 	var hosts *config.Deployment
 	if c.Deployment != "" {
 		if hosts, err = config.LoadDeployment(c.Deployment); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		accepted = hosts.Exceptions
 	}
 	switch {
 	case c.Outside:
@@ -174,14 +173,14 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, accepted []co
 			running(ctx, t, filepath.Join(c.Dir, statedir.AdminSocket))
 		}
 	default:
-		var more []config.Exception
-		t, more, err = c.configured(ctx)
-		accepted = append(accepted, more...)
+		t, err = c.configured(ctx)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	t.Hosts = hosts
+	if t.Hosts = hosts; hosts != nil {
+		t.Exceptions = append(t.Exceptions, exceptionsOf(hosts.Exceptions)...)
+	}
 	if t.App != nil && t.App.Password == "" {
 		if cache, err := c.urlFlags.read(); err != nil {
 			t.App.NoPassword = err.Error()
@@ -190,14 +189,14 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, accepted []co
 		}
 		t.App.Secrets = append(t.App.Secrets, named(c.Env)...)
 	}
-	return t, accepted, nil
+	return t, nil
 }
 
 // configured is the host whose configuration is named.
-func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, []config.Exception, error) {
+func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
 	socket, err := configuredSocket(c.Config)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var t *verify.Target
 	var accepted []config.Exception
@@ -209,10 +208,11 @@ func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, []config.Ex
 		accepted = s.Exceptions
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	t.Exceptions = exceptionsOf(accepted)
 	running(ctx, t, socket[0])
-	return t, accepted, nil
+	return t, nil
 }
 
 // outsideTarget is the deployment as a host sees it that must not get in.

@@ -33,17 +33,17 @@ type failingCheck struct {
 
 // watch makes the cheap checks again and again.
 type watch struct {
-	target     *verify.Target
-	self       func(context.Context) *facts
-	exceptions []evidence.Exception
-	log        *slog.Logger
-	last       atomic.Pointer[evidence.Report]
+	target *verify.Target
+	self   func(context.Context) *facts
+	log    *slog.Logger
+	last   atomic.Pointer[evidence.Report]
 }
 
 // watch has the process check itself.
 func (r *reporter) watch(t *verify.Target, accepted []config.Exception, log *slog.Logger) {
 	self := func(ctx context.Context) *facts { return r.report(ctx).Facts.(*facts) }
-	r.checks = &watch{target: t, self: self, exceptions: exceptionsOf(accepted), log: log}
+	t.Exceptions = exceptionsOf(accepted)
+	r.checks = &watch{target: t, self: self, log: log}
 }
 
 func (w *watch) part() daemon.Part {
@@ -71,7 +71,7 @@ func (w *watch) round(ctx context.Context) {
 		}
 	}
 	w.self(ctx).addTo(w.target)
-	r := verify.Run(ctx, w.target, verify.Checks(), verify.Options{Cheap: true, Exceptions: w.exceptions, Version: versionString()})
+	r := verify.Run(ctx, w.target, verify.Checks(), verify.Options{Cheap: true, Version: versionString()})
 	if ctx.Err() != nil {
 		return // what it saw was a process that stops
 	}

@@ -1,6 +1,11 @@
 package engine
 
-import "github.com/redoubt-cache/redoubt/internal/passwords"
+import (
+	"slices"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
+)
 
 // Rights of the two users. The application's user has an allow-list: under
 // "+@all -…" each engine upgrade would add commands nobody has looked at, under
@@ -64,6 +69,25 @@ func appRights(v Version, p Policy) []string {
 		words = append(words, o.Rules...)
 	}
 	return words
+}
+
+// Opens says whether the policy lets the application run a command, or with
+// "client|id" a subcommand, that has these ACL categories ("@admin") in this
+// version of the engine. It reads the rules as the engine does (acl.c,
+// ACLSetSelector).
+func (p Policy) Opens(v Version, command string, categories []string) bool {
+	parent, _, _ := strings.Cut(command, "|")
+	open := false
+	for _, word := range appRights(v, p.withDefaults()) {
+		name := word[1:]
+		if sign := word[0]; sign != '+' && sign != '-' {
+			continue
+		}
+		if name == "@all" || name == command || name == parent || slices.Contains(categories, name) {
+			open = word[0] == '+'
+		}
+	}
+	return open
 }
 
 // appUsers is the application's users: the default one, with every password that

@@ -243,3 +243,17 @@ func names[T any](rows []T, name func(T) (string, bool)) string {
 	}
 	return text
 }
+
+// MostOpen is every use and every opening at once: what it refuses, each policy
+// refuses.
+func MostOpen() (p Policy) {
+	for _, u := range usages {
+		p.Uses = append(p.Uses, u.use)
+	}
+	for _, o := range openings {
+		if !o.byDefault {
+			p.Allow = append(p.Allow, o.Name)
+		}
+	}
+	return p
+}

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // The two products that we run.
@@ -90,3 +92,15 @@ func between(product string, first, mended release) applies {
 }
 
 func at(major, minor int) *release { return &release{major, minor, 0} }
+
+// VersionFromInfo reads INFO's text: of Valkey, which also names the Redis that it
+// is compatible with, and of Redis.
+func VersionFromInfo(text string) (Version, error) {
+	fields, _ := readInfo(text)
+	for _, product := range []string{"Valkey", "Redis"} {
+		if number := fields[strings.ToLower(product)+"_version"]; number != "" {
+			return parseVersion(product + " server v=" + number)
+		}
+	}
+	return Version{}, errors.New("INFO names no version")
+}

@@ -14,7 +14,17 @@ func Checks() []Check {
 		// 5: no change
 		settingsAreRendered,
 		usersAreRendered,
+		commandsAreRefused,
+		commandsAreRefusedToTheApplication,
+		attemptsAreRefused,
+		scriptsAreRefused,
+		configurationIsRead,
+		noModules,
+		noReplication,
+		engineIsMended,
 
 		// 6: documented
+		noExceptionHasEnded,
+		ledgerIsWhole,
 	}
 }

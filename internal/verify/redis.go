@@ -11,11 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
-// A conversation is a connection to a Redis, over which checks try commands. It
-// speaks RESP2.
+// A conversation is a connection to a Redis, over which checks try commands.
 type conversation struct {
 	conn net.Conn
 	r    *bufio.Reader
@@ -67,55 +67,94 @@ func (c *conversation) do(args ...string) (string, error) {
 
 // raw sends bytes and reads one reply.
 func (c *conversation) raw(bytes string) (string, error) {
+	v, err := c.exchange(bytes)
+	return text(v), err
+}
+
+// ask sends one command and gives its reply as a value.
+func (c *conversation) ask(args ...string) (any, error) {
+	return c.exchange(string(resp.AppendCommand(nil, args...)))
+}
+
+func (c *conversation) exchange(bytes string) (any, error) {
 	if err := c.conn.SetDeadline(time.Now().Add(replyWithin)); err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, err := io.WriteString(c.conn, bytes); err != nil {
-		return "", err
+		return nil, err
 	}
 	left := maxReply
 	return c.reply(&left, 0)
 }
 
-var errReply = errors.New("the answer is no RESP2")
+var errReply = errors.New("the answer is no RESP")
 
-func (c *conversation) reply(left *int, depth int) (string, error) {
+// bulk is a bulk string; a line of another kind is a string with its first
+// character; an array or map is []any; what isn't there is nil.
+type bulk string
+
+// text is a reply as do gives it.
+func text(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bulk:
+		return "$" + string(v)
+	case []any:
+		words := make([]string, 0, len(v))
+		for _, item := range v {
+			if word := text(item); word != "" {
+				words = append(words, word[1:])
+			}
+		}
+		return "*" + strings.Join(words, " ")
+	}
+	return "$"
+}
+
+func (c *conversation) reply(left *int, depth int) (any, error) {
 	line, err := c.r.ReadString('\n')
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if *left -= len(line); line == "" || *left < 0 || depth > maxNesting {
-		return "", errReply
+		return nil, errReply
 	}
-	switch kind := line[0]; kind {
-	case '+', '-', ':':
+	switch line[0] {
+	case '+', '-', ':', ',', '#', '(':
 		return line, nil
-	case '$', '*':
-		n, err := strconv.Atoi(line[1:])
-		if err != nil || n > *left {
-			return "", errReply
-		}
-		if n < 0 {
-			return "$", nil
-		}
-		if kind == '$' {
-			text := make([]byte, n+2)
-			_, err := io.ReadFull(c.r, text)
-			*left -= n
-			return "$" + string(text[:n]), err
-		}
-		items := make([]string, 0, min(n, 1024))
+	case '_':
+		return nil, nil
+	}
+	n, err := strconv.Atoi(line[1:])
+	if err != nil || n > *left {
+		return nil, errReply
+	}
+	if n < 0 {
+		return nil, nil
+	}
+	switch line[0] {
+	case '$', '=', '!':
+		text := make([]byte, n+2)
+		_, err := io.ReadFull(c.r, text)
+		*left -= n
+		return bulk(text[:n]), err
+	case '%':
+		n *= 2
+		fallthrough
+	case '*', '~':
+		items := make([]any, 0, min(n, 1024))
 		for range n {
 			item, err := c.reply(left, depth+1)
 			if err != nil {
-				return "", err
+				return nil, err
 			}
-			items = append(items, item[1:])
+			items = append(items, item)
 		}
-		return "*" + strings.Join(items, " "), nil
+		return items, nil
 	}
-	return "", errReply
+	return nil, errReply
 }
 
 // code is the first word of an error reply, the rest of which may repeat what was
@@ -127,3 +166,17 @@ func code(reply string) string {
 	}
 	return reply[:min(1, len(reply))]
 }
+
+func respCommand(args []string) string { return string(resp.AppendCommand(nil, args...)) }
+
+// versionOf asks the engine what it is.
+func versionOf(c *conversation) (engine.Version, error) {
+	reply, err := c.do("INFO", "server")
+	if err != nil {
+		return engine.Version{}, err
+	}
+	return engine.VersionFromInfo(reply)
+}
+
+// guestPrefix begins every key that a check writes.
+const guestPrefix = engine.GuestPrefix

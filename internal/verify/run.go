@@ -16,10 +16,9 @@ const checkWithin = 30 * time.Second
 
 // Options are what a run is told besides its target.
 type Options struct {
-	Cheap      bool                 // only the checks that may run all the time
-	Exceptions []evidence.Exception // failures that somebody has accepted
-	Version    string               // of this redoubt, for the report
-	Each       func(evidence.Result)
+	Cheap   bool                  // only the checks that may run all the time
+	Version string                // of this redoubt, for the report
+	Each    func(evidence.Result) // told of each result as it comes; nil: nobody
 }
 
 // Run tries every check that can be seen from the target's vantage, in order. When
@@ -34,7 +33,7 @@ func Run(ctx context.Context, t *Target, checks []Check, o Options) *evidence.Re
 			continue
 		}
 		result := runOne(ctx, t, c)
-		result.Accepted = accepted(result, o.Exceptions, r.Started)
+		result.Accepted = accepted(result, t.Exceptions, r.Started)
 		r.Checks = append(r.Checks, result)
 		if o.Each != nil {
 			o.Each(result)

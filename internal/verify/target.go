@@ -24,6 +24,8 @@ type Target struct {
 	Hosts *config.Deployment // deployment.yaml
 	Doors []tunnel.Endpoint  // where the gateways' tunnels are reached from here
 
+	Exceptions []evidence.Exception // failures that somebody has accepted
+
 	// Asked once in a run.
 	audited memo[engine.Audit]
 	guest   memo[engine.Guest]

@@ -1,0 +1,60 @@
+package verify
+
+import (
+	"os/exec"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/engine"
+)
+
+func TestEnginesAreJudgedByReleaseOrPackage(t *testing.T) {
+	redis := func(major, minor, patch int) engine.Version {
+		return engine.Version{Product: "redis", Major: major, Minor: minor, Patch: patch}
+	}
+	valkey := func(major, minor, patch int) engine.Version {
+		return engine.Version{Product: "valkey", Major: major, Minor: minor, Patch: patch}
+	}
+	for _, c := range []struct {
+		v        engine.Version
+		pkg      string
+		want     verdict
+		unmended int
+	}{
+		{redis(7, 2, 16), "", sound, 0},
+		{redis(7, 2, 9), "", vulnerable, 1},
+		{redis(7, 0, 15), "", vulnerable, 0}, // nobody mends it: what it lacks is not on record
+		{redis(7, 0, 15), "5:7.0.15-1~deb12u10", sound, 0},
+		{redis(7, 0, 15), "5:7.0.15-1~deb12u9", vulnerable, 0},
+		{redis(7, 0, 15), "5:7.0.15-1~deb12u4", vulnerable, 2},
+		{redis(7, 0, 15), "5:7.0.15-1ubuntu0.24.04.2", unknown, 0},
+		{redis(8, 12, 0), "", unknown, 0},
+		{valkey(8, 1, 1), "8.1.1+dfsg1-3+deb13u3", sound, 0},
+		{valkey(8, 1, 1), "8.1.1+dfsg1-3+deb13u1", vulnerable, 1},
+		{valkey(9, 1, 2), "9.1.2-1", sound, 0},
+		{valkey(9, 0, 2), "", vulnerable, 2},
+		{valkey(8, 0, 1), "8.0.1-2~bpo12+1", unknown, 0},
+	} {
+		is, reason := judge(c.v, c.pkg)
+		if got := unmended(c.v, c.pkg); is != c.want || is != sound && len(got) != c.unmended {
+			t.Errorf("%s %q: %v (%s), unmended %v; want %v, %d", c.v, c.pkg, is, reason, got, c.want, c.unmended)
+		}
+	}
+}
+
+// TestVersionsCompareAsDpkgDoes asks dpkg itself.
+func TestVersionsCompareAsDpkgDoes(t *testing.T) {
+	versions := []string{
+		"7.0.15", "5:7.0.15-1~deb12u10", "5:7.0.15-1~deb12u9", "5:7.0.15-1", "5:7.0.15-1ubuntu0.24.04.2", "5:7.0.15-1+b1",
+		"8.1.1+dfsg1-3+deb13u3", "8.1.1+dfsg1-3", "8.1.1+dfsg1-2", "8.1.10", "8.1.9", "9.1.2", "9.1.2-1", "0:9.1.2-1", "1.0~rc1", "1.0", "1.0a", "1.0+", "01.0", "1.0-0",
+	}
+	for _, a := range versions {
+		for _, b := range versions {
+			got := compareVersions(a, b)
+			for relation, holds := range map[string]bool{"lt": got < 0, "eq": got == 0, "gt": got > 0} {
+				if dpkg := exec.Command("dpkg", "--compare-versions", a, relation, b).Run() == nil; dpkg != holds {
+					t.Errorf("%s %s %s: dpkg says %v", a, relation, b, dpkg)
+				}
+			}
+		}
+	}
+}
