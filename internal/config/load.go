@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -85,8 +86,9 @@ func syntaxError(path string, err error) error {
 func (d *decoder) report(path string) error {
 	var errs []error
 	for _, p := range d.problems {
-		if p.line == 0 {
-			p.line = d.lines[p.path]
+		// A key that is missing has no line: the nearest one that it belongs to has.
+		for at := p.path; p.line == 0 && at != ""; at = at[:max(strings.LastIndexAny(at, ".["), 0)] {
+			p.line = d.lines[at]
 		}
 		where := path
 		if p.line != 0 {

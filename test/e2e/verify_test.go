@@ -1,0 +1,143 @@
+package e2e_test
+
+import (
+	"encoding/xml"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// verify runs redoubt verify and gives its exit code and what it printed.
+func verify(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), lab.Redoubt(t), append([]string{"verify"}, args...)...)
+	b, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(b)
+}
+
+func readReport(t *testing.T, path string) *evidence.Report {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := evidence.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func resultOf(t *testing.T, r *evidence.Report, id string) evidence.Result {
+	t.Helper()
+	for _, c := range r.Checks {
+		if c.ID == id {
+			return c
+		}
+	}
+	t.Fatalf("no result of %s", id)
+	return evidence.Result{}
+}
+
+// TestVerifyGatesADeployment: what a pipeline relies on. The exit code follows what
+// fails, an exception with an end lets it pass, one that has ended doesn't, and two
+// environments that differ are told apart.
+func TestVerifyGatesADeployment(t *testing.T) {
+	d := lab.Up(t)
+	c := d.Connect(t)
+	c.Want("+OK\r\n", "SET", "a patient", "of the application's")
+	out := t.TempDir()
+	file := func(name string) string { return filepath.Join(out, name) }
+
+	code, text := verify(t, "--dir", d.Dir, "--json", file("first.json"), "--junit", file("junit.xml"))
+	first := readReport(t, file("first.json"))
+	if (code == 0) != (first.Summary.Fail == 0) {
+		t.Errorf("exit code %d, and %+v:\n%s", code, first.Summary, text)
+	}
+	if strings.Contains(text, d.Password()) || strings.Contains(text, "a patient") {
+		t.Error("it tells a secret")
+	}
+	raw, err := os.ReadFile(file("first.json"))
+	if err != nil || strings.Contains(string(raw), d.Password()) {
+		t.Errorf("the report holds the password, or can't be read: %v", err)
+	}
+	if info, err := os.Stat(file("first.json")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the report's mode: %v %v", info.Mode(), err)
+	}
+	var junit struct {
+		Suites []struct {
+			Tests int `xml:"tests,attr"`
+		} `xml:"testsuite"`
+	}
+	raw, err = os.ReadFile(file("junit.xml"))
+	if err != nil || xml.Unmarshal(raw, &junit) != nil {
+		t.Fatalf("junit: %v\n%s", err, raw)
+	}
+	total := 0
+	for _, s := range junit.Suites {
+		total += s.Tests
+	}
+	if total != len(first.Checks) {
+		t.Errorf("junit counts %d tests, the report has %d", total, len(first.Checks))
+	}
+	c.Want("$20\r\nof the application's\r\n", "GET", "a patient") // nothing of it was touched
+	c.Want("*0\r\n", "KEYS", "redoubt:verify:*")
+
+	if code, text = verify(t, "--dir", d.Dir, "--compare", file("first.json")); !strings.Contains(text, "the same in outcomes and settings") {
+		t.Errorf("compared with itself: %d %s", code, text)
+	}
+	d.Stop()
+
+	other := lab.Up(t, "--uses", "locks")
+	code, text = verify(t, "--dir", other.Dir, "--compare", file("first.json"))
+	for _, want := range []string{"RD-501 maxmemory-policy: here noeviction, there allkeys-lru", "RD-506 scripting: here open by policy, there closed"} {
+		if code != 1 || !strings.Contains(text, want) {
+			t.Errorf("%d, no %q in\n%s", code, want, text)
+		}
+	}
+	other.Stop()
+
+	// Without the process there is nothing to ask: that is skipped and said, and fails
+	// nothing.
+	_, text = verify(t, "--dir", d.Dir, "--json", file("stopped.json"))
+	if r := resultOf(t, readReport(t, file("stopped.json")), "RD-501"); r.Outcome != evidence.Skip || !strings.Contains(r.Detail, "not running") {
+		t.Errorf("%+v\n%s", r, text)
+	}
+}
+
+// TestAnAcceptedRiskEnds, and a misspelt one is an error that says where.
+func TestAnAcceptedRiskEnds(t *testing.T) {
+	d := lab.Up(t)
+	hosts := filepath.Join(t.TempDir(), "deployment.yaml")
+	report := filepath.Join(t.TempDir(), "report.json")
+	write := func(exceptions string) {
+		t.Helper()
+		text := "deployment: local\ngateways: [{name: cache, address: 10.77.0.2}]\napps: [{name: app, address: 10.77.0.3}]\nbastions: [10.77.0.9]\nexceptions: " + exceptions + "\n"
+		if err := os.WriteFile(hosts, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for exceptions, want := range map[string]string{
+		"[{check: RD-999, owner: a, reason: b, until: 2099-01-01}]": "there is no check \"RD-999\"",
+		"[{check: RD-501, reason: b, until: 2099-01-01}]":           "deployment.yaml:5: exceptions[0].owner is missing",
+		"[{check: RD-501, owner: a, reason: b, until: tomorrow}]":   "deployment.yaml:5: exceptions[0].until",
+	} {
+		write(exceptions)
+		if code, text := verify(t, "--dir", d.Dir, "--deployment", hosts); code != 2 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s", exceptions, code, text)
+		}
+	}
+	write("[{check: RD-501, owner: the platform team, reason: to see, until: 2020-01-01}]")
+	code, text := verify(t, "--dir", d.Dir, "--deployment", hosts, "--json", report)
+	if r := resultOf(t, readReport(t, report), "RD-601"); code != 1 || r.Outcome != evidence.Fail || !strings.Contains(r.Detail, "RD-501 ended on 2020-01-01") {
+		t.Errorf("%d %+v\n%s", code, r, text)
+	}
+}
