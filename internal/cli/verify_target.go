@@ -59,13 +59,17 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := rulesOf(c.Deployment, c.TLS.Identities)
+	if err != nil {
+		return nil, err
+	}
 	id, err := identity.New(c.Deployment, identity.Gateway, c.Name)
 	if err != nil {
 		return nil, err
 	}
 	cache := &verify.Cache{
 		Listen: c.Listen, Metrics: c.Admin.Metrics, Policy: engineOptions(c.Engine).Policy,
-		Digests: string(c.Engine.PasswordDigests), Certificates: files, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
+		Digests: string(c.Engine.PasswordDigests), Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
 		Secrets:     named(files.Certificate, files.Key, string(c.Engine.PasswordDigests), string(c.PKI.Passphrase)),
 		Fingerprint: fingerprint(c),
 	}
@@ -85,6 +89,10 @@ func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := rulesOf(c.Deployment, c.TLS.Identities)
+	if err != nil {
+		return nil, err
+	}
 	doors, err := endpointsOf(c.Deployment, c.Gateways)
 	if err != nil {
 		return nil, err
@@ -92,7 +100,7 @@ func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
 	return &verify.Target{
 		Vantage: evidence.AppHost, Deployment: c.Deployment, Host: c.Name, Doors: doors,
 		App: &verify.App{
-			Listen: dialable(c.Listen), Metrics: c.Admin.Metrics, Certificates: files,
+			Listen: dialable(c.Listen), Bound: c.Listen, Rules: rules, Metrics: c.Admin.Metrics, Certificates: files,
 			Secrets: named(files.Certificate, files.Key), Fingerprint: fingerprint(c),
 		},
 	}, nil
@@ -152,7 +160,7 @@ func (f *facts) addTo(t *verify.Target) {
 	}
 	if f.Sidecar != nil && t.App != nil {
 		t.App.PID, t.App.Running = f.PID, f.Fingerprint
-		t.App.Listen = dialable(f.Sidecar.Address)
+		t.App.Listen, t.App.Bound = dialable(f.Sidecar.Address), f.Sidecar.Address
 	}
 }
 

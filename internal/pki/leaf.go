@@ -3,6 +3,7 @@ package pki
 import (
 	"crypto"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -192,6 +193,11 @@ func (l *Leaf) PEM() ([]byte, error) {
 		return nil, err
 	}
 	return append(key, EncodeCertificates(l.cert)...), nil
+}
+
+// Pair is the certificate and its key, for a handshake.
+func (l *Leaf) Pair() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{l.cert.Raw}, PrivateKey: l.key, Leaf: l.cert}
 }
 
 // Certificate is the host's certificate; its key stays inside.

@@ -4,10 +4,28 @@ package verify
 func Checks() []Check {
 	return []Check{
 		// 1: the environment
+		outsiderMeetsNoCache,
+		outsiderMeetsNoSSH,
 
 		// 2: access
+		nobodyWithoutCertificate,
+		nobodyOfAnotherCA,
+		nobodyWhoseCertificateEnded,
+		nobodyWhoWasRevoked,
+		nobodyOfAnotherRole,
+		certificateAloneOpensNothing,
+		wrongPasswordIsRefused,
+		secretsAreTheirOwners,
+		certificateIsGood,
+		gatewayIsTheOne,
+		sidecarWantsThePassword,
+		sidecarIsLocal,
 
 		// 3: in flight
+		nothingInTheClear,
+		nothingOlderThanTLS13,
+		strongTLS,
+		nothingIsResumed,
 
 		// 4: at rest
 

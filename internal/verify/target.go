@@ -54,6 +54,7 @@ type Cache struct {
 	Policy       engine.Policy // as the configuration has it
 	Digests      string        // file of the passwords that are good
 	Certificates tunnel.Files  // of the gateway
+	Rules        []tunnel.Rule // for certificates of another CA
 	CA           string        // the CA's directory; "": elsewhere
 	Passphrase   string        // file with its passphrase; "": none
 	Secrets      []string      // every file of this role that others mustn't read
@@ -69,11 +70,13 @@ type Cache struct {
 // App is an application host.
 type App struct {
 	PID          int
-	Listen       string       // where the application finds its Redis
+	Listen       string       // where the application finds its Redis; "": nobody knows
+	Bound        string       // the address that the sidecar is bound to
 	Metrics      string       // where the metrics are; "": nowhere
 	Password     string       // the application's; "": not known here
 	NoPassword   string       // why it isn't known
 	Certificates tunnel.Files // of the sidecar
+	Rules        []tunnel.Rule
 	Secrets      []string
 	Fingerprint  string
 	Running      string

@@ -1,0 +1,258 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+)
+
+var (
+	askForCertificates = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(d)", "NIST SP 800-53r5 IA-3", "NIST SP 800-53r5 IA-9", "NIST SP 800-53r5 CA-8"}
+	restartTheGateway  = "Something else than the gateway answers there, or it isn't the one that this deployment's configuration makes: look what listens on the port (ss -ltnp), and start redoubt gateway in its place."
+)
+
+var nobodyWithoutCertificate = Check{
+	ID: "RD-201", Goal: evidence.Access, From: Anywhere,
+	Title:      "Nobody is let in without a certificate",
+	Why:        "Whoever reaches the port could try passwords, and every flaw of the engine that needs none.",
+	Mend:       restartTheGateway,
+	References: askForCertificates,
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		return refusedAtEach(ctx, t, n, "who shows no certificate", nil)
+	},
+}
+
+var nobodyOfAnotherCA = Check{
+	ID: "RD-202", Goal: evidence.Access, From: Anywhere,
+	Title:      "A certificate of another CA, or of nobody, opens nothing",
+	Why:        "Anybody can make a certificate that says whatever it likes; only who signed it tells it from a true one.",
+	Mend:       restartTheGateway,
+	References: append([]string{"NIST SP 800-53r5 SC-17"}, askForCertificates...),
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for who, selfSigned := range map[string]bool{"with the right names, signed by another CA": false, "with the right names, signed by itself": true} {
+			forged, err := forge(t.Deployment, selfSigned)
+			if err != nil {
+				return n.Fail("no certificate could be forged: %v", err)
+			}
+			if f := refusedAtEach(ctx, t, n, "a certificate "+who, forged); f.outcome != evidence.Pass {
+				return f
+			}
+		}
+		return n.Pass("both are refused")
+	},
+}
+
+// What the deployment's own CA signed, and is not good (any more), can only be tried
+// where the CA lies. The certificates that it issues for that are in its record
+// under this name, live for minutes, and are revoked.
+const probeName = "redoubt-verify"
+
+// needCA: certificates can be issued here.
+func needCA(_ context.Context, t *Target) string {
+	if t.Cache == nil || t.Cache.CA == "" {
+		return "needs the deployment's CA, which is not on this host: run redoubt verify where it lies"
+	}
+	if _, err := openCA(t); err != nil {
+		return fmt.Sprintf("needs the deployment's CA: %v", err)
+	}
+	return ""
+}
+
+func openCA(t *Target) (*pki.CA, error) {
+	var unlock pki.Unlock
+	if t.Cache.Passphrase != "" {
+		unlock = pki.PassphraseFile(t.Cache.Passphrase)
+	}
+	ca, err := pki.Open(t.Cache.CA, unlock)
+	if err == nil && ca.Locked() {
+		err = errors.New("its key is encrypted, and the passphrase is not at hand")
+	}
+	return ca, err
+}
+
+// issueProbe makes a certificate of an application host.
+func issueProbe(t *Target, life time.Duration) (ca *pki.CA, leaf *pki.Leaf, err error) {
+	if ca, err = openCA(t); err != nil {
+		return nil, nil, err
+	}
+	id, err := identity.New(t.Deployment, identity.App, probeName)
+	if err != nil {
+		return nil, nil, err
+	}
+	leaf, err = ca.Issue(pki.Request{ID: id, Life: life})
+	return ca, leaf, err
+}
+
+var nobodyWhoseCertificateEnded = Check{
+	ID: "RD-203", Goal: evidence.Access, From: OnCache,
+	Title:      "A certificate that has ended opens nothing",
+	Why:        "Certificates live for days so that a stolen one is worth nothing soon; where the end isn't looked at, it is worth all for ever.",
+	Mend:       restartTheGateway,
+	References: askForCertificates,
+	Needs:      []Need{NeedDoor, needCA},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		const life = 2 * time.Second
+		_, leaf, err := issueProbe(t, life)
+		if err != nil {
+			return n.Skip("no certificate to try it with: %v", err)
+		}
+		pair := leaf.Pair()
+		door := t.Doors[0].Address
+		answer, _, err := knock(ctx, door, attacker(&pair))
+		if errors.Is(err, errUnreachable) {
+			return n.Skip("%v", err)
+		}
+		n.Saw("%s, while it is good: %s %v", door, code(answer), err)
+		if err != nil {
+			return n.Skip("a good certificate is refused there too, so that nothing is shown: %v", err)
+		}
+		if err := waitUntil(ctx, leaf.Certificate().NotAfter.Add(time.Second)); err != nil {
+			return n.Skip("%v", err)
+		}
+		return refusedAtEach(ctx, t, n, "a certificate that has ended", &pair)
+	},
+}
+
+var nobodyWhoWasRevoked = Check{
+	ID: "RD-204", Goal: evidence.Access, From: OnCache,
+	Title:      "A revoked certificate opens nothing, seconds after it was revoked",
+	Why:        "It is how a lost or taken host is shut out.",
+	Mend:       "Look whether the gateway follows the list of revoked certificates (its log, tls.crl or pki.dir in gateway.yaml), and restart it.",
+	References: askForCertificates,
+	Needs:      []Need{NeedDoor, needCA},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		ca, leaf, err := issueProbe(t, 5*time.Minute)
+		if err != nil {
+			return n.Skip("no certificate to try it with: %v", err)
+		}
+		pair := leaf.Pair()
+		door := t.Doors[0].Address
+		answer, _, knocked := knock(ctx, door, attacker(&pair))
+		id, err := identity.New(t.Deployment, identity.App, probeName)
+		if err != nil {
+			return n.Fail("%v", err)
+		}
+		if _, err := ca.Revoke(id); err != nil {
+			return n.Fail("it can't be revoked: %v", err)
+		}
+		n.Saw("%s, before it is revoked: %s %v", door, code(answer), knocked)
+		if knocked != nil {
+			return n.Skip("a good certificate is refused there too, so that nothing is shown: %v", knocked)
+		}
+		// Gateways look at the list each second.
+		if err := waitUntil(ctx, time.Now().Add(3*time.Second)); err != nil {
+			return n.Skip("%v", err)
+		}
+		return refusedAtEach(ctx, t, n, "a revoked certificate", &pair)
+	},
+}
+
+func waitUntil(ctx context.Context, at time.Time) error {
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
+
+var nobodyOfAnotherRole = Check{
+	ID: "RD-205", Goal: evidence.Access, From: OnCache,
+	Title:      "A gateway's certificate doesn't pass for an application host's",
+	Why:        "Else whoever takes one cache host reads all others.",
+	Mend:       restartTheGateway,
+	References: append([]string{"NIST SP 800-53r5 AC-6"}, askForCertificates...),
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		own, err := ownCertificate(t.Cache.Certificates)
+		if err != nil {
+			return n.Skip("this host's certificate can't be read: %v", err)
+		}
+		return refusedAtEach(ctx, t, n, "the gateway's own certificate, as a client's", own)
+	},
+}
+
+var certificateIsGood = Check{
+	ID: "RD-209", Goal: evidence.Access, From: OnBoth, Cheap: true,
+	Title:      "This host's certificate is the deployment's, strong, its own, and has time left",
+	Why:        "One that ends takes the cache away from its applications; a weak or foreign one lets others be this host.",
+	Mend:       "Look why it is not renewed (redoubt status, the log); issue another one: redoubt join TOKEN on an application host, redoubt pki issue for a gateway (docs/certificates.md).",
+	References: []string{"45 CFR 164.312(d)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 SC-12", "NIST SP 800-53r5 SC-17", "NIST SP 800-57pt1r5"},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		good := 0
+		for _, h := range t.hosts() {
+			if h.files.Certificate == "" {
+				return n.Skip("its certificate comes from a Workload API and is in no file")
+			}
+			credentials, err := tunnel.LoadCredentials(h.files, h.rules...)
+			if err != nil {
+				return n.Fail("%v", err)
+			}
+			cert := credentials.Certificate()
+			d := pki.Describe(cert, time.Now())
+			n.Saw("%s: %s, %s, from %s to %s", h.files.Certificate, credentials.ID(), d.KeyType, cert.NotBefore.UTC().Format(time.RFC3339), cert.NotAfter.UTC().Format(time.RFC3339))
+			n.Fact("key of the "+string(credentials.ID().Role()), d.KeyType)
+			if credentials.ID().Role() != h.role || credentials.ID().Deployment() != t.Deployment {
+				return n.Fail("%s is of %s, not of this host", h.files.Certificate, credentials.ID())
+			}
+			life, left := cert.NotAfter.Sub(cert.NotBefore), time.Until(cert.NotAfter)
+			if left < life/4 { // its renewal is overdue, which is tried from a third on
+				return n.Fail("%s has %s of its %s left and was not renewed", h.files.Certificate, left.Round(time.Minute), life.Round(time.Hour))
+			}
+			good++
+		}
+		return n.Pass("good: %d", good)
+	},
+}
+
+// A hostIdentity is one of this host's identities.
+type hostIdentity struct {
+	role  identity.Role
+	files tunnel.Files
+	rules []tunnel.Rule
+}
+
+func (t *Target) hosts() (list []hostIdentity) {
+	if t.Cache != nil {
+		list = append(list, hostIdentity{identity.Gateway, t.Cache.Certificates, t.Cache.Rules})
+	}
+	if t.App != nil {
+		list = append(list, hostIdentity{identity.App, t.App.Certificates, t.App.Rules})
+	}
+	return list
+}
+
+var gatewayIsTheOne = Check{
+	ID: "RD-210", Goal: evidence.Access, From: OnApp,
+	Title:      "At the other end is the gateway that the configuration names",
+	Why:        "Who can answer in its place reads all that the application sends, its password first.",
+	Mend:       "Look what answers at that address. If the gateway's certificate is wrong, issue it anew (redoubt pki issue).",
+	References: []string{"45 CFR 164.312(d)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 IA-9", "NIST SP 800-53r5 SC-23"},
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		credentials, err := tunnel.LoadCredentials(t.App.Certificates, t.App.Rules...)
+		if err != nil {
+			return n.Skip("this host's certificate can't be read: %v", err)
+		}
+		for _, door := range t.Doors {
+			conn, err := (&tunnel.Dialer{Credentials: credentials, Endpoints: []tunnel.Endpoint{door}}).Dial(ctx)
+			if err != nil {
+				n.Saw("%s: %v", door.Address, err)
+				return n.Fail("%s doesn't prove to be %s: %v", door.Address, door.ID, err)
+			}
+			conn.Close()
+			n.Saw("%s: chain, role, deployment and name prove %s", door.Address, door.ID)
+		}
+		return n.Pass("each gateway has proved who it is")
+	},
+}

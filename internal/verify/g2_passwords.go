@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+var askForPasswords = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(d)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-3"}
+
+var certificateAloneOpensNothing = Check{
+	ID: "RD-206", Goal: evidence.Access, From: OnApp,
+	Title:      "This host's certificate alone opens nothing: the engine wants the password too",
+	Why:        "The certificate says which host it is, not which program on it.",
+	Mend:       "Something between the tunnel and the engine logs in for whoever comes: look what answers at the gateway's address; run redoubt verify on the cache host (RD-502).",
+	References: askForPasswords,
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		return throughTheTunnel(ctx, t, n, func(c *conversation) Finding { return nothingWithoutPassword(n, c) })
+	},
+}
+
+var wrongPasswordIsRefused = Check{
+	ID: "RD-207", Goal: evidence.Access, From: OnApp,
+	Title:      "A wrong password is refused, through the tunnel",
+	Why:        "A password that isn't looked at is none.",
+	Mend:       "Run redoubt verify on the cache host: RD-502 says which user takes what.",
+	References: askForPasswords,
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		return throughTheTunnel(ctx, t, n, func(c *conversation) Finding {
+			for _, login := range [][]string{
+				{"AUTH", "redoubt-verify"}, {"AUTH", "default", "redoubt-verify"}, {"AUTH", "default", ""}, {"AUTH", "redoubt", "redoubt-verify"},
+				{"HELLO", "3", "AUTH", "default", "redoubt-verify"},
+			} {
+				reply, err := c.do(login...)
+				if err != nil {
+					return n.Fail("%s: the connection ended: %v", login[0], err)
+				}
+				n.Saw("%s with a wrong password: %s", login[0], code(reply))
+				if code(reply) != "WRONGPASS" {
+					return n.Fail("%s with a wrong password is answered with %s", login[0], code(reply))
+				}
+			}
+			return n.Pass("every way to log in refuses it")
+		})
+	},
+}
+
+var sidecarWantsThePassword = Check{
+	ID: "RD-211", Goal: evidence.Access, From: OnApp,
+	Title:      "The sidecar's port gives nothing without the password",
+	Why:        "Every user of an application host reaches the port on loopback.",
+	Mend:       "Look what listens on the port (ss -ltnp): a Redis of its own, or a proxy that logs in for others, must go.",
+	References: askForPasswords,
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		c, err := converse(ctx, "tcp", t.App.Listen, "", "")
+		if err != nil {
+			return n.Skip("nothing answers at %s: %v", t.App.Listen, err)
+		}
+		defer c.close()
+		return nothingWithoutPassword(n, c)
+	},
+}
+
+// nothingWithoutPassword tries what an application does, on a fresh connection.
+func nothingWithoutPassword(n *Notes, c *conversation) Finding {
+	for _, args := range [][]string{{"PING"}, {"GET", guestPrefix + "x"}, {"SET", guestPrefix + "x", "1", "EX", "1"}, {"INFO"}, {"KEYS", guestPrefix + "*"}, {"HELLO", "3"}} {
+		reply, err := c.do(args...)
+		if err != nil {
+			return n.Fail("%s: the connection ended: %v", args[0], err)
+		}
+		n.Saw("%s: %s", args[0], code(reply))
+		if code(reply) != "NOAUTH" {
+			return n.Fail("%s is answered with %s, and not with NOAUTH", args[0], code(reply))
+		}
+	}
+	return n.Pass("NOAUTH to everything")
+}
+
+// throughTheTunnel connects with this host's genuine certificate.
+func throughTheTunnel(ctx context.Context, t *Target, n *Notes, try func(*conversation) Finding) Finding {
+	own, err := ownCertificate(t.App.Certificates)
+	if err != nil {
+		return n.Skip("this host's certificate can't be read: %v", err)
+	}
+	var f Finding
+	for _, door := range t.Doors {
+		var conn *tls.Conn
+		conn, _, err = shakeHands(ctx, door.Address, attacker(own))
+		if errors.Is(err, errUnreachable) {
+			return n.Skip("%v", err)
+		}
+		if err != nil {
+			return n.Skip("%s refuses this host's own certificate: %v", door.Address, err)
+		}
+		f = try(newConversation(conn))
+		conn.Close()
+		if f.outcome != evidence.Pass {
+			break
+		}
+	}
+	return f
+}
+
+var sidecarIsLocal = Check{
+	ID: "RD-212", Goal: evidence.Access, From: OnApp, Cheap: true,
+	Title:      "The application's port is on loopback only",
+	Why:        "What comes to it is not encrypted: on another address, patient data and the password cross the network in the clear.",
+	Mend:       "Set listen: 127.0.0.1:6379 in sidecar.yaml (and take allow_non_loopback out), and restart the sidecar.",
+	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 SC-8"},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		if t.App.Listen == "" {
+			return n.Skip("no sidecar runs (redoubt status says more)")
+		}
+		n.Saw("the sidecar listens on %s", t.App.Bound)
+		host, _, err := net.SplitHostPort(t.App.Bound)
+		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+			return n.Fail("it listens on %s", t.App.Bound)
+		}
+		return n.Pass("%s is loopback", t.App.Bound)
+	},
+}

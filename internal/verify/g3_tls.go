@@ -1,0 +1,155 @@
+package verify
+
+import (
+	"context"
+	"crypto/fips140"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+var askForTLS = []string{"45 CFR 164.312(e)(1)", "45 CFR 164.312(e)(2)(ii)", "NIST SP 800-52r2", "NIST SP 800-53r5 SC-8", "NIST SP 800-53r5 SC-13"}
+
+var nothingInTheClear = Check{
+	ID: "RD-301", Goal: evidence.InFlight, From: Anywhere,
+	Title:      "The tunnel's port answers nobody who speaks without TLS",
+	Why:        "What is answered in the clear is read by everybody on the way.",
+	Mend:       restartTheGateway,
+	References: askForTLS,
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, door := range t.Doors {
+			for what, request := range map[string]string{"a Redis command": respCommand([]string{"PING"}), "an inline command": "PING\r\n", "an HTTP request": "GET / HTTP/1.0\r\n\r\n"} {
+				answer, err := plainly(ctx, door.Address, request)
+				if errors.Is(err, errUnreachable) {
+					return n.Skip("%v", err)
+				}
+				n.Saw("%s, %s: %s, %v", door.Address, what, describeBytes(answer), err)
+				if answer != "" && !isAlert(answer) {
+					return n.Fail("%s answers %s in the clear: %s", door.Address, what, describeBytes(answer))
+				}
+			}
+		}
+		return n.Pass("no answer but an alert of TLS")
+	},
+}
+
+// isAlert knows a record of TLS that carries an alert (RFC 8446 §5.1, §6).
+func isAlert(answer string) bool { return len(answer) == 7 && answer[0] == 21 && answer[1] == 3 }
+
+func describeBytes(answer string) string {
+	switch {
+	case answer == "":
+		return "nothing"
+	case isAlert(answer):
+		return fmt.Sprintf("an alert of TLS (%d)", answer[6])
+	}
+	word, _, _ := strings.Cut(answer, " ")
+	return fmt.Sprintf("%d bytes that begin with %q", len(answer), word[:min(len(word), 12)])
+}
+
+var nothingOlderThanTLS13 = Check{
+	ID: "RD-302", Goal: evidence.InFlight, From: Anywhere,
+	Title:      "Nothing older than TLS 1.3 is agreed on",
+	Why:        "Older versions have what was broken in them: renegotiation, CBC, static RSA, certificates in the clear.",
+	Mend:       restartTheGateway,
+	References: askForTLS,
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, door := range t.Doors {
+			for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
+				cfg := attacker(nil)
+				cfg.MinVersion, cfg.MaxVersion = version, version
+				cfg.CipherSuites = everySuite()
+				conn, _, err := shakeHands(ctx, door.Address, cfg)
+				if errors.Is(err, errUnreachable) {
+					return n.Skip("%v", err)
+				}
+				n.Saw("%s, %s only: %v", door.Address, tls.VersionName(version), err)
+				// A server that wants a certificate may end it only after it has agreed
+				// on the version: that is told by what it complains of.
+				if err == nil || !strings.Contains(err.Error(), "protocol version") {
+					if conn != nil {
+						conn.Close()
+					}
+					return n.Fail("%s doesn't refuse %s for its version", door.Address, tls.VersionName(version))
+				}
+			}
+		}
+		return n.Pass("TLS 1.0, 1.1 and 1.2 are refused")
+	},
+}
+
+func everySuite() (ids []uint16) {
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+var strongTLS = Check{
+	ID: "RD-303", Goal: evidence.InFlight, From: OnBoth,
+	Title:      "What is agreed on is TLS 1.3 with a key exchange that a quantum computer doesn't break",
+	Why:        "Traffic that is recorded today can be read when such computers exist; patient data is sensitive for a lifetime.",
+	Mend:       "Look whether something older than redoubt answers there. X25519 or P-256 alone are agreed on where one end's Go or FIPS module doesn't have ML-KEM: build both with the current toolchain.",
+	References: append([]string{"FIPS 140-3"}, askForTLS...),
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, door := range t.Doors {
+			conn, state, err := shakeHands(ctx, door.Address, attacker(nil))
+			if errors.Is(err, errUnreachable) {
+				return n.Skip("%v", err)
+			}
+			if err != nil {
+				return n.Fail("%s: no handshake: %v", door.Address, err)
+			}
+			conn.Close()
+			n.Fact("version", tls.VersionName(state.Version))
+			n.Fact("cipher suite", tls.CipherSuiteName(state.CipherSuite))
+			n.Fact("key exchange", state.CurveID.String())
+			if state.Version != tls.VersionTLS13 || state.CurveID != tls.X25519MLKEM768 {
+				return n.Fail("%s agrees on %s with %s", door.Address, tls.VersionName(state.Version), state.CurveID)
+			}
+		}
+		n.Fact("FIPS 140-3 mode of this redoubt", map[bool]string{true: "on, module " + fips140.Version(), false: "off"}[fips140.Enabled()])
+		return n.Pass("TLS 1.3 with X25519MLKEM768")
+	},
+}
+
+var nothingIsResumed = Check{
+	ID: "RD-304", Goal: evidence.InFlight, From: OnApp,
+	Title:      "No TLS session is resumed",
+	Why:        "A resumed session skips the look at the certificate: who was revoked meanwhile would be let in.",
+	Mend:       restartTheGateway,
+	References: append([]string{"NIST SP 800-53r5 SC-23"}, askForTLS...),
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		own, err := ownCertificate(t.App.Certificates)
+		if err != nil {
+			return n.Skip("this host's certificate can't be read: %v", err)
+		}
+		for _, door := range t.Doors {
+			cfg := attacker(own)
+			cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+			for i := range 2 {
+				// A ticket would come with the answer.
+				answer, state, err := knock(ctx, door.Address, cfg)
+				if errors.Is(err, errUnreachable) {
+					return n.Skip("%v", err)
+				}
+				if err != nil {
+					return n.Skip("%s refuses this host's own certificate: %v", door.Address, err)
+				}
+				n.Saw("%s, connection %d: PING is answered with %s, resumed: %v", door.Address, i+1, code(answer), state.DidResume)
+				if state.DidResume {
+					return n.Fail("%s resumes a session", door.Address)
+				}
+			}
+		}
+		return n.Pass("the second connection made its handshake anew")
+	},
+}
