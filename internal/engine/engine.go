@@ -80,13 +80,15 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	policy := o.Policy.withDefaults()
-	return &Engine{
+	e := &Engine{
 		options: o, path: path, version: version, id: id, policy: policy,
 		rights:        appRights(version, policy),
 		configuration: func(s secrets, good []passwords.Digest) string { return render(version, policy, good, s) },
 		command:       sandbox.Command,
 		tap:           func(r io.Reader) io.Reader { return r },
-	}, nil
+	}
+	e.sabotage()
+	return e, nil
 }
 
 // Version says which engine was found.

@@ -34,7 +34,7 @@ type step struct {
 // steps is the way down, in order. What needs rights (namespaces, opening and
 // entering paths, capabilities, identity) comes before what takes them away.
 func (s *shim) steps() []step {
-	return []step{
+	return s.sabotaged([]step{
 		{"core dump filter", emptyCoreDumps},
 		{"resource limits", setLimits},
 		{"descriptors", closeDescriptorsOnExec},
@@ -51,7 +51,7 @@ func (s *shim) steps() []step {
 		{"MDWE", s.refuseExecGain},
 		{"landlock", s.restrict},
 		{"exec", s.filterAndExec},
-	}
+	})
 }
 
 // emptyCoreDumps takes every page out of a dump; the setting survives exec

@@ -28,18 +28,36 @@ func Redoubt(t testing.TB) string {
 	return path
 }
 
+// Sabotaged builds it so that it breaks what its environment names (tag sabotage).
+func Sabotaged(t testing.TB) string {
+	t.Helper()
+	path, err := builtSabotaged()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Main runs a package's tests and removes what the lab made for all of them.
 // It is for TestMain.
 func Main(m *testing.M) int {
 	defer func() {
-		if path, err := built(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
+		for _, dir := range binaries {
+			os.RemoveAll(dir)
 		}
 	}()
 	return m.Run()
 }
 
-var built = sync.OnceValues(func() (string, error) {
+// binaries are the directories of what was built.
+var binaries []string
+
+var (
+	built          = sync.OnceValues(func() (string, error) { return build() })
+	builtSabotaged = sync.OnceValues(func() (string, error) { return build("-tags", "sabotage") })
+)
+
+func build(flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "redoubt-lab-")
 	if err != nil {
 		return "", err
@@ -49,13 +67,14 @@ var built = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "redoubt")
-	cmd := exec.Command("go", "build", "-o", path, "github.com/redoubt-cache/redoubt/cmd/redoubt")
+	binaries = append(binaries, dir)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "github.com/redoubt-cache/redoubt/cmd/redoubt")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
 
 // Process is a running redoubt.
 type Process struct {
@@ -172,8 +191,14 @@ func Up(t testing.TB, args ...string) *Deployment {
 // UpIn is Up on a directory that may have a state already.
 func UpIn(t testing.TB, dir string, args ...string) *Deployment {
 	t.Helper()
-	all := append([]string{"up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"}, args...)
-	d := &Deployment{Dir: dir, Process: Start(t, exec.Command(Redoubt(t), all...), "ready:")}
+	return UpBy(t, exec.Command(Redoubt(t)), dir, args...)
+}
+
+// UpBy is UpIn by a command that is only the binary and its environment.
+func UpBy(t testing.TB, cmd *exec.Cmd, dir string, args ...string) *Deployment {
+	t.Helper()
+	cmd.Args = append(cmd.Args, append([]string{"up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"}, args...)...)
+	d := &Deployment{Dir: dir, Process: Start(t, cmd, "ready:")}
 	env, err := os.ReadFile(filepath.Join(dir, "app.env"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,40 @@
+//go:build sabotage
+
+package engine
+
+import (
+	"os"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/passwords"
+)
+
+// sabotage breaks what REDOUBT_SABOTAGE names: "configuration A -> B" replaces text
+// in what the engine is handed, "right R" gives the application a right more.
+func (e *Engine) sabotage() {
+	what, how, _ := strings.Cut(os.Getenv("REDOUBT_SABOTAGE"), " ")
+	switch what {
+	case "configuration":
+		from, to, _ := strings.Cut(how, " -> ")
+		rendered := e.configuration
+		e.configuration = func(s secrets, good []passwords.Digest) string {
+			text := rendered(s, good)
+			if !strings.Contains(text, from) {
+				panic("nothing to sabotage: " + from)
+			}
+			return strings.Replace(text, from, strings.ReplaceAll(to, "\\n", "\n"), 1)
+		}
+	case "right":
+		e.rights = append(e.rights, how)
+		rendered := e.configuration
+		e.configuration = func(s secrets, good []passwords.Digest) string {
+			lines := strings.SplitAfter(rendered(s, good), "\n")
+			for i, line := range lines {
+				if strings.HasPrefix(line, "user "+defaultUser) {
+					lines[i] = strings.Replace(line, " #", " "+how+" #", 1)
+				}
+			}
+			return strings.Join(lines, "")
+		}
+	}
+}

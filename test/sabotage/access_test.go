@@ -1,0 +1,88 @@
+package sabotage_test
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
+)
+
+func accessSabotages() []sabotage {
+	const cache, app = evidence.CacheHost, evidence.AppHost
+	by := func(f front) func(*testing.T, *deployment) {
+		return func(t *testing.T, d *deployment) { f.inFront(t, d) }
+	}
+	return []sabotage{
+		{id: "RD-201", from: cache, how: "the tunnel takes who shows no certificate", broken: by(front{withoutCertificate: true})},
+		{id: "RD-202", from: cache, how: "the tunnel takes certificates of any CA", broken: by(front{anyCA: true})},
+		{id: "RD-203", from: cache, how: "the tunnel doesn't look at the end of a certificate", broken: by(front{ended: true})},
+		{id: "RD-204", from: cache, how: "the tunnel doesn't look at what was revoked", broken: by(front{revoked: true})},
+		{id: "RD-205", from: cache, how: "the tunnel takes certificates of any role", broken: by(front{anyRole: true})},
+		{id: "RD-206", from: app, how: "something behind the tunnel logs in for whoever comes", broken: func(t *testing.T, d *deployment) {
+			front{upward: logIn(d.Password())}.inFront(t, d)
+		}},
+		{id: "RD-207", from: app, how: "every password is taken", broken: by(front{answer: func(request []byte) string {
+			if says(request, "AUTH") {
+				return "+OK\r\n"
+			}
+			return ""
+		}})},
+		{id: "RD-208", from: app, how: "others can read app.env", broken: func(t *testing.T, d *deployment) {
+			if err := os.Chmod(filepath.Join(d.Dir, "app.env"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-208", from: cache, how: "others can write in the directory of a key", broken: func(t *testing.T, d *deployment) {
+			if err := os.Chmod(filepath.Join(d.Dir, "gateway"), 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-209", from: app, how: "the host has another host's certificate", broken: func(t *testing.T, d *deployment) {
+			copied := filepath.Join(t.TempDir(), "tls.pem")
+			if err := os.WriteFile(copied, read(t, d.Dir, "gateway/tls.pem"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// Found out by file alone: who connects with it is refused besides.
+			d.target.Doors = nil
+			d.target.App.Certificates.Certificate = copied
+		}},
+		{id: "RD-210", from: app, how: "another gateway of the deployment answers", broken: func(t *testing.T, d *deployment) {
+			other := anotherGateway(t, d)
+			front{certificate: &other}.inFront(t, d)
+		}},
+		{id: "RD-211", from: app, how: "something before the sidecar logs in for whoever comes", broken: func(t *testing.T, d *deployment) {
+			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, logIn(d.Password()), nil)
+		}},
+		{id: "RD-212", from: app, how: "the sidecar listens on every address", args: []string{"--listen", "0.0.0.0:0", "--allow-non-loopback"}},
+	}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func anotherGateway(t *testing.T, d *deployment) tls.Certificate {
+	t.Helper()
+	ca, err := pki.Open(filepath.Join(d.Dir, "ca"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.New("local", identity.Gateway, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.Issue(pki.Request{ID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.Pair()
+}

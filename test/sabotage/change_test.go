@@ -1,0 +1,116 @@
+package sabotage_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+func changeSabotages() []sabotage {
+	const cache, app = evidence.CacheHost, evidence.AppHost
+	return []sabotage{
+		{id: "RD-501", from: cache, how: "a setting of the engine is another", env: "configuration slowlog-max-len 0 -> slowlog-max-len 1"},
+		{id: "RD-502", from: cache, how: "the engine has a user more", env: `configuration user redoubt  -> user mallory on nopass -@all +ping\nuser redoubt `},
+		{id: "RD-503", from: cache, how: "the engine lets the application run one command more", env: "right +lcs"},
+		{id: "RD-504", from: app, how: "the engine lets the application run one command more", env: "right +lcs"},
+		{id: "RD-505", from: cache, how: "outside a transaction CLIENT LIST is answered", broken: meddled(func(request []byte) string {
+			if says(request, "CLIENT", "LIST") {
+				return "$0\r\n\r\n"
+			}
+			return ""
+		})},
+		{id: "RD-506", from: cache, how: "a script runs that the policy has closed", broken: meddled(func(request []byte) string {
+			if says(request, "EVAL") {
+				return ":1\r\n"
+			}
+			return ""
+		})},
+		{id: "RD-506", from: cache, how: "a script may do what the application may not", args: []string{"--allow", "scripting"}, broken: meddled(func(request []byte) string {
+			if strings.Contains(string(request), "redis.pcall('CONFIG'") {
+				return "$11\r\nnot refused\r\n"
+			}
+			return ""
+		})},
+		{id: "RD-510", from: cache, how: "a module is loaded", env: "configuration port 0 -> port 0\\nloadmodule " + modulePath},
+		{id: "RD-511", from: cache, how: "the engine is a replica", env: "configuration port 0 -> port 0\\nreplicaof 127.0.0.1 1\\nreplica-read-only no"},
+		{id: "RD-512", from: cache, how: "the engine is nobody's package, and of a version that nobody mends", args: []string{"--engine", unpackaged}},
+	}
+}
+
+// meddled puts a proxy before the engine's socket, for the guest.
+func meddled(answer func([]byte) string) func(*testing.T, *deployment) {
+	return func(t *testing.T, d *deployment) {
+		guest := d.target.Cache.NewGuest
+		depth := 0 // one conversation at a time: within MULTI nothing is answered
+		d.target.Cache.NewGuest = func(ctx context.Context) (engine.Guest, error) {
+			g, err := guest(ctx)
+			if err == nil {
+				g.Socket = meddler(t, "unix", g.Socket, nil, func(request []byte) string {
+					switch {
+					case says(request, "MULTI"):
+						depth = 1
+					case says(request, "DISCARD"), says(request, "EXEC"):
+						depth = 0
+					case depth == 0:
+						return answer(request)
+					}
+					return ""
+				})
+			}
+			return g, err
+		}
+	}
+}
+
+// The engine may read libraries only where the distribution keeps them, so the
+// module lies there for the time of the test.
+const modulePath = "/lib64/redoubt-sabotage.so"
+
+// unpackaged is a copy of the engine that belongs to no package.
+const unpackaged = "/usr/local/lib/redoubt-sabotage-server"
+
+// layOut makes what must lie in a system's directory before the
+// sabotages run, and has it removed after them.
+func layOut(t *testing.T) {
+	t.Helper()
+	source := filepath.Join(t.TempDir(), "module.c")
+	if err := os.WriteFile(source, []byte(module), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(modulePath); os.Remove(unpackaged) })
+	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", modulePath, source).CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	server, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(unpackaged, binary, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// module is the least that the engine takes for one (redismodule.h: a module gets the
+// engine's functions through the first pointer of its context).
+const module = `
+#include <stddef.h>
+typedef int (*getapi)(const char *, void *);
+int RedisModule_OnLoad(void *ctx, void **argv, int argc) {
+	(void)argv; (void)argc;
+	getapi api = (getapi)(((void **)ctx)[0]);
+	void (*attributes)(void *, const char *, int, int) = NULL;
+	if (api("RedisModule_SetModuleAttribs", &attributes) != 0) return 1;
+	attributes(ctx, "sabotage", 1, 1);
+	return 0;
+}
+`

@@ -1,0 +1,55 @@
+package sabotage_test
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/internal/up"
+)
+
+func environmentSabotages() []sabotage {
+	return []sabotage{
+		{id: "RD-140", from: evidence.Outsider, how: "the tunnel's port answers an outsider", broken: func(t *testing.T, d *deployment) {
+			d.target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
+		}},
+		{id: "RD-141", from: evidence.Outsider, how: "sshd's port answers an outsider", broken: func(t *testing.T, d *deployment) {
+			at := listening(t)
+			d.target.Hosts = hostsAt("127.0.0.1")
+			d.target.Hosts.SSHPort = at.Port
+		}},
+	}
+}
+
+// hostsAt is a deployment whose hosts all have one address.
+func hostsAt(address string) *config.Deployment {
+	at := config.Sources{{Prefix: netip.PrefixFrom(netip.MustParseAddr(address), 32)}}
+	return &config.Deployment{
+		Deployment: "local", Gateways: []config.Gate{{Name: "cache", Address: at}}, Apps: []config.App{{Name: "app", Address: at}},
+		SSHPort: 1, // where nobody listens
+	}
+}
+
+func listening(t *testing.T) *net.TCPAddr {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().(*net.TCPAddr)
+}
+
+// nobodyThere is an address on which nobody listens.
+func nobodyThere(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,3 @@
+package sabotage_test
+
+func restSabotages() []sabotage { return nil }
