@@ -34,6 +34,7 @@ func (c *gatewayCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
+	protected(log)
 	digests, err := secret.Follow(string(conf.Engine.PasswordDigests), log)
 	if err != nil {
 		return misconfigured(fmt.Errorf("engine.password_digests: %w", err))

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
@@ -107,3 +108,11 @@ func isTerminal(w io.Writer) bool {
 // time that it sleeps in the poller, at the price of a wake-up
 // (docs/performance.md).
 func roomForLoops(loops int) { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + loops) }
+
+// protected keeps a process that stays out of core dumps, and other processes of its
+// user out of its memory. It is for those that hold patient data.
+func protected(log *slog.Logger) {
+	if err := sandbox.Ourselves(); err != nil {
+		log.Warn("this process could be dumped", "cause", err)
+	}
+}

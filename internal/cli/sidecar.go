@@ -30,6 +30,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	log := c.Log.logger(e)
+	protected(log)
 	sc, keeper, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err

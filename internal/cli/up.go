@@ -44,6 +44,7 @@ func (c *upCmd) Run(e *env) error {
 		return err
 	}
 	log := c.Log.logger(e)
+	protected(log)
 	policy, err := c.policy()
 	if err != nil {
 		return usage(err, "redoubt up --help")

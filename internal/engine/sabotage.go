@@ -10,9 +10,15 @@ import (
 )
 
 // sabotage breaks what REDOUBT_SABOTAGE names: "configuration A -> B" replaces text
-// in what the engine is handed, "right R" gives the application a right more.
+// in what the engine is handed, "right R" gives the application a right more; several
+// stand with a semicolon between them.
 func (e *Engine) sabotage() {
-	what, how, _ := strings.Cut(os.Getenv("REDOUBT_SABOTAGE"), " ")
+	for _, one := range strings.Split(os.Getenv("REDOUBT_SABOTAGE"), ";") {
+		e.breakOne(strings.Cut(one, " "))
+	}
+}
+
+func (e *Engine) breakOne(what, how string, _ bool) {
 	switch what {
 	case "configuration":
 		from, to, _ := strings.Cut(how, " -> ")

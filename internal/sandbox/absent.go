@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -12,6 +13,21 @@ import (
 func Command(Spec) (*exec.Cmd, error) {
 	return nil, fmt.Errorf("sandbox: %s/%s can't confine the engine: Linux on amd64 or arm64 is needed", runtime.GOOS, runtime.GOARCH)
 }
+
+// Try fails for the same reason.
+func Try(context.Context, int, int, bool) ([]Attempt, error) {
+	_, err := Command(Spec{})
+	return nil, err
+}
+
+// An Attempt is one thing that a program in the sandbox has tried.
+type Attempt struct {
+	Name, Outcome string
+	Refused       bool
+}
+
+// Ourselves does nothing: what it asks for is Linux's.
+func Ourselves() error { return nil }
 
 // Main returns: no shim is ever started here.
 func Main() {}

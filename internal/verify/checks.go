@@ -4,6 +4,8 @@ package verify
 func Checks() []Check {
 	return []Check{
 		// 1: the environment
+		engineListensNowhere,
+		rolesListenAsConfigured,
 		outsiderMeetsNoCache,
 		outsiderMeetsNoSSH,
 
@@ -28,6 +30,18 @@ func Checks() []Check {
 		nothingIsResumed,
 
 		// 4: at rest
+		canaryStaysInMemory,
+		nothingIsSwapped,
+		rolesLeaveNoDump,
+		nothingSecretIsShown,
+		callsAreFiltered,
+		engineIsNobody,
+		engineIsApart,
+		engineLeavesNoDump,
+		engineWritesNoFile,
+		engineHoldsNoFile,
+		runDirIsInMemory,
+		sandboxRefuses,
 
 		// 5: no change
 		settingsAreRendered,
@@ -40,6 +54,7 @@ func Checks() []Check {
 		noModules,
 		noReplication,
 		engineIsMended,
+		codeIsRoots,
 
 		// 6: documented
 		noExceptionHasEnded,

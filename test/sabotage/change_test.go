@@ -40,6 +40,7 @@ func changeSabotages() []sabotage {
 		{id: "RD-510", from: cache, how: "a module is loaded", env: "configuration port 0 -> port 0\\nloadmodule " + modulePath},
 		{id: "RD-511", from: cache, how: "the engine is a replica", env: "configuration port 0 -> port 0\\nreplicaof 127.0.0.1 1\\nreplica-read-only no"},
 		{id: "RD-512", from: cache, how: "the engine is nobody's package, and of a version that nobody mends", args: []string{"--engine", unpackaged}},
+		{id: "RD-531", from: cache, how: "the engine's program belongs to somebody else", args: []string{"--engine", anothers}, also: []string{"RD-512"}},
 	}
 }
 
@@ -75,6 +76,9 @@ const modulePath = "/lib64/redoubt-sabotage.so"
 // unpackaged is a copy of the engine that belongs to no package.
 const unpackaged = "/usr/local/lib/redoubt-sabotage-server"
 
+// anothers is one that a user of the host could replace.
+const anothers = "/usr/local/lib/redoubt-sabotage-anothers"
+
 // layOut makes what must lie in a system's directory before the
 // sabotages run, and has it removed after them.
 func layOut(t *testing.T) {
@@ -83,7 +87,11 @@ func layOut(t *testing.T) {
 	if err := os.WriteFile(source, []byte(module), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.Remove(modulePath); os.Remove(unpackaged) })
+	t.Cleanup(func() {
+		for _, path := range []string{modulePath, unpackaged, anothers} {
+			os.Remove(path)
+		}
+	})
 	if out, err := exec.Command("gcc", "-shared", "-fPIC", "-o", modulePath, source).CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
@@ -95,7 +103,12 @@ func layOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(unpackaged, binary, 0o755); err != nil {
+	for _, path := range []string{unpackaged, anothers} {
+		if err := os.WriteFile(path, binary, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(anothers, 12345, 12345); err != nil {
 		t.Fatal(err)
 	}
 }

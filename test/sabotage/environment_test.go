@@ -13,6 +13,14 @@ import (
 
 func environmentSabotages() []sabotage {
 	return []sabotage{
+		{
+			id: "RD-101", from: evidence.CacheHost, how: "the engine listens on a port, and the sandbox lets it",
+			env:  "shim seccomp;shim landlock;shim namespaces;configuration port 0 -> port 7398",
+			also: []string{"RD-411", "RD-413", "RD-501"},
+		},
+		{id: "RD-102", from: evidence.CacheHost, how: "the gateway listens on an address that its configuration doesn't name", broken: func(t *testing.T, d *deployment) {
+			d.target.Cache.Metrics = ""
+		}},
 		{id: "RD-140", from: evidence.Outsider, how: "the tunnel's port answers an outsider", broken: func(t *testing.T, d *deployment) {
 			d.target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
 		}},

@@ -1,3 +1,66 @@
 package sabotage_test
 
-func restSabotages() []sabotage { return nil }
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+func restSabotages() []sabotage {
+	const cache, app = evidence.CacheHost, evidence.AppHost
+	left, err := os.CreateTemp("", "redoubt-sabotage-")
+	if err != nil {
+		panic(err)
+	}
+	os.Remove(left.Name())
+	return []sabotage{
+		{id: "RD-401", from: cache, how: "a proxy before the engine logs what passes", broken: func(t *testing.T, d *deployment) {
+			log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { log.Close() })
+			meddled(func(request []byte) string {
+				log.Write(request)
+				return ""
+			})(t, d)
+		}},
+		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{ofGateway("status"), `VmSwap:\s+0 kB`, "VmSwap:\t     512 kB"}}},
+		{id: "RD-403", from: app, how: "the sidecar may be dumped", over: []instead{{ofGateway("limits"), `Max core file size\s+1\s+1`, "Max core file size unlimited unlimited"}}},
+		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
+		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp"},
+		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set"},
+		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
+		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
+		{id: "RD-415", from: cache, how: "the engine has no limit of what it may write", over: []instead{{ofEngine("limits"), `Max file size\s+0\s+0`, "Max file size unlimited unlimited"}}},
+		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: left},
+		{id: "RD-417", from: cache, how: "a file lies in the engine's directory", broken: func(t *testing.T, d *deployment) {
+			a, err := d.target.Cache.Audit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(a.RunDir, "dump.rdb"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without Landlock", within: "shim landlock"},
+	}
+}
+
+func ofGateway(file string) func(*deployment) string {
+	return func(d *deployment) string { return filepath.Join("/proc", strconv.Itoa(d.PID()), file) }
+}
+
+func ofEngine(file string) func(*deployment) string {
+	return func(d *deployment) string {
+		a, err := d.target.Cache.Audit(context.Background())
+		if err != nil {
+			return err.Error()
+		}
+		return filepath.Join("/proc", strconv.Itoa(a.PID), file)
+	}
+}

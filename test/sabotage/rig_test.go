@@ -12,35 +12,57 @@ package sabotage_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redoubt-cache/redoubt/internal/admin"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 	"github.com/redoubt-cache/redoubt/internal/up"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	sandbox.Main() // of RD-418, which starts this very binary in the sandbox
+	os.Exit(lab.Main(m))
+}
 
 // A sabotage breaks what one check claims.
 type sabotage struct {
 	id   string
 	from evidence.Vantage
 	how  string // what is broken, for docs/sabotage.md
-	// env is what the binary with the tag sabotage is told; "": the usual binary.
-	env  string
-	args []string // of redoubt up
-	// broken changes the running deployment, or what lies before it.
+
+	env    string    // what the binary with the tag sabotage is told; "": the usual binary
+	args   []string  // of redoubt up
+	extra  []string  // of its environment
+	holds  *os.File  // a file that it finds open, and that its children inherit
+	within string    // what the verifying binary with the tag sabotage is told: it runs as a command
+	also   []string  // what must fail with it, since the sabotage needs more than one thing broken
+	over   []instead // files of the kernel that the verification reads otherwise
 	broken func(t *testing.T, d *deployment)
+}
+
+// instead is another text of a file of /proc or /sys, which is bind-mounted over it
+// where the verification looks.
+type instead struct {
+	path func(d *deployment) string
+	from string // what is replaced in it; "": all of it
+	to   string
 }
 
 // elsewhere are the checks whose sabotage is another test's.
@@ -57,8 +79,8 @@ func TestEveryCheckFindsItsSabotageAndNoOther(t *testing.T) {
 	lab.Sabotaged(t)
 	layOut(t)
 	sound := map[evidence.Vantage]map[string]evidence.Outcome{}
-	for _, v := range []evidence.Vantage{evidence.CacheHost, evidence.AppHost, evidence.Outsider} {
-		sound[v] = outcomes(t, up1(t, v, "", nil).target)
+	for _, v := range []evidence.Vantage{evidence.CacheHost, evidence.AppHost, evidence.Outsider, evidence.OneMachine} {
+		sound[v] = outcomes(t, up1(t, sabotage{from: v}).verify(t, sabotage{}), v)
 	}
 	for _, s := range sabotages() {
 		t.Run(s.id+" "+s.how, func(t *testing.T) {
@@ -66,19 +88,18 @@ func TestEveryCheckFindsItsSabotageAndNoOther(t *testing.T) {
 			if got := sound[s.from][s.id]; got != evidence.Pass {
 				t.Fatalf("on the sound deployment it doesn't pass, but: %q", got)
 			}
-			d := up1(t, s.from, s.env, s.args)
+			d := up1(t, s)
 			if s.broken != nil {
 				s.broken(t, d)
 			}
-			report := verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})
-			for _, c := range report.Checks {
-				failed := c.Outcome == evidence.Fail
+			for _, c := range d.verify(t, s).Checks {
+				failed, expected := c.Outcome == evidence.Fail, c.ID == s.id || slices.Contains(s.also, c.ID)
 				switch before := sound[s.from][c.ID] == evidence.Fail; {
-				case c.ID == s.id && !failed:
+				case expected && !failed:
 					t.Errorf("%s doesn't find it: %s, %s\n%s", c.ID, c.Outcome, c.Detail, c.Evidence)
-				case c.ID != s.id && failed && !before:
+				case !expected && failed && !before:
 					t.Errorf("%s fails as well: %s\n%s", c.ID, c.Detail, c.Evidence)
-				case c.ID != s.id && before && !failed:
+				case !expected && before && !failed:
 					t.Errorf("%s fails no more: %s, %s", c.ID, c.Outcome, c.Detail)
 				}
 			}
@@ -121,13 +142,13 @@ func TestNoOtherBuildCanBeSabotaged(t *testing.T) {
 }
 
 // outcomes are those of a sound deployment.
-func outcomes(t *testing.T, target *verify.Target) map[string]evidence.Outcome {
+func outcomes(t *testing.T, r *evidence.Report, from evidence.Vantage) map[string]evidence.Outcome {
 	t.Helper()
 	all := map[string]evidence.Outcome{}
-	for _, c := range verify.Run(t.Context(), target, verify.Checks(), verify.Options{}).Checks {
+	for _, c := range r.Checks {
 		all[c.ID] = c.Outcome
 		if c.Outcome != evidence.Pass {
-			t.Logf("from %s, sound: %s %s: %s", target.Vantage, c.ID, c.Outcome, c.Detail)
+			t.Logf("from %s, sound: %s %s: %s", from, c.ID, c.Outcome, c.Detail)
 		}
 	}
 	return all
@@ -140,16 +161,102 @@ type deployment struct {
 }
 
 // up1 runs a deployment of its own for one sabotage.
-func up1(t *testing.T, from evidence.Vantage, env string, args []string) *deployment {
+func up1(t *testing.T, s sabotage) *deployment {
 	t.Helper()
 	cmd := exec.Command(lab.Redoubt(t))
-	if env != "" {
-		cmd = exec.Command(lab.Sabotaged(t))
-		cmd.Env = append(os.Environ(), "REDOUBT_SABOTAGE="+env)
+	cmd.Env = append(os.Environ(), s.extra...)
+	if s.env != "" {
+		cmd.Path, cmd.Args[0] = lab.Sabotaged(t), lab.Sabotaged(t)
+		cmd.Env = append(cmd.Env, "REDOUBT_SABOTAGE="+s.env)
 	}
-	d := &deployment{Deployment: lab.UpBy(t, cmd, filepath.Join(t.TempDir(), "state"), args...)}
-	d.look(t, from)
+	if s.holds != nil {
+		cmd.ExtraFiles = slices.Repeat([]*os.File{s.holds}, 8) // the first of them the shim uses itself
+	}
+	d := &deployment{Deployment: lab.UpBy(t, cmd, filepath.Join(t.TempDir(), "state"), s.args...)}
+	d.look(t, s.from)
 	return d
+}
+
+// verify runs every check as the sabotage has it.
+func (d *deployment) verify(t *testing.T, s sabotage) *evidence.Report {
+	t.Helper()
+	switch {
+	case s.within != "":
+		return d.byCommand(t, s.within)
+	case len(s.over) > 0:
+		return d.underMounts(t, s.over)
+	}
+	return verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})
+}
+
+// byCommand has another binary verify. It sees both hosts; what concerns the other
+// one passes.
+func (d *deployment) byCommand(t *testing.T, told string) *evidence.Report {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "report.json")
+	cmd := exec.CommandContext(t.Context(), lab.Sabotaged(t), "verify", "--dir", d.Dir, "--json", path)
+	cmd.Env = append(os.Environ(), "REDOUBT_SABOTAGE="+told)
+	out, err := cmd.CombinedOutput()
+	text, readErr := os.ReadFile(path)
+	if readErr != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	r, err := evidence.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// underMounts verifies on a thread with mounts of its own, so that nobody else sees
+// what is put over the kernel's files. The thread ends with the goroutine.
+func (d *deployment) underMounts(t *testing.T, over []instead) *evidence.Report {
+	t.Helper()
+	type outcome struct {
+		report *evidence.Report
+		err    error
+	}
+	done := make(chan outcome)
+	go func() {
+		runtime.LockOSThread()
+		err := errors.Join(
+			unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
+			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+		for i, o := range over {
+			if err == nil {
+				err = o.mount(d, filepath.Join(filepath.Dir(d.Dir), fmt.Sprintf("over-%d", i)))
+			}
+		}
+		if err != nil {
+			done <- outcome{err: err}
+			return
+		}
+		done <- outcome{report: verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})}
+	}()
+	o := <-done
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	return o.report
+}
+
+func (o instead) mount(d *deployment, file string) error {
+	path := o.path(d)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	changed := o.to
+	if o.from != "" {
+		changed = regexp.MustCompile(o.from).ReplaceAllString(string(text), o.to)
+	}
+	if changed == string(text) {
+		return fmt.Errorf("%s has nothing of %q", path, o.from)
+	}
+	if err := os.WriteFile(file, []byte(changed), 0o444); err != nil {
+		return err
+	}
+	return unix.Mount(file, path, "", unix.MS_BIND, "")
 }
 
 // look makes the target as the command line does, but of one host alone: so each
@@ -175,11 +282,12 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 	target.Cache.Dismiss = func(ctx context.Context, user string) error {
 		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(json.RawMessage))
 	}
+	// Here both roles are one process, which listens for both.
 	switch from {
 	case evidence.CacheHost:
-		target.App = nil
+		target.Cache.Metrics, target.App = target.App.Bound, nil
 	case evidence.AppHost:
-		target.Cache = nil
+		target.App.Metrics, target.Cache = d.Gateway, nil
 	case evidence.Outsider:
 		target.Cache, target.App = nil, nil
 		target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(nobodyThere(t))}

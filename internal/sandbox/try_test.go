@@ -1,0 +1,23 @@
+package sandbox
+
+import (
+	"os"
+	"testing"
+)
+
+// TestATakenEngineIsRefusedEverything: this binary itself, confined, attempts it.
+func TestATakenEngineIsRefusedEverything(t *testing.T) {
+	uid, gid, isolate := -1, -1, false
+	if os.Geteuid() == 0 {
+		uid, gid, isolate = 61234, 61234, Probe().Namespaces
+	}
+	list, err := Try(t.Context(), uid, gid, isolate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range list {
+		if !a.Refused {
+			t.Errorf("%s: %s", a.Name, a.Outcome)
+		}
+	}
+}

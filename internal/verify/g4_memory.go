@@ -1,0 +1,84 @@
+package verify
+
+import (
+	"context"
+	"regexp"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+var nothingIsSwapped = Check{
+	ID: "RD-402", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
+	Title:      "No memory of engine, gateway or sidecar is in swap",
+	Why:        "What is swapped lies on a disk, and stays there when the process is long gone.",
+	Mend:       "Turn swap off (swapoff -a, and out of /etc/fstab) or deny it to the services (MemorySwapMax=0 in their units); overwrite the device, since what was swapped is still on it.",
+	References: []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"},
+	Needs:      []Need{needProcesses},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, p := range t.ours(ctx) {
+			s, err := p.status()
+			if err != nil {
+				return n.Skip("%v", err)
+			}
+			swapped := s["VmSwap"]
+			if swapped == "" {
+				return n.Skip("this kernel doesn't say what is swapped")
+			}
+			n.Saw("%s, process %d: VmSwap %s", p.name, p.pid, swapped)
+			if !strings.HasPrefix(swapped, "0 ") {
+				return n.Fail("%s of the %s are in swap", swapped, p.name)
+			}
+		}
+		return n.Pass("VmSwap is 0")
+	},
+}
+
+var rolesLeaveNoDump = Check{
+	ID: "RD-403", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
+	Title:      "The kernel makes no core dump of gateway and sidecar",
+	Why:        "Values, passwords and the host's key pass through their memory.",
+	Mend:       "Restart the process with this redoubt, which sets the limit itself.",
+	References: []string{"45 CFR 164.312(a)(2)(iv)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"},
+	Needs:      []Need{needProcesses},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		for _, p := range t.roles() {
+			if f := noDump(p, n); f.outcome != evidence.Pass {
+				return f
+			}
+		}
+		return n.Pass("limit 1 byte, which also stops a piped dump (core(5))")
+	},
+}
+
+// A URL with a password in it, and what else looks like a secret in an argument.
+var secretInText = regexp.MustCompile(`rediss?://[^@\s]*:[^@\s]+@|(?i)\b(password|passwd|requirepass|masterauth|secret)=[^\s]+`)
+
+var nothingSecretIsShown = Check{
+	ID: "RD-404", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
+	Title:      "No argument and no environment variable of our processes holds a secret",
+	Why:        "Every user of the host reads arguments (ps); environments end up in crash reports and in the files of service managers.",
+	Mend:       "Name the secret's file instead: --env app.env, engine.password_digests. Replace the secret, since others may have seen it (redoubt secret rotate).",
+	References: []string{"45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 SC-4"},
+	Needs:      []Need{NeedRoot, needProcesses},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, p := range t.ours(ctx) {
+			for _, file := range []string{"cmdline", "environ"} {
+				text, err := p.read(file)
+				if err != nil {
+					return n.Skip("%v", err)
+				}
+				words := strings.Split(strings.TrimRight(text, "\x00"), "\x00")
+				n.Saw("%s, process %d, %s: %d words", p.name, p.pid, file, len(words))
+				for _, word := range words {
+					name, _, _ := strings.Cut(word, "=")
+					known := t.App != nil && t.App.Password != "" && strings.Contains(word, t.App.Password)
+					if known || secretInText.MatchString(word) {
+						return n.Fail("%s of the %s holds a secret (in %.40q)", file, p.name, name[:min(len(name), 12)])
+					}
+				}
+			}
+		}
+		return n.Pass("none")
+	},
+}

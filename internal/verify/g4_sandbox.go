@@ -1,0 +1,306 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
+)
+
+var (
+	askForIsolation    = []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 SC-39", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 SC-28"}
+	restartTheSandbox  = "Restart the gateway as root, on a kernel that has the protection (redoubt up prints what is missing), and look for a second engine that somebody else started."
+	needEngineAsRoot   = []Need{NeedRoot, NeedEngine}
+	capabilityFields   = []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
+	namespacesOfItsOwn = []string{"net", "ipc", "uts"}
+)
+
+// onEngine is a check's Run that looks at the engine's process.
+func onEngine(look func(p process, a engine.Audit, n *Notes) Finding) func(context.Context, *Target, *Notes) Finding {
+	return func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		return look(process{"engine", a.PID}, a, n)
+	}
+}
+
+var callsAreFiltered = Check{
+	ID: "RD-411", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The kernel filters the system calls of every thread of the engine, and lets it gain no privilege",
+	Why:        "The filter refuses to open a file for writing, to make a socket or a process: even to code that runs inside the engine.",
+	Mend:       restartTheSandbox,
+	References: askForIsolation,
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		tasks, err := os.ReadDir(p.path("task"))
+		if err != nil {
+			return n.Skip("its threads can't be looked at: %v", err)
+		}
+		for _, task := range tasks {
+			id, _ := strconv.Atoi(task.Name()) // a thread's number
+			s, err := process{"thread", id}.status()
+			if err != nil {
+				continue // it has ended
+			}
+			n.Saw("thread %d (%s): Seccomp %s, filters %s, NoNewPrivs %s", id, s["Name"], s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"])
+			const filter = "2" // SECCOMP_MODE_FILTER
+			if s["Seccomp"] != filter || s["NoNewPrivs"] != "1" {
+				return n.Fail("thread %d (%s) has Seccomp %s, NoNewPrivs %s", id, s["Name"], s["Seccomp"], s["NoNewPrivs"])
+			}
+		}
+		return n.Pass("a filter on each of its threads: %d", len(tasks))
+	}),
+}
+
+var engineIsNobody = Check{
+	ID: "RD-412", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The engine runs as a user of its own, in no further group, without any capability",
+	Why:        "As root, or as a user that others share, a taken engine reaches the files and processes of those.",
+	Mend:       "Start the gateway as root (or with its unit), with engine.user left out or set to a user of its own.",
+	References: askForIsolation,
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		s, err := p.status()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		uids := strings.Fields(s["Uid"]) // real, effective, saved, of the file system
+		n.Saw("Uid %v, Gid %v, Groups %q", uids, strings.Fields(s["Gid"]), s["Groups"])
+		if len(slices.Compact(uids)) != 1 || uids[0] == "0" || s["Groups"] != "" {
+			return n.Fail("it runs as uid %v, in the groups %q", uids, s["Groups"])
+		}
+		for _, field := range capabilityFields {
+			n.Saw("%s %s", field, s[field])
+			if strings.Trim(s[field], "0") != "" {
+				return n.Fail("it has capabilities: %s %s", field, s[field])
+			}
+		}
+		return n.Pass("uid %s, no group, no capability", uids[0])
+	}),
+}
+
+var engineIsApart = Check{
+	ID: "RD-413", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The engine has network, IPC and host name spaces to itself",
+	Why:        "In a network namespace of its own there is nothing to connect to and nobody to listen to, on any kernel.",
+	Mend:       restartTheSandbox,
+	References: append([]string{"NIST SP 800-53r5 SC-7"}, askForIsolation...),
+	Needs:      needEngineAsRoot,
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		for _, name := range namespacesOfItsOwn {
+			engines, err := os.Readlink(process{"engine", a.PID}.path("ns", name))
+			if err != nil {
+				return n.Skip("its namespaces can't be looked at: %v", err)
+			}
+			gateways, err := os.Readlink(process{"gateway", t.Cache.PID}.path("ns", name))
+			if err != nil {
+				return n.Skip("the gateway's namespaces can't be looked at: %v", err)
+			}
+			n.Saw("%s: the engine's %s, the gateway's %s", name, engines, gateways)
+			if engines == gateways {
+				return n.Fail("it shares the gateway's %s namespace", name)
+			}
+		}
+		return n.Pass("each is its own")
+	},
+}
+
+var engineLeavesNoDump = Check{
+	ID: "RD-414", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The kernel makes no core dump of the engine",
+	Why:        "A dump is all of the cache's memory in one file.",
+	Mend:       restartTheSandbox,
+	References: append([]string{"NIST SP 800-53r5 SC-4"}, askForIsolation...),
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		if f := noDump(p, n); f.outcome != evidence.Pass {
+			return f
+		}
+		filter, err := p.read("coredump_filter")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("coredump_filter %s", strings.TrimSpace(filter))
+		if strings.Trim(strings.TrimSpace(filter), "0") != "" {
+			return n.Fail("coredump_filter is %s: a dump would hold pages of memory", strings.TrimSpace(filter))
+		}
+		return n.Pass("limit 1 byte, which also stops a piped dump (core(5)); no page would be in one")
+	}),
+}
+
+// noDump looks at the limit of a process: 1 stops a piped dump too, 0 doesn't.
+func noDump(p process, n *Notes) Finding {
+	soft, hard, err := p.limit("Max core file size")
+	if err != nil {
+		return n.Skip("%v", err)
+	}
+	n.Saw("%s, process %d: limit of core files %s, %s", p.name, p.pid, soft, hard)
+	if soft != "1" || hard != "1" {
+		return n.Fail("the limit of core files of the %s is %s, %s, and not 1", p.name, soft, hard)
+	}
+	return n.Pass("")
+}
+
+var engineWritesNoFile = Check{
+	ID: "RD-415", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "By its limits the engine can write not one byte to a file, and survives the attempt",
+	Why:        "It holds where a kernel has no Landlock, and whatever the engine's configuration says.",
+	Mend:       restartTheSandbox,
+	References: askForIsolation,
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		for _, name := range []string{"Max file size", "Max msgqueue size"} {
+			soft, hard, err := p.limit(name)
+			if err != nil {
+				return n.Skip("%v", err)
+			}
+			n.Saw("%s: %s, %s", name, soft, hard)
+			if soft != "0" || hard != "0" {
+				return n.Fail("%s is %s, %s, and not 0", name, soft, hard)
+			}
+		}
+		s, err := p.status()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		const sigxfsz = 25
+		ignored, err := strconv.ParseUint(s["SigIgn"], 16, 64)
+		n.Saw("SigIgn %s", s["SigIgn"])
+		if err != nil || ignored&(1<<(sigxfsz-1)) == 0 {
+			return n.Fail("SIGXFSZ is not ignored: an attempt to write would end the engine")
+		}
+		return n.Pass("limit 0, and SIGXFSZ is ignored")
+	}),
+}
+
+var engineHoldsNoFile = Check{
+	ID: "RD-416", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The engine has no file open for writing",
+	Why:        "What was opened before the sandbox stood could be written to after.",
+	Mend:       restartTheSandbox,
+	References: askForIsolation,
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		list, err := p.descriptors()
+		if err != nil {
+			return n.Skip("its open files can't be looked at: %v", err)
+		}
+		for _, d := range list {
+			n.Saw("%s -> %s", d.number, d.to)
+			isFile := strings.HasPrefix(d.to, "/")
+			if isFile && d.writable() && d.to != "/dev/null" {
+				return n.Fail("descriptor %s is %s, open for writing", d.number, d.to)
+			}
+			if strings.HasPrefix(d.to, "/memfd:") || isFile && strings.HasSuffix(d.to, " (deleted)") {
+				return n.Fail("descriptor %s is a file without a name: %s", d.number, d.to)
+			}
+		}
+		return n.Pass("pipes, sockets and pollers only: %d", len(list))
+	}),
+}
+
+var runDirIsInMemory = Check{
+	ID: "RD-417", Goal: evidence.AtRest, From: OnCache, Cheap: true,
+	Title:      "The engine's directory is its own and holds its socket alone",
+	Why:        "It is the one place where the engine can make anything at all.",
+	Mend:       "Look what lies there and who put it there, and remove it; the gateway makes the directory anew at its start.",
+	References: append([]string{"45 CFR 164.310(d)(1)"}, askForIsolation...),
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		info, err := os.Stat(a.RunDir)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		kind, err := filesystemOf(a.RunDir)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("%s: %s, uid %d, on %s", a.RunDir, info.Mode(), ownerOf(info), kind)
+		entries, err := os.ReadDir(a.RunDir)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		for _, e := range entries {
+			n.Saw("%s %s", e.Type(), e.Name())
+			if e.Type() != os.ModeSocket || len(entries) > 1 {
+				return n.Fail("%s holds more than a socket: %d entries", a.RunDir, len(entries))
+			}
+		}
+		if info.Mode().Perm() != 0o700 || a.UID >= 0 && ownerOf(info) != a.UID {
+			return n.Fail("%s is %s and belongs to uid %d", a.RunDir, info.Mode(), ownerOf(info))
+		}
+		return n.Pass("a socket, mode 0700, on %s", kind)
+	}),
+}
+
+// filesystemOf is the type of the file system that a path is on (proc(5), mountinfo).
+func filesystemOf(path string) (kind string, err error) {
+	path, err = filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return "", err
+	}
+	best := ""
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		_, rest, ok := strings.Cut(line, " - ")
+		if !ok || len(fields) < 5 {
+			continue
+		}
+		at := fields[4]
+		if (path == at || at == "/" || strings.HasPrefix(path, at+"/")) && len(at) >= len(best) {
+			best, kind = at, strings.Fields(rest)[0]
+		}
+	}
+	if kind == "" {
+		return "", fmt.Errorf("no mount holds %s", path)
+	}
+	return kind, nil
+}
+
+var sandboxRefuses = Check{
+	ID: "RD-418", Goal: evidence.AtRest, From: OnCache,
+	Title:      "In the engine's sandbox, on this kernel, everything that a taken engine would try is refused",
+	Why:        "What the kernel reports of a sandbox says that it is there; what is attempted in it says that it holds.",
+	Mend:       restartTheSandbox,
+	References: append([]string{"NIST SP 800-53r5 CA-8"}, askForIsolation...),
+	Needs:      []Need{NeedRoot, NeedEngine},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		kernel := sandbox.Probe()
+		n.Fact("kernel", kernel.String())
+		list, err := sandbox.Try(ctx, a.UID, a.UID, kernel.Namespaces)
+		if err != nil {
+			return n.Skip("nothing could be attempted: %v", err)
+		}
+		for _, attempt := range list {
+			n.Saw("%s: %s", attempt.Name, attempt.Outcome)
+			if !attempt.Refused {
+				return n.Fail("a program in the sandbox may %s", attempt.Name)
+			}
+		}
+		for _, missing := range kernel.Missing() {
+			n.Saw("without: %s", missing)
+		}
+		return n.Pass("all %d attempts are refused", len(list))
+	},
+}

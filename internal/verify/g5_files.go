@@ -1,0 +1,65 @@
+package verify
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+var codeIsRoots = Check{
+	ID: "RD-531", Goal: evidence.NoChange, From: OnCache, Cheap: true,
+	Title:      "The engine's program and libraries can be changed by root alone",
+	Why:        "Whoever can change them has code of their own in the engine at its next start, with all the cached data.",
+	Mend:       "Put the distribution's package back (apt-get install --reinstall), and let nobody but root write in its directories.",
+	References: []string{"45 CFR 164.312(c)(1)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-5", "NIST SP 800-53r5 SI-7"},
+	Needs:      needEngineAsRoot,
+	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
+		maps, err := p.read("maps")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		var files []string
+		for line := range strings.Lines(maps) {
+			fields := strings.Fields(line)
+			if len(fields) < 6 || !strings.HasPrefix(fields[5], "/") || slices.Contains(files, fields[5]) {
+				continue
+			}
+			files = append(files, fields[5])
+			if strings.Contains(line, " (deleted)") {
+				return n.Fail("%s was replaced since the engine was started: restart the gateway", fields[5])
+			}
+		}
+		for _, path := range files {
+			n.Saw("%s", path)
+			if err := rootsAlone(path); err != nil {
+				return n.Fail("%v", err)
+			}
+		}
+		return n.Pass("mapped files, each root's alone with the directories that lead there: %d", len(files))
+	}),
+}
+
+// rootsAlone says why somebody else than root could change a file, or exchange it.
+func rootsAlone(path string) error {
+	for at := path; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err != nil {
+			return err
+		}
+		if by := ownerOf(info); by != 0 {
+			return fmt.Errorf("%s belongs to uid %d", at, by)
+		}
+		if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			return fmt.Errorf("others can write to %s (mode %04o)", at, info.Mode().Perm())
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package verify
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A process is one that runs here, as /proc tells of it (proc(5)).
+type process struct {
+	name string // what it is to us
+	pid  int
+}
+
+// ours are the processes of this deployment that run here.
+func (t *Target) ours(ctx context.Context) (list []process) {
+	if a, err := t.audit(ctx); err == nil && a.PID > 0 {
+		list = append(list, process{"engine", a.PID})
+	}
+	return append(list, t.roles()...)
+}
+
+// roles are gateway and sidecar; in redoubt up they are one process.
+func (t *Target) roles() (list []process) {
+	if t.Cache != nil && t.Cache.PID > 0 {
+		list = append(list, process{"gateway", t.Cache.PID})
+	}
+	if t.App != nil && t.App.PID > 0 && (t.Cache == nil || t.App.PID != t.Cache.PID) {
+		list = append(list, process{"sidecar", t.App.PID})
+	}
+	return list
+}
+
+// needProcesses: something of the deployment runs here.
+func needProcesses(ctx context.Context, t *Target) string {
+	if len(t.ours(ctx)) == 0 {
+		return "needs a running gateway or sidecar (redoubt status)"
+	}
+	return ""
+}
+
+func (p process) path(name ...string) string {
+	return filepath.Join(append([]string{"/proc", strconv.Itoa(p.pid)}, name...)...)
+}
+
+func (p process) read(name ...string) (string, error) {
+	text, err := os.ReadFile(p.path(name...))
+	return string(text), err
+}
+
+// status reads fields of /proc/PID/status.
+func (p process) status() (map[string]string, error) {
+	text, err := p.read("status")
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(line, ":")
+		fields[name] = strings.TrimSpace(value)
+	}
+	return fields, nil
+}
+
+// limit is a row of /proc/PID/limits: soft and hard, as the kernel writes them.
+func (p process) limit(name string) (soft, hard string, err error) {
+	text, err := p.read("limits")
+	if err != nil {
+		return "", "", err
+	}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			if fields := strings.Fields(rest); len(fields) >= 2 {
+				return fields[0], fields[1], nil
+			}
+		}
+	}
+	return "", "", fmt.Errorf("%s has no %q", p.path("limits"), name)
+}
+
+// A descriptor is an open file of a process.
+type descriptor struct {
+	number string
+	to     string // what /proc/PID/fd/N leads to
+	flags  int    // open(2), of /proc/PID/fdinfo/N
+}
+
+func (p process) descriptors() (list []descriptor, err error) {
+	entries, err := os.ReadDir(p.path("fd"))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		d := descriptor{number: e.Name()}
+		if d.to, err = os.Readlink(p.path("fd", e.Name())); errors.Is(err, fs.ErrNotExist) {
+			continue // closed meanwhile
+		} else if err != nil {
+			return nil, err
+		}
+		info, err := p.read("fdinfo", e.Name())
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(info) {
+			if octal, ok := strings.CutPrefix(line, "flags:"); ok {
+				flags, _ := strconv.ParseInt(strings.TrimSpace(octal), 8, 64) // the kernel's own number
+				d.flags = int(flags)
+			}
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// writable says whether it was opened for writing.
+func (d descriptor) writable() bool { return d.flags&(os.O_WRONLY|os.O_RDWR) != 0 }
+
+// A listener is a socket that takes connections, or datagrams, from the network.
+type listener struct {
+	protocol string
+	address  netip.AddrPort
+}
+
+// inetSockets are the process's sockets in the tables of its network namespace: those
+// that listen, and how many there are in all.
+func (p process) inetSockets() (listening []listener, all int, err error) {
+	own := map[string]bool{}
+	descriptors, err := p.descriptors()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, d := range descriptors {
+		if inode, ok := strings.CutPrefix(d.to, "socket:["); ok {
+			own[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
+		table, err := p.read("net", protocol)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // this kernel has no IPv6
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		for line := range strings.Lines(table) {
+			fields := strings.Fields(line)
+			if len(fields) < 10 || !own[fields[9]] {
+				continue
+			}
+			all++
+			const listens, unconnected = "0A", "07"
+			if fields[3] == listens || fields[3] == unconnected {
+				address, err := readAddress(fields[1])
+				if err != nil {
+					return nil, 0, err
+				}
+				listening = append(listening, listener{protocol, address})
+			}
+		}
+	}
+	return listening, all, nil
+}
+
+// readAddress reads an address as /proc/net has it: words of four bytes, each in the
+// host's order, and the port.
+func readAddress(text string) (netip.AddrPort, error) {
+	host, port, _ := strings.Cut(text, ":")
+	raw, err := hex.DecodeString(host)
+	number, portErr := strconv.ParseUint(port, 16, 16)
+	if err = errors.Join(err, portErr); err != nil || len(raw)%4 != 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is no address of /proc/net: %v", text, err)
+	}
+	for i := 0; i < len(raw); i += 4 {
+		raw[i], raw[i+1], raw[i+2], raw[i+3] = raw[i+3], raw[i+2], raw[i+1], raw[i]
+	}
+	address, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(address.Unmap(), uint16(number)), nil
+}
