@@ -16,6 +16,7 @@ type verifyCmd struct {
 	Config     string `placeholder:"FILE" xor:"which" help:"The host whose gateway or sidecar runs with this configuration. Default: the one in /etc/redoubt, else --dir of redoubt up."`
 	Outside    bool   `xor:"which" help:"From a host that must not get in; with --deployment."`
 	Deployment string `placeholder:"FILE" help:"deployment.yaml: which hosts there are, for the packet filter, ssh, and --outside."`
+	Host       bool   `help:"With --dir: judge the machine's own settings too (ssh, swap, core dumps, clock), as on real hosts."`
 	urlFlags   `embed:""`
 
 	JSON    string `name:"json" placeholder:"FILE" help:"Write the report as JSON, as redoubt dossier and --compare read it; - prints it."`
@@ -56,6 +57,7 @@ func (c *verifyCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
+	target.JudgeHost = c.Host
 	if err := verify.CheckExceptions(target.Exceptions, verify.Checks()); err != nil {
 		return misconfigured(err)
 	}

@@ -188,6 +188,9 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 	}
 	if t.Hosts = hosts; hosts != nil {
 		t.Exceptions = append(t.Exceptions, exceptionsOf(hosts.Exceptions)...)
+		if rules, err := firewallRules(hosts, t.Host); err == nil { // an outsider has none
+			t.Filter = &rules
+		}
 	}
 	if t.App != nil && t.App.Password == "" {
 		if cache, err := c.urlFlags.read(); err != nil {

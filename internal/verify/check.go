@@ -20,6 +20,7 @@ type Check struct {
 	From       Places // where it can be seen from
 	Needs      []Need // what there must be for it to run
 	Cheap      bool   // takes milliseconds: gateway and sidecar run it on themselves all the time
+	OfHost     bool   // judges the machine's own settings
 	Run        func(context.Context, *Target, *Notes) Finding
 }
 

@@ -6,6 +6,11 @@ func Checks() []Check {
 		// 1: the environment
 		engineListensNowhere,
 		rolesListenAsConfigured,
+		filterIsInForce,
+		sshTakesKeysOnly,
+		sshLetsNoRootIn,
+		sshForwardsNothing,
+		sshIsModern,
 		outsiderMeetsNoCache,
 		outsiderMeetsNoSSH,
 
@@ -42,6 +47,12 @@ func Checks() []Check {
 		engineHoldsNoFile,
 		runDirIsInMemory,
 		sandboxRefuses,
+		swapIsClosed,
+		dumpsGoNowhere,
+		hostDoesNotHibernate,
+		noCrashKernel,
+		nobodyIsTraced,
+		noHugePages,
 
 		// 5: no change
 		settingsAreRendered,
@@ -59,5 +70,6 @@ func Checks() []Check {
 		// 6: documented
 		noExceptionHasEnded,
 		ledgerIsWhole,
+		clockIsInStep,
 	}
 }

@@ -74,6 +74,9 @@ func (c Check) try(ctx context.Context, t *Target, notes *Notes) (f Finding) {
 	if ctx.Err() != nil {
 		return notes.Skip("not run: %v", context.Cause(ctx))
 	}
+	if c.OfHost && t.Vantage == evidence.OneMachine && !t.JudgeHost {
+		return notes.Skip("about this machine, not the deployment: --host looks at it too; real hosts always do")
+	}
 	for _, need := range c.Needs {
 		if lacking := need(ctx, t); lacking != "" {
 			return notes.Skip("%s", lacking)

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/firewall"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
@@ -19,11 +20,13 @@ type Target struct {
 	Deployment string
 	Host       string // its name in the deployment, or its hostname
 
-	Cache *Cache             // this is the cache host
-	App   *App               // this is an application host
-	Hosts *config.Deployment // deployment.yaml
-	Doors []tunnel.Endpoint  // where the gateways' tunnels are reached from here
+	Cache  *Cache             // this is the cache host
+	App    *App               // this is an application host
+	Hosts  *config.Deployment // deployment.yaml
+	Filter *firewall.Rules    // this host's packet filter, as deployment.yaml makes it
+	Doors  []tunnel.Endpoint  // where the gateways' tunnels are reached from here
 
+	JudgeHost  bool                 // with OneMachine, the machine's own settings too
 	Exceptions []evidence.Exception // failures that somebody has accepted
 
 	// Asked once in a run.

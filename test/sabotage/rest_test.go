@@ -29,14 +29,14 @@ func restSabotages() []sabotage {
 				return ""
 			})(t, d)
 		}},
-		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{ofGateway("status"), `VmSwap:\s+0 kB`, "VmSwap:\t     512 kB"}}},
-		{id: "RD-403", from: app, how: "the sidecar may be dumped", over: []instead{{ofGateway("limits"), `Max core file size\s+1\s+1`, "Max core file size unlimited unlimited"}}},
+		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
+		{id: "RD-403", from: app, how: "the sidecar may be dumped", over: []instead{{path: ofGateway("limits"), from: `Max core file size\s+1\s+1`, to: "Max core file size unlimited unlimited"}}},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp"},
 		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set"},
 		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
 		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
-		{id: "RD-415", from: cache, how: "the engine has no limit of what it may write", over: []instead{{ofEngine("limits"), `Max file size\s+0\s+0`, "Max file size unlimited unlimited"}}},
+		{id: "RD-415", from: cache, how: "the engine has no limit of what it may write", over: []instead{{path: ofEngine("limits"), from: `Max file size\s+0\s+0`, to: "Max file size unlimited unlimited"}}},
 		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: left},
 		{id: "RD-417", from: cache, how: "a file lies in the engine's directory", broken: func(t *testing.T, d *deployment) {
 			a, err := d.target.Cache.Audit(t.Context())

@@ -57,21 +57,24 @@ type sabotage struct {
 	broken func(t *testing.T, d *deployment)
 }
 
-// instead is another text of a file of /proc or /sys, which is bind-mounted over it
-// where the verification looks.
+// instead is another text of a file of the kernel's or of /etc, which is mounted over
+// it where the verification looks, and nowhere else.
 type instead struct {
-	path func(d *deployment) string
-	from string // what is replaced in it; "": all of it
-	to   string
+	path  func(d *deployment) string
+	from  string            // what is replaced in it; "": all of it
+	to    string            // by what
+	files map[string]string // or the path is a directory, and these are further files in it
 }
 
 // elsewhere are the checks whose sabotage is another test's.
 var elsewhere = map[string]string{
+	"RD-120": "test/e2e, TestVerifyFromEveryHost: it needs a host with a packet filter",
+	"RD-620": "TestTheClocksStateIsSeen: the kernel has one clock for all",
 	"RD-507": "test/e2e, TestAnEditedFileIsFound: it needs a gateway with a configuration file",
 }
 
 func sabotages() []sabotage {
-	return slices.Concat(environmentSabotages(), accessSabotages(), flightSabotages(), restSabotages(), changeSabotages(), recordSabotages())
+	return slices.Concat(environmentSabotages(), accessSabotages(), flightSabotages(), restSabotages(), hostSabotages(), changeSabotages(), recordSabotages())
 }
 
 // TestEveryCheckFindsItsSabotageAndNoOther is the point of it all.
@@ -180,13 +183,10 @@ func up1(t *testing.T, s sabotage) *deployment {
 // verify runs every check as the sabotage has it.
 func (d *deployment) verify(t *testing.T, s sabotage) *evidence.Report {
 	t.Helper()
-	switch {
-	case s.within != "":
+	if s.within != "" {
 		return d.byCommand(t, s.within)
-	case len(s.over) > 0:
-		return d.underMounts(t, s.over)
 	}
-	return verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})
+	return d.underMounts(t, slices.Concat(soundHost(t), s.over))
 }
 
 // byCommand has another binary verify. It sees both hosts; what concerns the other
@@ -240,8 +240,11 @@ func (d *deployment) underMounts(t *testing.T, over []instead) *evidence.Report 
 	return o.report
 }
 
-func (o instead) mount(d *deployment, file string) error {
+func (o instead) mount(d *deployment, scratch string) error {
 	path := o.path(d)
+	if o.files != nil {
+		return o.mountDir(path)
+	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -253,10 +256,40 @@ func (o instead) mount(d *deployment, file string) error {
 	if changed == string(text) {
 		return fmt.Errorf("%s has nothing of %q", path, o.from)
 	}
-	if err := os.WriteFile(file, []byte(changed), 0o444); err != nil {
+	if err := os.WriteFile(scratch, []byte(changed), 0o444); err != nil {
 		return err
 	}
-	return unix.Mount(file, path, "", unix.MS_BIND, "")
+	return unix.Mount(scratch, path, "", unix.MS_BIND, "")
+}
+
+// mountDir puts a directory in memory over another one, with copies of its files and
+// what is to be there besides.
+func (o instead) mountDir(path string) error {
+	files := map[string][]byte{}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if text, err := os.ReadFile(filepath.Join(path, e.Name())); err == nil {
+			files[e.Name()] = text
+		}
+	}
+	for name, text := range o.files {
+		files[name] = []byte(text)
+	}
+	if err := unix.Mount("tmpfs", path, "tmpfs", 0, "mode=755"); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(path, name)), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(path, name), text, 0o444); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look makes the target as the command line does, but of one host alone: so each

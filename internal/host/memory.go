@@ -1,0 +1,105 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Swap is a device or file that memory may be written to.
+type Swap struct {
+	Path      string
+	Encrypted bool // by dm-crypt, as the kernel names it
+}
+
+// Swaps are those in use (proc(5), /proc/swaps).
+func Swaps() (list []Swap, err error) {
+	text, err := os.ReadFile("/proc/swaps")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // a kernel without swap
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		fields := strings.Fields(line)
+		if i == 0 || len(fields) == 0 {
+			continue // the heading
+		}
+		list = append(list, Swap{fields[0], encrypted(fields[0])})
+	}
+	return list, nil
+}
+
+// encrypted says whether a block device is dm-crypt's: its uuid begins with CRYPT-.
+func encrypted(device string) bool {
+	real, err := filepath.EvalSymlinks(device)
+	if err != nil {
+		return false
+	}
+	uuid, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(real), "dm/uuid"))
+	return err == nil && strings.HasPrefix(string(uuid), "CRYPT-")
+}
+
+// SwapDenied says whether the control group of a process keeps it out of swap
+// (cgroup v2 memory.swap.max 0), and where that stands.
+func SwapDenied(pid int) (denied bool, where string) {
+	groups, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cgroup"))
+	if err != nil {
+		return false, err.Error()
+	}
+	for line := range strings.Lines(string(groups)) {
+		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			// A group is bound by those above it too.
+			for at := path; ; at = filepath.Dir(at) {
+				file := filepath.Join("/sys/fs/cgroup", at, "memory.swap.max")
+				if text, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(text)) == "0" {
+					return true, file
+				}
+				if at == "/" || at == "." {
+					return false, "no memory.swap.max of 0 from " + path + " up"
+				}
+			}
+		}
+	}
+	return false, "no control group of version 2"
+}
+
+// Setting reads a file of one value below /proc/sys or /sys; known is false where
+// this kernel doesn't have it.
+func Setting(path string) (value string, known bool, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return strings.TrimSpace(string(text)), true, nil
+}
+
+// Hibernates says whether this host can write all of its memory to a disk, and why.
+func Hibernates() (can bool, why string, err error) {
+	states, known, err := Setting("/sys/power/state")
+	if err != nil {
+		return false, "", err
+	}
+	if !known || !strings.Contains(" "+states+" ", " disk ") {
+		return false, fmt.Sprintf("/sys/power/state is %q", states), nil
+	}
+	disk, known, err := Setting("/sys/power/disk")
+	if err != nil {
+		return false, "", err
+	}
+	if !known || strings.Contains(disk, "[disabled]") {
+		return false, fmt.Sprintf("/sys/power/disk is %q", disk), nil
+	}
+	if to, err := os.Readlink("/etc/systemd/system/hibernate.target"); err == nil && to == "/dev/null" {
+		return false, "hibernate.target is masked", nil
+	}
+	return true, fmt.Sprintf("/sys/power/state is %q, /sys/power/disk %q, hibernate.target is not masked", states, disk), nil
+}

@@ -1,0 +1,155 @@
+package verify
+
+import (
+	"context"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
+)
+
+var askForMemory = []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"}
+
+var swapIsClosed = Check{
+	ID: "RD-441", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "Our processes' memory can't be swapped to a disk that could be read",
+	Why:        "The kernel writes what it likes of a process to swap when memory is short, and leaves it there.",
+	Mend:       "Turn swap off (swapoff -a, and out of /etc/fstab), encrypt it (crypttab with a random key), or deny it to the services: MemorySwapMax=0 in their units.",
+	References: askForMemory,
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		swaps, err := host.Swaps()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		open := 0
+		for _, s := range swaps {
+			n.Saw("swap on %s, encrypted: %v", s.Path, s.Encrypted)
+			if !s.Encrypted {
+				open++
+			}
+		}
+		if open == 0 {
+			n.Saw("/proc/swaps: %d in use, none that isn't encrypted", len(swaps))
+			return n.Pass("there is no swap that isn't encrypted")
+		}
+		processes := t.ours(ctx)
+		for _, p := range processes {
+			denied, where := host.SwapDenied(p.pid)
+			n.Saw("%s, process %d: %s", p.name, p.pid, where)
+			if !denied {
+				return n.Fail("there is swap that isn't encrypted, and the %s may use it", p.name)
+			}
+		}
+		if len(processes) == 0 {
+			return n.Fail("there is swap that isn't encrypted, and no running process of ours that it is denied to")
+		}
+		return n.Pass("there is swap, and it is denied to our processes")
+	},
+}
+
+var dumpsGoNowhere = Check{
+	ID: "RD-442", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "The host keeps no core dumps",
+	Why:        "Our processes make none; the application, which holds the same values, would. On the cache host it is the second lock on one door.",
+	Mend:       "kernel.core_pattern = |/bin/false in a file of /etc/sysctl.d, then sysctl --system; with systemd-coredump, Storage=none and ProcessSizeMax=0 in /etc/systemd/coredump.conf do as well, and an exception says so here.",
+	References: askForMemory,
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		pattern, known, err := host.Setting("/proc/sys/kernel/core_pattern")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		if !known {
+			n.Saw("this kernel has no /proc/sys/kernel/core_pattern")
+			return n.Pass("this kernel makes no core dumps")
+		}
+		n.Saw("/proc/sys/kernel/core_pattern: %s", pattern)
+		switch {
+		case pattern == "" || strings.HasPrefix(pattern, "|/bin/false") || strings.HasPrefix(pattern, "|/usr/bin/false"):
+			return n.Pass("core_pattern throws them away")
+		case strings.HasPrefix(pattern, "|"):
+			return n.Fail("core dumps are handed to a program that may keep them: %s", strings.Fields(pattern)[0][1:])
+		}
+		return n.Fail("core dumps are written to files named %s", pattern)
+	},
+}
+
+var hostDoesNotHibernate = Check{
+	ID: "RD-443", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "The host can't hibernate",
+	Why:        "Hibernation writes all memory to a disk.",
+	Mend:       "systemctl mask hibernate.target hybrid-sleep.target suspend-then-hibernate.target. A hypervisor that suspends or snapshots the machine does the same from outside: see to it in its policy.",
+	References: askForMemory,
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		can, why, err := host.Hibernates()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("%s", why)
+		if can {
+			return n.Fail("it can: %s", why)
+		}
+		return n.Pass("%s", why)
+	},
+}
+
+var noCrashKernel = Check{
+	ID: "RD-444", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "No crash kernel waits to save the host's memory",
+	Why:        "kdump writes memory to a disk when the kernel crashes.",
+	Mend:       "Take crashkernel= out of the kernel's command line and disable kdump (systemctl disable --now kdump kdump-tools).",
+	References: askForMemory,
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		loaded, known, err := host.Setting("/sys/kernel/kexec_crash_loaded")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("/sys/kernel/kexec_crash_loaded: %q, there: %v", loaded, known)
+		if known && loaded != "0" {
+			return n.Fail("a crash kernel is loaded")
+		}
+		return n.Pass("none is loaded")
+	},
+}
+
+var nobodyIsTraced = Check{
+	ID: "RD-445", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "A process can't look into another one of the same user",
+	Why:        "Whoever takes one program of a user reads the memory of the user's others: on an application host the application's, with its password and the values in it.",
+	Mend:       "kernel.yama.ptrace_scope = 1 (or higher) in a file of /etc/sysctl.d, then sysctl --system; a kernel without Yama needs another one.",
+	References: append([]string{"NIST SP 800-53r5 SC-39"}, askForMemory...),
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		scope, known, err := host.Setting("/proc/sys/kernel/yama/ptrace_scope")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		if !known {
+			n.Saw("this kernel has no /proc/sys/kernel/yama/ptrace_scope")
+			return n.Fail("this kernel has no Yama, and lets every process of a user trace the others")
+		}
+		n.Saw("/proc/sys/kernel/yama/ptrace_scope: %s", scope)
+		if scope == "0" {
+			return n.Fail("ptrace_scope is 0")
+		}
+		return n.Pass("ptrace_scope is %s", scope)
+	},
+}
+
+var noHugePages = Check{
+	ID: "RD-446", Goal: evidence.AtRest, From: OnCache, Cheap: true, OfHost: true,
+	Title:      "Huge pages don't make the engine's memory grow past its bounds",
+	Why:        "With transparent huge pages everywhere, memory grows past what maxmemory counts: the engine is ended by the kernel, or pushed to swap.",
+	Mend:       "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and transparent_hugepage=madvise on the kernel's command line.",
+	References: []string{"NIST SP 800-53r5 SC-5", "NIST SP 800-53r5 SI-16"},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		const path = "/sys/kernel/mm/transparent_hugepage/enabled"
+		enabled, known, err := host.Setting(path)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("%s: %q, there: %v", path, enabled, known)
+		if strings.Contains(enabled, "[always]") {
+			return n.Fail("they are used everywhere")
+		}
+		return n.Pass("they are not used everywhere")
+	},
+}

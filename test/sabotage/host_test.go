@@ -1,0 +1,95 @@
+package sabotage_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/verify"
+)
+
+// soundHost is what a host has that is set up well, where the machine that the tests
+// run on may not be.
+func soundHost(t *testing.T) []instead {
+	t.Helper()
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // which sshd's unit makes
+		t.Fatal(err)
+	}
+	return []instead{
+		{path: at("/proc/sys/kernel"), files: map[string]string{"core_pattern": "|/bin/false\n", "yama/ptrace_scope": "1\n"}},
+		{path: at("/proc/swaps"), to: "Filename Type Size Used Priority\n"},
+		{path: at(sshdConfig), to: soundSSH},
+	}
+}
+
+const sshdConfig = "/etc/ssh/sshd_config"
+
+const soundSSH = `PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin no
+AllowTcpForwarding no
+AllowStreamLocalForwarding no
+AllowAgentForwarding no
+X11Forwarding no
+`
+
+func at(path string) func(*deployment) string { return func(*deployment) string { return path } }
+
+func hostSabotages() []sabotage {
+	ssh := func(id, how, from, to string) sabotage {
+		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(sshdConfig), from: from, to: to}}}
+	}
+	file := func(id, how, path, text string) sabotage {
+		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(path), to: text}}}
+	}
+	return []sabotage{
+		ssh("RD-121", "ssh takes passwords", "PasswordAuthentication no", "PasswordAuthentication yes"),
+		ssh("RD-121", "ssh takes passwords, in a Match block", "$", "Match Address 192.0.2.0/24\nPasswordAuthentication yes\n"),
+		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),
+		ssh("RD-123", "ssh forwards ports", "AllowTcpForwarding no", "AllowTcpForwarding yes"),
+		ssh("RD-124", "ssh offers CBC", "^", "Ciphers +aes256-cbc\n"),
+		file("RD-441", "there is swap that isn't encrypted", "/proc/swaps", "Filename Type Size Used Priority\n/dev/none partition 1048572 0 -2\n"),
+		file("RD-442", "core dumps are handed to systemd-coredump", "/proc/sys/kernel/core_pattern", "|/usr/lib/systemd/systemd-coredump %P %u %g %s %t\n"),
+		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate", over: []instead{
+			{path: at("/sys/power"), files: map[string]string{"state": "freeze mem disk\n", "disk": "[platform] shutdown reboot\n"}},
+		}},
+		{id: "RD-444", from: evidence.CacheHost, how: "a crash kernel is loaded", over: []instead{
+			{path: at("/sys/kernel"), files: map[string]string{"kexec_crash_loaded": "1\n"}},
+		}},
+		file("RD-445", "ptrace_scope is 0", "/proc/sys/kernel/yama/ptrace_scope", "0\n"),
+		file("RD-446", "huge pages are used everywhere", "/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n"),
+	}
+}
+
+// TestTheClocksStateIsSeen sets what the kernel says of its clock, not the clock, and
+// puts it back.
+func TestTheClocksStateIsSeen(t *testing.T) {
+	var was unix.Timex
+	if _, err := unix.Adjtimex(&was); err != nil {
+		t.Fatal(err)
+	}
+	const setStatus, setMostOff = 0x10, 0x04 // ADJ_STATUS, ADJ_MAXERROR (adjtimex(2))
+	state := func(status int32, off int64) {
+		t.Helper()
+		if _, err := unix.Adjtimex(&unix.Timex{Modes: setStatus | setMostOff, Status: status, Maxerror: off}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { state(was.Status&^0xff00, was.Maxerror) }) // the upper bits are the kernel's own
+	for _, c := range []struct {
+		status int32
+		off    int64 // microseconds
+		want   evidence.Outcome
+	}{{0, 1000, evidence.Pass}, {unix.STA_UNSYNC, 1000, evidence.Fail}, {0, 1000, evidence.Pass}} {
+		state(c.status, c.off)
+		target := &verify.Target{Vantage: evidence.Outsider, Deployment: "local"}
+		for _, r := range verify.Run(t.Context(), target, verify.Checks(), verify.Options{}).Checks {
+			if r.ID == "RD-620" && r.Outcome != c.want {
+				t.Errorf("status %#x: %s, %s\n%s", c.status, r.Outcome, r.Detail, strings.TrimSpace(r.Evidence))
+			}
+		}
+	}
+}
