@@ -54,6 +54,24 @@ func AppendInline(dst, line []byte) ([]byte, error) {
 	return append(AppendArray(dst, argc), text...), nil
 }
 
+// Words splits a line into its arguments, as redis-server does those of an
+// inline command and of its configuration file. Its only error is
+// redis-server's "unbalanced quotes in request".
+func Words(line string) (words []string, err error) {
+	rest := []byte(line)
+	for {
+		rest = bytes.TrimLeft(rest, space)
+		if len(rest) == 0 {
+			return words, nil
+		}
+		arg, after, ok := word(nil, rest)
+		if !ok {
+			return nil, errUnbalanced
+		}
+		words, rest = append(words, string(arg)), after
+	}
+}
+
 // space is what isspace of C takes for space.
 const space = " \t\n\v\f\r"
 

@@ -54,13 +54,14 @@ var storey = map[string]int{
 	"internal/admin": 1, "internal/firewall": 1, "internal/host": 1, "internal/statedir": 1, "internal/sandbox": 1, "internal/eventloop": 1, "internal/lane": 1,
 	"internal/pki": 2, "internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, // stand on statedir or sandbox
 	"internal/sidecar": 3, "internal/gateway": 3, "internal/bench": 3,
-	"internal/enroll":   3, // stands on pki and tunnel; a gateway is handed what it needs of it
-	"internal/workload": 3, // stands on tunnel
-	"internal/verify":   3, // looks at all of them from outside
-	"internal/up":       4, // the one role that is made of roles
-	"internal/daemon":   5,
-	"internal/cli":      6,
-	"cmd/redoubt":       7,
+	"internal/enroll":    3, // stands on pki and tunnel; a gateway is handed what it needs of it
+	"internal/workload":  3, // stands on tunnel
+	"internal/verify":    3, // looks at all of them from outside
+	"internal/migration": 3, // stands on engine, config, secret
+	"internal/up":        4, // the one role that is made of roles
+	"internal/daemon":    5,
+	"internal/cli":       6,
+	"cmd/redoubt":        7,
 }
 
 func importsDownward(f *file) (offences []string) {

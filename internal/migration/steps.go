@@ -1,0 +1,45 @@
+package migration
+
+import (
+	"fmt"
+	"path"
+)
+
+// steps is what is left to people, in an order without an outage
+// (docs/migration.md).
+func (b *builder) steps(p *Plan) []Step {
+	old := "stunnel"
+	if b.options.Stunnel == "" {
+		old = "Redis's own TLS"
+	}
+	list := []Step{
+		{What: "See whether the running Redis is what its file says, and what applications use: scripts show as cmdstat_eval.", Commands: []string{
+			"redis-cli config get '*'", "redis-cli info commandstats"}},
+	}
+	if !b.address.IsValid() || len(b.apps) == 0 || len(b.ssh) == 0 {
+		list = append(list, Step{What: "Fill in deployment.yaml what no file told (or import again with --address, --app, --bastion): the packet filter is made from it."})
+	}
+	list = append(list,
+		Step{What: fmt.Sprintf("On %s: the files of the folder %s go to /etc/redoubt; redis-server or valkey-server must be 7.0 or later.", p.Name, p.Name), Commands: []string{
+			"redoubt pki init --deployment " + p.Deployment + " --dir /etc/redoubt/ca", "redoubt gateway"}},
+		Step{What: fmt.Sprintf("Let application hosts reach port %d of %s; %s stays as it is.", b.listen.port, p.Name, old)},
+		Step{What: "For each application host: make a token on " + p.Name + ", join with it on the host (sidecar.yaml goes to /etc/redoubt first, with the host's own name).", Commands: []string{
+			"redoubt token create --dir /etc/redoubt/ca --name " + b.options.ClientName + " --gateway " + p.Name + "=" + b.gatewayAddress(), "redoubt join --token-file -"}},
+	)
+	switch {
+	case b.local != nil:
+		list = append(list, Step{What: "Cut over host by host: stop its stunnel client and start the sidecar, which takes its place at " + p.sidecar + ". Applications connect again by themselves.", Commands: []string{"redoubt sidecar"}})
+	case b.options.Stunnel == "":
+		list = append(list, Step{What: "Cut over host by host: start the sidecar and give the application app.env: redis:// at " + p.sidecar + " in place of rediss:// at the cache host.", Commands: []string{"redoubt sidecar"}})
+	default:
+		list = append(list, Step{What: "Cut over host by host: start the sidecar in place of the stunnel client (listen in sidecar.yaml: where that one listened).", Commands: []string{"redoubt sidecar"}})
+	}
+	return append(list,
+		Step{What: "Prove it, on " + p.Name + ", on an application host, and from a host that must not get in.", Commands: []string{
+			"redoubt verify", "redoubt verify --env app.env", "redoubt verify --outside --deployment deployment.yaml"}},
+		Step{What: "When the last host has gone over: stop the old Redis and " + old + ", remove its snapshots, certificates and keys from every host, close its port, load the packet filter.", Commands: []string{
+			"redoubt render nftables --deployment deployment.yaml --host " + p.Name}},
+		Step{What: "Replace the password, which the old files and their backups still have.", Commands: []string{
+			"redoubt secret rotate --digests /etc/redoubt/" + path.Base(p.digestsPath()) + " --overlap 24h --out app.env"}},
+	)
+}

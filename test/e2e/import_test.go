@@ -1,0 +1,255 @@
+package e2e_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// handmade is a cache as a team locks it down by hand, on hosts of its own, that
+// serves: a Redis, a CA of openssl's, and one certificate for all hosts.
+type handmade struct {
+	*site
+	password string
+}
+
+func newHandmade(t *testing.T) *handmade {
+	t.Helper()
+	n := lab.NewNetwork(t)
+	h := &handmade{password: "correct $horse; battery", site: &site{t: t, net: n, dir: t.TempDir(), cache: n.Host("cache-1", "10.77.0.2/24"), web: n.Host("web-1", "10.77.0.3/24")}}
+	openssl := func(args string) {
+		t.Helper()
+		cmd := exec.Command("openssl", strings.Fields(args)...)
+		cmd.Dir = h.dir
+		if out, code := run(t, cmd); code != 0 {
+			t.Fatal(out)
+		}
+	}
+	openssl("req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=ca -keyout ca.key -out ca.pem")
+	openssl("req -newkey rsa:2048 -nodes -subj /CN=redis -keyout host.key -out host.csr")
+	openssl("x509 -req -in host.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 1825 -out host.pem")
+	return h
+}
+
+// talk is redis-cli on the web host with the team's password.
+func (h *handmade) talk(port int, args ...string) string {
+	h.t.Helper()
+	cmd := h.web.Command(append([]string{"redis-cli", "-p", fmt.Sprint(port)}, args...)...)
+	cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+h.password)
+	out, _ := run(h.t, cmd)
+	return strings.TrimSpace(out)
+}
+
+func (h *handmade) stunnel(on *lab.Host, name, text string) *lab.Process {
+	h.t.Helper()
+	h.write(name, h.dir, text)
+	cmd := on.Command("stunnel", h.path(name))
+	return lab.Start(h.t, cmd, "Configuration successful")
+}
+
+// bring imports, twice, and sees that no secret is printed.
+func (h *handmade) bring(args ...string) string {
+	h.t.Helper()
+	args = append(append([]string{"import"}, args...), "--deployment", "clinic", "--app", "web-1=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new"))
+	out, code := run(h.t, exec.Command(lab.Redoubt(h.t), args...))
+	if code != 0 || strings.Contains(out, h.password) || strings.Contains(out, "horse") {
+		h.t.Fatalf("exit code %d\n%s", code, out)
+	}
+	again, code := run(h.t, exec.Command(lab.Redoubt(h.t), args...))
+	if code != 0 || !strings.Contains(again, "password.sha256  was there, the same") {
+		h.t.Fatalf("again: exit code %d\n%s", code, again)
+	}
+	for _, name := range []string{"app.env", "cache-1/password.sha256"} {
+		if info, err := os.Stat(h.path("new", name)); err != nil || info.Mode().Perm() != 0o600 {
+			h.t.Errorf("%s: %v %v", name, info, err)
+		}
+	}
+	return out
+}
+
+// begin does the steps that an import leaves, up to the cut-over.
+func (h *handmade) begin(port string) *lab.Process {
+	h.t.Helper()
+	h.redoubt("pki", "init", "--deployment", "clinic", "--dir", h.path("new", "cache-1", "ca"))
+	gateway := lab.Start(h.t, h.cache.Command(lab.Redoubt(h.t), "gateway", "--config", h.path("new", "cache-1", "gateway.yaml"), "--log-format", "text"), "msg=ready")
+	token, err := exec.Command(lab.Redoubt(h.t), "token", "create", "--dir", h.path("new", "cache-1", "ca"), "--name", "web-1", "--gateway", "cache-1=10.77.0.2:"+port).Output()
+	must(h.t, err)
+	join := h.web.Command(lab.Redoubt(h.t), "join", "--token-file", "-", "--dir", h.path("new", "web-1"))
+	join.Stdin = strings.NewReader(string(token))
+	if out, code := run(h.t, join); code != 0 {
+		h.t.Fatal(out)
+	}
+	return gateway
+}
+
+func (h *handmade) sidecarOf() *lab.Process {
+	h.t.Helper()
+	return lab.Start(h.t, h.web.Command(lab.Redoubt(h.t), "sidecar", "--config", h.path("new", "web-1", "sidecar.yaml"), "--log-format", "text"), "msg=ready")
+}
+
+// verified runs redoubt verify on both hosts. What fails there may only be the
+// machine's: its packet filter, its kernel, its packages.
+func (h *handmade) verified() {
+	h.t.Helper()
+	for host, cmd := range map[string]*exec.Cmd{
+		"cache-1": h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "cache-1", "gateway.yaml"), "--deployment", h.path("new", "deployment.yaml"), "--json", h.path("cache-1.json")),
+		"web-1":   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "web-1", "sidecar.yaml"), "--env", h.path("new", "app.env"), "--json", h.path("web-1.json")),
+	} {
+		out, code := run(h.t, cmd)
+		report := readReport(h.t, h.path(host+".json"))
+		if report.Summary.Pass < 10 {
+			h.t.Errorf("%s: only %d checks pass\n%s", host, report.Summary.Pass, out)
+		}
+		for _, c := range report.Checks {
+			if c.Outcome == evidence.Fail {
+				h.t.Errorf("%s: %s %s: %s (exit code %d)", host, c.ID, c.Title, c.Detail, code)
+			}
+		}
+	}
+}
+
+// TestAStunnelDeploymentGoesOver: a Redis behind stunnel that serves is imported,
+// what the import left is done, and the application goes on with its password.
+func TestAStunnelDeploymentGoesOver(t *testing.T) {
+	h := newHandmade(t)
+	h.write("redis.conf", h.dir, `bind 127.0.0.1
+port 6379
+dir `+h.dir+`
+save 900 1
+requirepass "`+h.password+`"
+maxmemory 100mb
+maxmemory-policy allkeys-lru
+rename-command FLUSHALL ""
+rename-command CONFIG admin-only
+rename-command KEYS ""
+`)
+	redis := lab.Start(t, h.cache.Command("redis-server", h.path("redis.conf")), "eady to accept connections")
+	const common = "foreground = yes\npid =\nsyslog = no\n"
+	server := h.stunnel(h.cache, "server.conf", common+"[redis]\naccept = 10.77.0.2:6380\nconnect = 127.0.0.1:6379\ncert = "+h.path("host.pem")+"\nkey = "+h.path("host.key")+"\nCAfile = "+h.path("ca.pem")+"\nverify = 2\nsslVersion = TLSv1.2\n")
+	client := func(name, accept, connect string) *lab.Process {
+		return h.stunnel(h.web, name, common+"[redis]\nclient = yes\naccept = "+accept+"\nconnect = "+connect+"\ncert = "+h.path("host.pem")+"\nkey = "+h.path("host.key")+"\nCAfile = "+h.path("ca.pem")+"\nverify = 2\n")
+	}
+	old := client("client.conf", "127.0.0.1:6379", "10.77.0.2:6380")
+	if got := h.talk(6379, "SET", "where", "behind stunnel"); got != "OK" {
+		t.Fatal(got)
+	}
+
+	out := h.bring("stunnel", "--redis", h.path("redis.conf"), "--stunnel", h.path("server.conf"), "--client-stunnel", h.path("client.conf"))
+	for _, weakness := range []string{
+		"is good for 1825 days", "one key on all hosts", "TLS 1.2 could be agreed on", "server.conf:4: CRLfile", "client.conf:4: checkHost", "redis.conf:4: save 900 1",
+		"rename-command keys  →  engine.deny: [keys]",
+	} {
+		if !strings.Contains(out, weakness) {
+			t.Errorf("it doesn't name %q in\n%s", weakness, out)
+		}
+	}
+
+	gateway := h.begin("6381")
+	if got := h.talk(6379, "GET", "where"); got != "behind stunnel" { // nothing has changed for the application so far
+		t.Fatal(got)
+	}
+	// The team's certificate opens the old door, and not the new one.
+	stale := client("stale.conf", "127.0.0.1:7000", "10.77.0.2:6381")
+	if got := h.talk(7000, "PING"); strings.Contains(got, "PONG") {
+		t.Fatal("the old certificate gets in")
+	}
+	within(t, 10*time.Second, "the refusal to be logged", func() bool { return strings.Contains(gateway.Output(), "refused") })
+	stale.Stop()
+
+	old.Stop()
+	h.sidecarOf()
+	if got := h.talk(6379, "GET", "where"); got != "" { // the new cache begins empty
+		t.Fatal(got)
+	}
+	if got := h.talk(6379, "SET", "where", "behind the gateway"); got != "OK" {
+		t.Fatal(got)
+	}
+	env := strings.TrimPrefix(strings.TrimSpace(read(t, h.path("new", "app.env"))), "REDIS_URL=")
+	if out, _ := run(t, h.web.Command("redis-cli", "--no-auth-warning", "-u", env, "GET", "where")); strings.TrimSpace(out) != "behind the gateway" {
+		t.Errorf("with app.env: %s", out)
+	}
+	for _, refused := range []string{"KEYS *", "FLUSHALL", "admin-only GET port", "SAVE"} {
+		if got := h.talk(6379, strings.Fields(refused)...); !strings.Contains(got, "NOPERM") && !strings.Contains(got, "unknown command") {
+			t.Errorf("%s: %s", refused, got)
+		}
+	}
+	right := h.password
+	h.password = "another"
+	if got := h.talk(6379, "GET", "where"); !strings.Contains(got, "NOAUTH") && !strings.Contains(got, "WRONGPASS") {
+		t.Errorf("with another password: %s", got)
+	}
+	h.password = right
+	server.Stop()
+	redis.Stop()
+	if got := h.talk(6379, "GET", "where"); got != "behind the gateway" {
+		t.Error(got)
+	}
+	h.verified()
+}
+
+// digestOf is a password as an aclfile has it.
+func digestOf(password string) string {
+	sum := sha256.Sum256([]byte(password))
+	return hex.EncodeToString(sum[:])
+}
+
+// TestRedissOwnTLSGoesOver: the same for a Redis that speaks TLS itself.
+func TestRedissOwnTLSGoesOver(t *testing.T) {
+	h := newHandmade(t)
+	h.write("redis.conf", h.dir, `bind 10.77.0.2 127.0.0.1
+port 0
+tls-port 6379
+tls-cert-file `+h.path("host.pem")+`
+tls-key-file `+h.path("host.key")+`
+tls-ca-cert-file `+h.path("ca.pem")+`
+tls-auth-clients optional
+dir `+h.dir+`
+aclfile `+h.path("users.acl")+`
+maxmemory 100mb
+maxmemory-policy noeviction
+`)
+	h.write("users.acl", h.dir, `user default on sanitize-payload ~* &* +@all -@admin "#`+digestOf(h.password)+`"`+"\n")
+	lab.Start(t, h.cache.Command("redis-server", h.path("redis.conf")), "eady to accept connections")
+	direct := func(args ...string) string {
+		cmd := h.web.Command(append([]string{"redis-cli", "-h", "10.77.0.2", "--tls", "--cacert", h.path("ca.pem")}, args...)...)
+		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+h.password)
+		out, _ := run(t, cmd)
+		return strings.TrimSpace(out)
+	}
+	if got := direct("SET", "a", "b"); got != "OK" {
+		t.Fatal(got)
+	}
+	args := []string{"import", "redis-tls", "--redis", h.path("redis.conf"), "--deployment", "clinic", "--app", "web-1=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new")}
+	out, code := run(t, exec.Command(lab.Redoubt(t), args...))
+	for _, want := range []string{"redis.conf:7: tls-auth-clients optional", "A certificate was not needed", "is good for 1825 days", "tls-protocols", "engine.uses: [queues]", "listen: 10.77.0.2:6380"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Fatalf("exit code %d, no %q in\n%s", code, want, out)
+		}
+	}
+	// Of the password only its digest is known: applications keep what they have.
+	if _, err := os.Stat(h.path("new", "app.env")); !os.IsNotExist(err) {
+		t.Errorf("app.env: %v", err)
+	}
+	h.write("sidecar.yaml", h.path("new"), "deployment: clinic\nname: web-1\ngateways: [{name: cache-1, address: 10.77.0.2:6380}]\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
+	must(t, os.Mkdir(h.path("new", "web-1"), 0o700))
+	must(t, os.Rename(h.path("new", "sidecar.yaml"), h.path("new", "web-1", "sidecar.yaml")))
+	h.begin("6380")
+	h.sidecarOf()
+	if got := h.talk(6379, "SET", "a", "c"); got != "OK" {
+		t.Fatal(got)
+	}
+	if got := h.talk(6379, "EVAL", "return redis.call('GET', KEYS[1])", "1", "a"); got != "c" { // queues run scripts
+		t.Error(got)
+	}
+	if got := direct("GET", "a"); got != "b" {
+		t.Errorf("the old cache meanwhile: %s", got)
+	}
+}
