@@ -57,6 +57,9 @@ func (b *builder) gatewayFile() string {
 		for _, a := range b.apps {
 			from = append(from, a.prefix)
 		}
+		if b.address.IsValid() { // redoubt verify attacks the port from this host too
+			from = append(from, netip.PrefixFrom(b.address, b.address.BitLen()))
+		}
 		fmt.Fprintf(&t, "admit: %s\n", prefixes(from))
 	}
 	t.WriteString("pki: {dir: ca}\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\nengine:\n  password_digests: password.sha256\n")

@@ -71,19 +71,21 @@ func (r *reader) users() error {
 	return nil
 }
 
-// readUsers reads an aclfile: users, blank lines and, since Redis 7, comments.
+// readUsers reads an aclfile: a user a line, whose words are apart by spaces and
+// know no quotes (acl.c, ACLLoadFromFile).
 func readUsers(path string) (list []setting, err error) {
-	return list, new(library).lines(path, func(at place, text string) error {
-		s, err := parseRedisLine(at, text)
-		if err != nil || s.name == "" {
-			return err
+	err = new(library).lines(path, func(at place, text string) error {
+		words := strings.FieldsFunc(strings.Trim(text, " \t\r\n"), func(r rune) bool { return r == ' ' })
+		if len(words) == 0 {
+			return nil
 		}
-		if s.name != "user" {
+		if words[0] != "user" {
 			return at.errorf("is no line of an aclfile: it must begin with user")
 		}
-		list = append(list, s)
+		list = append(list, setting{place: at, name: words[0], args: words[1:]})
 		return nil
 	})
+	return list, err
 }
 
 // namedUser has a password of its own, for rights of its own.
