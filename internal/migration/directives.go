@@ -65,7 +65,7 @@ var directives = []directive{
 	{names: "databases", verdict: Kept},
 	{names: "extended-redis-compatibility", verdict: Refused, harmless: "no", why: "Valkey says its own name; applications that insist on Redis get redis-server as the engine (engine.binary)."},
 	{names: "locale-collate", verdict: Changed, why: "SORT ALPHA and Lua compare by the C locale, byte by byte."},
-	{names: "import-mode cluster-compatibility-sample-ratio", verdict: Dropped, why: notOurs},
+	{names: "import-mode cluster-compatibility-sample-ratio client-default-resp", verdict: Dropped, why: notOurs},
 
 	// Bounds.
 	{names: "maxmemory maxmemory-policy maxclients proto-max-bulk-len", verdict: Kept},
@@ -75,7 +75,7 @@ var directives = []directive{
 	// Ways onto a disk.
 	{names: "save", verdict: Tightened, weak: true, why: noDisk},
 	{names: "appendonly", verdict: Tightened, weak: true, harmless: "no", why: noDisk},
-	{names: "dir dbfilename appendfilename appenddirname appendfsync no-appendfsync-on-rewrite auto-aof-rewrite-percentage auto-aof-rewrite-min-size aof-load-truncated aof-use-rdb-preamble aof-timestamp-enabled aof-disable-auto-gc aof-rewrite-incremental-fsync rdb-save-incremental-fsync rdbcompression rdbchecksum rdb-del-sync-files rdb-key-save-delay key-load-delay rdb-version-check stop-writes-on-bgsave-error sanitize-dump-payload loading-process-events-interval-bytes",
+	{names: "dir dbfilename appendfilename appenddirname appendfsync no-appendfsync-on-rewrite auto-aof-rewrite-percentage auto-aof-rewrite-min-size aof-load-truncated aof-use-rdb-preamble aof-timestamp-enabled aof-disable-auto-gc aof-rewrite-incremental-fsync rdb-save-incremental-fsync rdbcompression rdbchecksum rdb-del-sync-files rdb-key-save-delay key-load-delay rdb-version-check stop-writes-on-bgsave-error sanitize-dump-payload loading-process-events-interval-bytes req-res-logfile",
 		verdict: Dropped, why: noDiskKnob},
 
 	// Records of what happened.
@@ -102,7 +102,7 @@ var directives = []directive{
 	{names: "replica-serve-stale-data slave-serve-stale-data replica-read-only slave-read-only replica-priority slave-priority replica-announced replica-announce-ip slave-announce-ip replica-announce-port slave-announce-port replica-ignore-maxmemory slave-ignore-maxmemory replica-ignore-disk-write-errors replica-lazy-flush slave-lazy-flush replica-full-sync-buffer-limit min-replicas-max-lag min-slaves-max-lag repl-timeout repl-ping-replica-period repl-ping-slave-period repl-backlog-size repl-backlog-ttl repl-disable-tcp-nodelay repl-diskless-sync repl-diskless-sync-delay repl-diskless-sync-period repl-diskless-sync-max-replicas repl-diskless-load repl-mptcp dual-channel-replication-enabled slot-migration-max-failover-repl-bytes",
 		verdict: Dropped, why: noReplica},
 	{names: "cluster-enabled", verdict: Refused, harmless: "no", why: noCluster + " Applications of a cluster speak to its nodes by their own addresses."},
-	{names: "cluster-allow-pubsubshard-when-down cluster-allow-reads-when-down cluster-allow-replica-migration cluster-announce-bus-port cluster-announce-client-ipv4 cluster-announce-client-ipv6 cluster-announce-client-port cluster-announce-client-tls-port cluster-announce-hostname cluster-announce-human-nodename cluster-announce-ip cluster-announce-port cluster-announce-tls-port cluster-blacklist-ttl cluster-config-file cluster-config-save-behavior cluster-databases cluster-link-sendbuf-limit cluster-manual-failover-timeout cluster-migration-barrier cluster-node-timeout cluster-port cluster-preferred-endpoint-type cluster-replica-no-failover cluster-slave-no-failover cluster-replica-validity-factor cluster-slave-validity-factor cluster-require-full-coverage cluster-slot-migration-log-max-len cluster-slot-stats-enabled",
+	{names: "cluster-allow-pubsubshard-when-down cluster-allow-reads-when-down cluster-allow-replica-migration cluster-announce-bus-port cluster-announce-client-ipv4 cluster-announce-client-ipv6 cluster-announce-client-port cluster-announce-client-tls-port cluster-announce-hostname cluster-announce-human-nodename cluster-announce-ip cluster-announce-port cluster-announce-tls-port cluster-blacklist-ttl cluster-config-file cluster-config-save-behavior cluster-databases cluster-link-sendbuf-limit cluster-manual-failover-timeout cluster-migration-barrier cluster-node-timeout cluster-ping-interval cluster-port cluster-preferred-endpoint-type cluster-replica-no-failover cluster-slave-no-failover cluster-replica-validity-factor cluster-slave-validity-factor cluster-require-full-coverage cluster-slot-migration-log-max-len cluster-slot-stats-enabled",
 		verdict: Dropped, why: noCluster},
 	{names: "sentinel", verdict: Refused, why: "Sentinel moves clients between replicas, and " + "there is no replication here. This is a Sentinel's file: import that of the Redis that it watches."},
 }

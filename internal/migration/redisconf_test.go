@@ -36,13 +36,14 @@ save 'it''s' x`+"\n"+`logfile 'a \'b'
 include more/*.conf
 include more/none-*.conf
 notify-keyspace-events ""`)
-	conf, err := readRedis(path)
+	_, err := readRedis(path)
 	if err == nil || !strings.Contains(err.Error(), "redis.conf:6: the quotes") || strings.Contains(err.Error(), "it''s") {
 		t.Fatalf("%v", err) // a closing quote is followed by a space or the end
 	}
 	text, _ := os.ReadFile(path)
 	write(t, dir, "redis.conf", strings.Replace(string(text), "save 'it''s' x", "save 900 1", 1))
-	if conf, err = readRedis(path); err != nil {
+	conf, err := readRedis(path)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string

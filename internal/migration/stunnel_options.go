@@ -26,7 +26,7 @@ var stunnelOptions = []directive{
 	{names: "ciphersuites curve curves ECDH", verdict: Dropped, why: onlyTLS13},
 	{names: "options", verdict: Dropped, why: "OpenSSL's options for older versions. " + onlyTLS13},
 	{names: "securityLevel", verdict: Dropped, why: "Keys of less than 112 bits of strength are refused at both ends. " + onlyTLS13},
-	{names: "renegotiation compression sessionCacheSize sessionCacheTimeout sessionResume sessiond", verdict: Tightened, why: noTickets},
+	{names: "renegotiation compression session sessionCacheSize sessionCacheTimeout sessionResume sessiond", verdict: Tightened, why: noTickets},
 	{names: "ticketKeySecret ticketMacSecret", verdict: Tightened, secret: true, why: noTickets},
 	{names: "PSKidentity PSKsecrets", verdict: Tightened, weak: true, why: noPSK},
 
