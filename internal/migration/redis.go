@@ -41,7 +41,7 @@ func (j *journal) readServer(o Options) (*server, error) {
 		return nil, err
 	}
 	r := &reader{journal: j, conf: conf, server: &server{file: o.Redis, port: 6379}, options: o}
-	for _, step := range []func() error{r.listening, r.tls, r.eviction, r.memory, r.numbers, r.users, r.commands} {
+	for _, step := range []func() error{r.listening, r.tls, r.eviction, r.memory, r.numbers, r.users, r.commands, r.used} {
 		if err := step(); err != nil {
 			return nil, err
 		}

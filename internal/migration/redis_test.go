@@ -122,7 +122,7 @@ func TestWhatWasClosedStaysClosedOrIsRefused(t *testing.T) {
 		denys string
 	}{
 		{`CONFIG ""`, Options{}, Kept, "[]"}, {`flushall ""`, Options{}, Kept, "[]"}, {`SORT ""`, Options{}, Kept, "[]"},
-		{`KEYS ""`, Options{}, Kept, "[keys]"}, {`FLUSHDB ""`, Options{}, Kept, "[flushdb]"}, {`SUBSCRIBE ""`, Options{}, Kept, "[pubsub]"},
+		{`KEYS ""`, Options{}, Kept, "[keys]"}, {`FLUSHDB ""`, Options{}, Kept, "[flushdb]"}, {`SUBSCRIBE ""`, Options{}, Refused, "[]"},
 		{`EVAL ""`, Options{}, Kept, "[]"}, {`EVAL ""`, Options{Uses: []string{"locks"}}, Refused, "[]"},
 		{`EVALSHA ""`, Options{Allow: []string{"scripting"}}, Refused, "[]"}, {`FCALL ""`, Options{}, Kept, "[]"},
 		{`GET ""`, Options{}, Refused, "[]"}, {`SCAN ""`, Options{}, Refused, "[]"}, {`NOSUCH ""`, Options{}, Refused, "[]"},
@@ -168,6 +168,7 @@ func TestTheDefaultUsersPasswordsStayGood(t *testing.T) {
 		{"user default" + all + " >a resetpass >b", "b", of("b"), Kept, "[]"},
 		{"user default on allkeys allcommands >a", "a", of("a"), Kept, "[pubsub]"}, // no channels
 		{"user default" + all + " -@dangerous -@admin -keys >a", "a", of("a"), Kept, "[keys]"},
+		{"user default" + all + " -@pubsub >a", "a", of("a"), Kept, "[pubsub]"},
 		{"user default" + all + " -get >a", "a", of("a"), Refused, "[]"},
 		{"user default" + all + " -get +get >a", "a", of("a"), Kept, "[]"},
 		{"user default on ~cached:* &* +@all >a", "a", of("a"), Refused, "[]"},

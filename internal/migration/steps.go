@@ -12,9 +12,10 @@ func (b *builder) steps(p *Plan) []Step {
 	if b.options.Stunnel == "" {
 		old = "Redis's own TLS"
 	}
-	list := []Step{
-		{What: "See whether the running Redis is what its file says, and what applications use: scripts show as cmdstat_eval.", Commands: []string{
-			"redis-cli config get '*'", "redis-cli info commandstats"}},
+	list := []Step{{What: "See whether the running Redis is what its file says.", Commands: []string{"redis-cli config get '*'"}}}
+	if b.options.CommandStats == "" {
+		list = append(list, Step{What: "See which commands are used: whether applications run scripts stands in no file. Import again with --commandstats used.txt.", Commands: []string{
+			"redis-cli info commandstats > used.txt"}})
 	}
 	if !b.address.IsValid() || len(b.apps) == 0 || len(b.ssh) == 0 {
 		list = append(list, Step{What: "Fill in deployment.yaml what no file told (or import again with --address, --app, --bastion): the packet filter is made from it."})

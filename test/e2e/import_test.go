@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redoubt-cache/redoubt/internal/evidence"
+	verification "github.com/redoubt-cache/redoubt/internal/verify"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
@@ -96,25 +95,27 @@ func (h *handmade) sidecarOf() *lab.Process {
 	return lab.Start(h.t, h.web.Command(lab.Redoubt(h.t), "sidecar", "--config", h.path("new", "web-1", "sidecar.yaml"), "--log-format", "text"), "msg=ready")
 }
 
-// verified runs redoubt verify on both hosts. What fails there may only be the
-// machine's: its packet filter, its kernel, its packages.
+// verified is redoubt verify passing on both hosts. What is the machine's own (its
+// packet filter, kernel and clock) is accepted, as a pipeline would for a time.
 func (h *handmade) verified() {
 	h.t.Helper()
+	hosts := read(h.t, h.path("new", "deployment.yaml")) + "exceptions:\n"
+	for _, c := range verification.Checks() {
+		if c.OfHost {
+			hosts += "  - {check: " + c.ID + ", owner: the test, reason: not the deployment's, until: 2099-12-31}\n"
+		}
+	}
+	h.write("deployment.yaml", h.dir, hosts)
 	for host, cmd := range map[string]*exec.Cmd{
-		"cache-1": h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "cache-1", "gateway.yaml"), "--deployment", h.path("new", "deployment.yaml"), "--json", h.path("cache-1.json")),
-		"web-1":   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "web-1", "sidecar.yaml"), "--env", h.path("new", "app.env"), "--json", h.path("web-1.json")),
+		"cache-1": h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "cache-1", "gateway.yaml"), "--deployment", h.path("deployment.yaml"), "--json", h.path("cache-1.json")),
+		"web-1":   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "web-1", "sidecar.yaml"), "--deployment", h.path("deployment.yaml"), "--env", h.path("new", "app.env"), "--json", h.path("web-1.json")),
 	} {
 		out, code := run(h.t, cmd)
 		report := readReport(h.t, h.path(host+".json"))
-		if report.Summary.Pass < 10 {
-			h.t.Errorf("%s: only %d checks pass\n%s", host, report.Summary.Pass, out)
+		if code != 0 || report.Summary.Pass < 10 {
+			h.t.Errorf("%s: exit code %d, %d checks pass\n%s", host, code, report.Summary.Pass, out)
 		}
-		for _, c := range report.Checks {
-			machine := c.Goal == evidence.Environment || slices.Contains([]string{"RD-402", "RD-403", "RD-512"}, c.ID)
-			if c.Outcome == evidence.Fail && !machine {
-				h.t.Errorf("%s: %s %s: %s (exit code %d)", host, c.ID, c.Title, c.Detail, code)
-			}
-		}
+		h.t.Logf("%s: %+v", host, report.Summary)
 	}
 }
 
@@ -166,8 +167,13 @@ rename-command KEYS ""
 	within(t, 10*time.Second, "the refusal to be logged", func() bool { return strings.Contains(gateway.Output(), "refused") })
 	stale.Stop()
 
+	began := time.Now()
 	old.Stop()
 	h.sidecarOf()
+	if got := h.talk(6379, "PING"); got != "PONG" {
+		t.Fatal(got)
+	}
+	t.Logf("from the end of stunnel's client to an answer through the sidecar: %v", time.Since(began))
 	if got := h.talk(6379, "GET", "where"); got != "" { // the new cache begins empty
 		t.Fatal(got)
 	}
