@@ -99,19 +99,27 @@ func count(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// group prints the lines with one fate, then why. Of what is dropped the names
-// are enough.
+// group prints the lines with one fate, then why. Of what is dropped the names and
+// lines are enough.
 func (o *planOutput) group(group []migration.Finding) {
 	mark := "  "
 	if group[0].Weak {
 		mark = "! "
 	}
 	if group[0].Verdict == migration.Dropped && len(group) > 1 {
-		var names []string
+		text, file := "", ""
 		for _, f := range group {
-			names = append(names, fmt.Sprintf("%s (%s)", f.Name, f.Where()))
+			if f.File != file {
+				if file = f.File; text != "" {
+					text += "; "
+				}
+				text += file + ": "
+			} else {
+				text += ", "
+			}
+			text += fmt.Sprintf("%s (%d)", f.Name, f.Line)
 		}
-		o.wrap(mark, strings.Join(names, ", "))
+		o.wrap(mark, text)
 	} else {
 		for _, f := range group {
 			line := fmt.Sprintf("%s: %s", f.Where(), f.Name)

@@ -44,6 +44,7 @@ func (b *builder) plan() (*Plan, error) {
 	}
 	p := &Plan{
 		Deployment: b.options.Deployment, Name: b.options.Name, Findings: b.findings,
+		Files: []File{}, Secrets: []string{}, Steps: []Step{},
 		password: b.server.password, sidecar: "127.0.0.1:6379",
 	}
 	if sidecar.port != 0 {

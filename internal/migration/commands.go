@@ -17,7 +17,7 @@ var groups = []struct {
 }{
 	{"keys", "", "keys", false},
 	{"flushdb", "", "flushdb", false},
-	{"@pubsub", "publish spublish subscribe ssubscribe psubscribe pubsub", "pubsub", false},
+	{"@pubsub", "publish spublish subscribe ssubscribe psubscribe unsubscribe sunsubscribe punsubscribe pubsub", "pubsub", false},
 	{"@scripting eval eval_ro evalsha evalsha_ro script", "", "scripting", true},
 	{"fcall fcall_ro function", "", "functions", true},
 }

@@ -61,9 +61,10 @@ func parseCommandStat(text string) (name string, calls int64, ok bool) {
 func (r *reader) fate(name string) (Verdict, string) {
 	parent, sub, _ := strings.Cut(name, "|")
 	found := command.Lookup([]byte(parent), []byte(sub))
+	closed := found.Class == command.Refused && name != "function|load" || name == "function|stats" // shows others' calls
 	for _, g := range groups {
 		names := strings.Fields(g.names + " " + g.others)
-		if !slices.Contains(names, parent) || found.Class == command.Refused && found.Name != "function|load" {
+		if !slices.Contains(names, parent) || closed {
 			continue
 		}
 		switch {
@@ -77,7 +78,7 @@ func (r *reader) fate(name string) (Verdict, string) {
 	switch {
 	case slices.Contains(strings.Fields(needed), parent):
 		return Refused, "It is used, and no policy opens it: change the application, or go on if an administrator did it."
-	case found.Class == command.Refused:
+	case closed:
 		return Changed, "An administrator's command was used; it is refused to everybody. What it told is in redoubt status and the metrics, what it changed in gateway.yaml."
 	case !found.Known() && sub == "":
 		return Refused, "It is used, and is no command of Redis's own, but a module's. " + noModules

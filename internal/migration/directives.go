@@ -20,7 +20,7 @@ type directive struct {
 
 const (
 	ownSocket    = "The engine listens on a unix socket that only its gateway reaches; other hosts come through the tunnel."
-	noDisk       = "Nothing is ever written to a disk. What is cached is gone when the engine ends: it must be data that can be made again."
+	noDisk       = "With Redoubt nothing is ever written to a disk, and what is cached is gone when the engine ends: it must be data that can be made again."
 	noDiskKnob   = "It says how to write to a disk, which the engine never does."
 	ownProcess   = "The gateway starts the engine, watches it and passes on what may be logged."
 	noReplica    = "There is no replication: each gateway has an engine of its own."

@@ -50,10 +50,14 @@ func (r *reader) users() error {
 	}
 	switch {
 	case own != nil:
-		if set {
+		r.defaultUser(*own)
+		switch { // CONFIG REWRITE writes both, the user's with the digest
+		case set && slices.Contains(r.password.digests, passwords.Of([]byte(pass.args[0]))):
+			r.password.app = pass.args[0]
+			r.find(pass, Kept, "engine.password_digests", keptPassword)
+		case set:
 			r.find(pass, Dropped, "", "The default user's own line replaces it.")
 		}
-		r.defaultUser(*own)
 	case set && pass.args[0] != "" && !hasFile:
 		r.password = credential{app: pass.args[0], digests: []passwords.Digest{passwords.Of([]byte(pass.args[0]))}}
 		r.find(pass, Kept, "engine.password_digests", keptPassword)

@@ -1,0 +1,96 @@
+package migration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/command"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/passwords"
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// ask is redis-cli's plain answer, in lines.
+func ask(t *testing.T, socket string, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command("redis-cli", append([]string{"-s", socket}, args...)...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(out))
+}
+
+// TestTheTablesOfCommandsAreTheEngines: what is said to stay open is open for the
+// application, or answered by the sidecar, and what is said to be refused is
+// refused, for each command that the engine at hand has.
+func TestTheTablesOfCommandsAreTheEngines(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	lab.Plain(t, "redis-server", "port 0", "unixsocket "+socket, `save ""`)
+	categories := map[string][]string{}
+	for _, c := range ask(t, socket, "ACL", "CAT") {
+		for _, name := range ask(t, socket, "ACL", "CAT", c) {
+			categories[name] = append(categories[name], "@"+c)
+		}
+	}
+	version, err := engine.VersionFromInfo(strings.Join(ask(t, socket, "INFO", "server"), "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(categories) < 300 {
+		t.Fatalf("only %d commands", len(categories))
+	}
+	for _, policy := range []engine.Policy{{}, {Allow: []string{"scripting", "functions"}}, {Deny: []string{"keys", "flushdb", "pubsub"}}, engine.MostOpen()} {
+		r := &reader{journal: &journal{}, server: &server{policy: policy}, options: Options{Allow: policy.Allow}}
+		for name := range categories {
+			parent, sub, _ := strings.Cut(name, "|")
+			if _, container := categories[parent+"|help"]; container && sub == "" {
+				continue // by its subcommands
+			}
+			found := command.Lookup([]byte(parent), []byte(sub))
+			open := policy.Opens(version, name, categories[name]) || found.Class == command.Local || slices.Contains([]string{"auth", "hello", "quit", "reset"}, name)
+			if v, why := r.fate(name); open != (v == Kept) && sub != "help" && !harmless(name) {
+				t.Errorf("%+v: %s is said to be %q (%s), and open is %v", policy, name, v, why, open)
+			}
+		}
+	}
+}
+
+// harmless are of no use to anybody, so that nothing is said of them.
+func harmless(name string) bool {
+	return slices.Contains([]string{"asking", "acl|whoami"}, name)
+}
+
+// TestWhatConfigRewriteMakesIsUnderstood: Redis then has the password twice, and
+// every setting that differs from its default.
+func TestWhatConfigRewriteMakesIsUnderstood(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "s")
+	path := write(t, dir, "redis.conf", "port 0\nunixsocket "+socket+"\nsave \"\"\nrequirepass first\n")
+	lab.Start(t, exec.Command("redis-server", path), "eady to accept connections")
+	cli := exec.Command("redis-cli", "-s", socket)
+	cli.Stdin = strings.NewReader("AUTH first\nCONFIG SET requirepass \"second one\"\nCONFIG SET maxmemory 300mb\nCONFIG REWRITE\n")
+	if out, err := cli.CombinedOutput(); err != nil || strings.Count(string(out), "OK") != 4 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), "user default on") {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	j := &journal{}
+	srv, err := j.readServer(Options{Redis: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if srv.password.app != "second one" || !slices.Equal(srv.password.digests, []passwords.Digest{passwords.Of([]byte("second one"))}) || srv.policy.Memory != 300<<20 {
+		t.Errorf("%+v", srv)
+	}
+	for _, f := range j.findings {
+		if f.Verdict == Unknown || f.Verdict == Refused {
+			t.Errorf("%+v", f)
+		}
+	}
+}
