@@ -124,12 +124,12 @@ func (o *planOutput) group(group []migration.Finding) {
 		for _, f := range group {
 			line := fmt.Sprintf("%s: %s", f.Where(), f.Name)
 			if f.Was != "" {
-				line += " " + printable(f.Was)
+				line += " " + f.Was
 			}
 			if f.Becomes != "" {
 				line += "  →  " + f.Becomes
 			}
-			fmt.Fprintln(o.w, mark+line)
+			fmt.Fprintln(o.w, mark+printable(line))
 		}
 	}
 	o.wrap("      ", group[0].Why)

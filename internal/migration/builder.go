@@ -158,6 +158,9 @@ func (b *builder) sidecar() endpoint {
 		return endpoint{}
 	}
 	at := *b.local
+	if at.host == "localhost" {
+		at.host = "127.0.0.1"
+	}
 	if at.path == "" && !loopback(at.host) {
 		at.host = "127.0.0.1"
 		b.add(Finding{File: b.localAt.file, Line: b.localAt.line, Name: "accept", Was: b.localAt.value, Verdict: Tightened, Becomes: "listen: " + at.String(), Weak: true,

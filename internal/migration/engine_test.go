@@ -94,3 +94,32 @@ func TestWhatConfigRewriteMakesIsUnderstood(t *testing.T) {
 		}
 	}
 }
+
+// TestAFileIsReadAsTheRealRedisReadsIt: quotes, units, includes, what is set twice.
+func TestAFileIsReadAsTheRealRedisReadsIt(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "s")
+	write(t, dir, "more/20.conf", "maxmemory 1m\nMAXCLIENTS 77\n")
+	write(t, dir, "more/10.conf", "maxmemory 17Mb\nmaxclients 55\nproto-max-bulk-len 3mb\n")
+	for _, pw := range []string{`plain`, `"with \" quote and \x41 and \n end"`, `'single \' and \n'`, `"\xe9\xff bytes"`, `half"quoted"`, `$(a);b#c`, `"#"`} {
+		path := write(t, dir, "redis.conf", "  PORT 0\r\n# requirepass no\nunixsocket "+socket+"\nsave \"\"\nrequirepass first\nrequirepass "+pw+"  \ninclude "+dir+"/more/*.conf\nmaxmemory-policy 'allkeys-random'\nproto-max-bulk-len 2mb\nmaxmemory 20m\n")
+		redis := lab.Start(t, exec.Command("redis-server", path), "eady to accept connections")
+		j := &journal{}
+		srv, err := j.readServer(Options{Redis: path})
+		if err != nil {
+			t.Fatalf("%s: %v", pw, err)
+		}
+		cli := exec.Command("redis-cli", "-s", socket, "config", "get", "max*")
+		cli.Env = append(os.Environ(), "REDISCLI_AUTH="+srv.password.app)
+		out, err := cli.Output()
+		for _, want := range []string{"maxmemory\n20000000\n", "maxclients\n77\n"} {
+			if err != nil || !strings.Contains(string(out), want) {
+				t.Errorf("%s: %v, no %q in %s", pw, err, want, out)
+			}
+		}
+		if srv.policy.Memory != 20_000_000 || srv.policy.MaxClients != 77 || srv.policy.MaxValue != 2<<20 {
+			t.Errorf("%+v", srv.policy)
+		}
+		redis.Stop()
+	}
+}

@@ -187,7 +187,7 @@ func TestTheSectionThatIsRedissIsFound(t *testing.T) {
 		{web, "", "no section connects to Redis (port 6379 of"},
 		{plainServer + strings.Replace(plainServer, "[redis]", "[second]", 1), "", "more than one section"},
 		{plainServer + strings.Replace(plainServer, "[redis]", "[second]", 1), "second", ""},
-		{plainServer, "third", "no section [third]: there are redis"},
+		{plainServer, "third", "no section [third]: there are \"redis\""},
 		{"[redis]\nconnect = 6379\n", "", "has no accept"},
 		{"[redis]\naccept = no:port:x\nconnect = 6379\n", "", ":2: accept is no"},
 		{"[redis]\naccept = /run/s\nconnect = 6379\n", "", "unix socket"},

@@ -166,7 +166,7 @@ func TestTheDefaultUsersPasswordsStayGood(t *testing.T) {
 		{"user default" + all + " >a !" + of("a")[0].String(), "", nil, Kept, "[]"},
 		{"user default" + all + " >a nopass", "", nil, Kept, "[]"},
 		{"user default" + all + " >a resetpass >b", "b", of("b"), Kept, "[]"},
-		{"user default on allkeys allcommands >a", "a", of("a"), Kept, "[pubsub]"}, // no channels
+		{"user default on allkeys allcommands >a", "a", of("a"), Changed, "[pubsub]"}, // no channels
 		{"user default" + all + " -@dangerous -@admin -keys >a", "a", of("a"), Kept, "[keys]"},
 		{"user default" + all + " -@pubsub >a", "a", of("a"), Kept, "[pubsub]"},
 		{"user default" + all + " -get >a", "a", of("a"), Refused, "[]"},

@@ -38,6 +38,9 @@ func readRedis(path string) (*redisConf, error) {
 			if err != nil || s.name == "" {
 				return err
 			}
+			if len(conf.settings) >= maxSettings {
+				return at.errorf("the configuration has more than %d settings", maxSettings)
+			}
 			if s.name != "include" {
 				conf.settings = append(conf.settings, s)
 				return nil
@@ -65,7 +68,7 @@ func parseRedisLine(at place, text string) (setting, error) {
 	if len(words) == 0 {
 		return setting{}, nil
 	}
-	return setting{place: at, name: strings.ToLower(words[0]), args: words[1:]}, nil
+	return setting{place: at, name: strings.ToLower(clip(words[0])), args: words[1:]}, nil
 }
 
 func (c *redisConf) include(s setting, read func(string) error) error {

@@ -81,6 +81,7 @@ func TestReadingIsBounded(t *testing.T) {
 		"no-file.conf": "include a b\n",
 		"many.conf":    strings.Repeat("include empty.conf\n", 300),
 		"empty.conf":   "",
+		"long.conf":    strings.Repeat("port 1\n", 6000),
 		"large.conf":   "#" + strings.Repeat("x", maxText) + "\n",
 	} {
 		write(t, dir, name, text)
@@ -93,7 +94,7 @@ func TestReadingIsBounded(t *testing.T) {
 	for name, want := range map[string]string{
 		"itself.conf": "itself.conf:1: include: ", "each.conf": "includes itself", "gone.conf": "copy it here", "nul.conf": "NUL",
 		"dir.conf": "regular file", "device.conf": "regular file", "no-file.conf": "one file", "many.conf": "more than 256 files",
-		"large.conf": "larger than", "d0.conf": "16 deep",
+		"large.conf": "larger than", "long.conf": "more than 5000 settings", "d0.conf": "16 deep",
 	} {
 		if _, err := readRedis(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, err, want)

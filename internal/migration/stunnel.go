@@ -111,9 +111,9 @@ func (c *stunnelConf) choose(name, what string, fits func(service) bool) (servic
 	var found, names []string
 	var chosen service
 	for _, s := range c.services {
-		names = append(names, s.name)
+		names = append(names, strconv.Quote(s.name))
 		if s.name == name || name == "" && fits(s) {
-			found, chosen = append(found, s.name), s
+			found, chosen = append(found, strconv.Quote(s.name)), s
 		}
 	}
 	file := c.services[0].file

@@ -66,14 +66,19 @@ type stunnelConf struct {
 // sections begin from. A directory that is included is read where it stands, file
 // by file.
 func readStunnel(path string) (*stunnelConf, error) {
-	conf, files := &stunnelConf{}, &library{}
+	conf, files, count := &stunnelConf{}, &library{}, 0
 	var read func(path string) error
 	read = func(path string) error {
 		return files.lines(path, func(at place, text string) error {
 			o, section, err := parseStunnelLine(at, text)
+			if section != "" || o.name != "" {
+				count++
+			}
 			switch {
 			case err != nil:
 				return err
+			case count > maxOptions:
+				return at.errorf("the configuration has more than %d options", maxOptions)
 			case section != "":
 				conf.services = append(conf.services, service{place: at, name: section, options: slices.Clone(conf.global), own: len(conf.global)})
 			case o.is("include"):
@@ -111,13 +116,13 @@ func parseStunnelLine(at place, text string) (o option, section string, err erro
 		if name = strings.TrimSpace(name); !closed || name == "" {
 			return o, "", at.errorf("is no section: [name] is needed")
 		}
-		return o, name, nil
+		return o, clip(name), nil
 	}
 	name, value, ok := strings.Cut(text, "=")
 	if name = strings.TrimSpace(name); !ok || name == "" {
 		return o, "", at.errorf("is neither an option (key = value) nor a section ([name])")
 	}
-	return option{at, name, strings.TrimSpace(value)}, "", nil
+	return option{at, clip(name), strings.TrimSpace(value)}, "", nil
 }
 
 // eachIn reads the files of a directory in the order of their names.

@@ -44,6 +44,8 @@ func TestAStunnelConfigurationIsReadAsStunnelReadsIt(t *testing.T) {
 		"[redis]\nnonsense\n":      ":2: is neither",
 		"[redis]\n= x\n":           ":2: is neither",
 		"include = nowhere\n[r]\n": ":1: include: ",
+
+		strings.Repeat("debug = 1\n", 600) + strings.Repeat("[r]\n", 600): ":1001: the configuration has more than 1000 options",
 	} {
 		path := write(t, dir, "bad.conf", text)
 		if _, err := readStunnel(path); err == nil || !strings.Contains(err.Error(), want) {

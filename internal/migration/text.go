@@ -15,9 +15,20 @@ import (
 // Bounds of what is read. A redis.conf has 110 KB, nearly all of it comments.
 const (
 	maxText     = 4 << 20
-	maxFiles    = 256 // of one configuration, with what it includes
-	maxIncludes = 16  // deep
+	maxFiles    = 256  // of one configuration, with what it includes
+	maxIncludes = 16   // deep
+	maxSettings = 5000 // of one redis.conf; it knows 250
+	maxOptions  = 1000 // of one stunnel configuration, sections among them; stunnel knows 90
 )
+
+// clip keeps a name that is none from filling a plan.
+func clip(name string) string {
+	const most = 64
+	if len(name) > most {
+		return name[:most] + "…"
+	}
+	return name
+}
 
 // A place is a line of a file.
 type place struct {

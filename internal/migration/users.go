@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
@@ -134,8 +135,9 @@ func (r *reader) defaultUser(s setting) {
 	if have.nopass {
 		r.password = credential{}
 	}
-	if !have.channels {
+	if !have.channels && !slices.Contains(r.policy.Uses, engine.PubSub) {
 		r.deny("pubsub")
+		r.closing(s, "(no &*)", Changed, "engine.deny: [pubsub]", "The line grants no channels, and Redis 7 lets it use none; Redis 6 let it use all. Pub/sub is closed; if it is used, --uses pubsub beside what else the cache is for.")
 	}
 	for _, name := range have.closed {
 		r.close(s, name)
