@@ -1,6 +1,8 @@
 package resp_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/resp"
@@ -35,6 +37,10 @@ func FuzzCommandScanner(f *testing.F) {
 				_ = arg
 			}
 			out, err := resp.AppendInline(nil, []byte(frame))
+			words, wordsErr := resp.Words(strings.TrimSuffix(strings.TrimSuffix(frame, "\n"), "\r"))
+			if (err == nil) != (wordsErr == nil) || err == nil && !slices.Equal(words, texts(resp.Args(nil, out))) {
+				t.Fatalf("%q is the words %q, %v, and inline %q, %v", frame, words, wordsErr, out, err)
+			}
 			if err == nil && len(out) > 0 {
 				if s := scanCommands(authenticated(), out, []int{len(out)}); len(s.frames) != 1 {
 					t.Fatalf("inline %q became %q, which scans as %+v", frame, out, s)
@@ -42,6 +48,13 @@ func FuzzCommandScanner(f *testing.F) {
 			}
 		}
 	})
+}
+
+func texts(args [][]byte) (list []string) {
+	for _, a := range args {
+		list = append(list, string(a))
+	}
+	return list
 }
 
 func FuzzReplyScanner(f *testing.F) {
