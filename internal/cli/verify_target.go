@@ -70,13 +70,15 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 	cache := &verify.Cache{
 		Listen: c.Listen, Metrics: c.Admin.Metrics, Policy: engineOptions(c.Engine).Policy,
 		Digests: string(c.Engine.PasswordDigests), Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
-		Secrets:     named(files.Certificate, files.Key, string(c.Engine.PasswordDigests), string(c.PKI.Passphrase)),
+		Secrets:     named(files.Certificate, files.Key, string(c.PKI.Passphrase)),
+		Trusted:     []string{string(c.Engine.PasswordDigests)},
 		Fingerprint: fingerprint(c),
 	}
 	if cache.CA != "" {
 		cache.Certificates.CA, cache.Certificates.CRL = filepath.Join(cache.CA, "ca.crt"), filepath.Join(cache.CA, "revoked.crl")
 		cache.Secrets = append(cache.Secrets, filepath.Join(cache.CA, "ca.key"))
 	}
+	cache.Trusted = append(cache.Trusted, cache.Certificates.CA)
 	return &verify.Target{
 		Vantage: evidence.CacheHost, Deployment: c.Deployment, Host: c.Name, Cache: cache,
 		Doors: []tunnel.Endpoint{{Address: dialable(c.Listen), ID: id}},
@@ -101,7 +103,7 @@ func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
 		Vantage: evidence.AppHost, Deployment: c.Deployment, Host: c.Name, Doors: doors,
 		App: &verify.App{
 			Listen: dialable(c.Listen), Bound: c.Listen, Rules: rules, Metrics: c.Admin.Metrics, Certificates: files,
-			Secrets: named(files.Certificate, files.Key), Fingerprint: fingerprint(c),
+			Secrets: named(files.Certificate, files.Key), Trusted: []string{files.CA}, Fingerprint: fingerprint(c),
 		},
 	}, nil
 }
@@ -222,6 +224,11 @@ func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
 		return nil, err
 	}
 	t.Exceptions = exceptionsOf(accepted)
+	if t.Cache != nil {
+		t.Cache.Trusted = append(t.Cache.Trusted, c.Config)
+	} else {
+		t.App.Trusted = append(t.App.Trusted, c.Config)
+	}
 	running(ctx, t, socket[0])
 	return t, nil
 }

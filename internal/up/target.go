@@ -22,11 +22,13 @@ func Target(path string) (*verify.Target, error) {
 		Vantage: evidence.OneMachine, Deployment: deploymentName, Host: appID().Name(),
 		Cache: &verify.Cache{
 			Digests: dir.Digests(), Certificates: gateway, CA: dir.CA(),
-			Secrets: []string{gateway.Certificate, dir.Digests(), filepath.Join(dir.CA(), "ca.key")},
+			Secrets: []string{gateway.Certificate, filepath.Join(dir.CA(), "ca.key")},
+			Trusted: []string{dir.Digests(), gateway.CA},
 		},
 		App: &verify.App{
 			Certificates: sidecar,
 			Secrets:      []string{sidecar.Certificate, dir.AppEnv(), dir.Password()},
+			Trusted:      []string{sidecar.CA},
 		},
 	}
 	password, err := statedir.ReadPassword(dir.Password())

@@ -21,7 +21,6 @@ var outsiderMeetsNoCache = Check{
 	Why:        "What can't be reached can't be attacked, not even by a flaw that nobody knows yet.",
 	Mend:       "Load the packet filter on the cache host (redoubt render nftables), and look whether a cloud's security group is wider.",
 	References: askForBoundary,
-	Needs:      []Need{NeedDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		var addresses []string
 		for _, d := range t.Doors {

@@ -14,48 +14,49 @@ import (
 
 var secretsAreTheirOwners = Check{
 	ID: "RD-208", Goal: evidence.Access, From: OnBoth, Cheap: true,
-	Title:      "Every key and password in a file is readable by its owner alone, and its directories are nobody else's to change",
-	Why:        "A key that another user of the host can read is everybody's; one in a directory that others can write to can be exchanged.",
-	Mend:       "chmod 600 the file, and chown it to root or the user of the role; chmod go-w the directory. Replace the secret if others may have seen it (redoubt secret rotate, redoubt join).",
+	Title:      "Keys and passwords in files are readable by their owner alone, and nobody else can change what we go by",
+	Why:        "A key that another user of the host can read is everybody's. Whoever can write the configuration, the digests of passwords, or a directory on the way to them, decides who gets in.",
+	Mend:       "chmod 600 a secret, chmod go-w another file or a directory, and chown it to root or the user of the role. Replace the secret if others may have seen it (redoubt secret rotate, redoubt join).",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		var paths []string
+		var secrets, trusted []string
 		if t.Cache != nil {
-			paths = append(paths, t.Cache.Secrets...)
+			secrets, trusted = append(secrets, t.Cache.Secrets...), append(trusted, t.Cache.Trusted...)
 		}
 		if t.App != nil {
-			paths = append(paths, t.App.Secrets...)
+			secrets, trusted = append(secrets, t.App.Secrets...), append(trusted, t.App.Trusted...)
 		}
-		if len(paths) == 0 {
-			return n.Skip("the configuration names no file with a secret")
+		for _, group := range []struct {
+			paths     []string
+			forbidden fs.FileMode
+		}{{secrets, 0o077}, {trusted, 0o022}} {
+			for _, path := range group.paths {
+				info, err := os.Stat(path)
+				if errors.Is(err, fs.ErrPermission) {
+					return n.Skip("%s can't be looked at by this user (sudo redoubt verify)", path)
+				}
+				if err != nil {
+					return n.Fail("%v", err)
+				}
+				n.Saw("%s %s uid %d", info.Mode(), path, ownerOf(info))
+				if err := ownersAlone(path, info, group.forbidden); err != nil {
+					return n.Fail("%v", err)
+				}
+			}
 		}
-		seen := 0
-		for _, path := range paths {
-			info, err := os.Lstat(path)
-			if errors.Is(err, fs.ErrPermission) {
-				return n.Skip("%s can't be looked at by this user (sudo redoubt verify)", path)
-			}
-			if err != nil {
-				return n.Fail("%v", err)
-			}
-			n.Saw("%s %s uid %d", info.Mode(), path, ownerOf(info))
-			if err := private(path, info); err != nil {
-				return n.Fail("%v", err)
-			}
-			seen++
-		}
-		return n.Pass("files with a secret: %d, each its owner's alone", seen)
+		return n.Pass("files with a secret: %d, others that we go by: %d", len(secrets), len(trusted))
 	},
 }
 
-// private says why a secret's file, or a directory on the way to it, is not.
-func private(path string, info fs.FileInfo) error {
+// ownersAlone says why others have a right to a file that is forbidden to them, or
+// could exchange it in a directory on the way.
+func ownersAlone(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	owner := ownerOf(info)
 	switch {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is no regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s can be read or written by other users (mode %04o)", path, info.Mode().Perm())
+	case info.Mode().Perm()&forbidden != 0:
+		return fmt.Errorf("other users have rights to %s that they mustn't have (mode %04o)", path, info.Mode().Perm())
 	}
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		at, err := os.Stat(dir)

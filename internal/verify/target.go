@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -32,6 +33,7 @@ type Target struct {
 	// Asked once in a run.
 	audited memo[engine.Audit]
 	guest   memo[engine.Guest]
+	reached memo[struct{}] // the doors
 }
 
 // memo is what came of asking, the first time.
@@ -61,6 +63,7 @@ type Cache struct {
 	CA           string        // the CA's directory; "": elsewhere
 	Passphrase   string        // file with its passphrase; "": none
 	Secrets      []string      // every file of this role that others mustn't read
+	Trusted      []string      // and mustn't write
 	Fingerprint  string        // of the configuration file as it is; "": there is none (redoubt up)
 	Running      string        // of the one that the process has read
 
@@ -81,6 +84,7 @@ type App struct {
 	Certificates tunnel.Files // of the sidecar
 	Rules        []tunnel.Rule
 	Secrets      []string
+	Trusted      []string
 	Fingerprint  string
 	Running      string
 }
@@ -123,10 +127,23 @@ func NeedPassword(_ context.Context, t *Target) string {
 	return ""
 }
 
-// NeedDoor: a gateway's address is known.
-func NeedDoor(_ context.Context, t *Target) string {
+// NeedDoor: a gateway's tunnel can be reached.
+func NeedDoor(ctx context.Context, t *Target) string {
 	if len(t.Doors) == 0 {
 		return "needs the address of a gateway (--deployment FILE)"
+	}
+	_, err := t.reached.get(func() (struct{}, error) {
+		for _, door := range t.Doors {
+			conn, err := (&net.Dialer{Timeout: knockWithin}).DialContext(ctx, "tcp", door.Address)
+			if err != nil {
+				return struct{}{}, fmt.Errorf("%s %w: %v", door.Address, errUnreachable, err)
+			}
+			conn.Close()
+		}
+		return struct{}{}, nil
+	})
+	if err != nil {
+		return err.Error()
 	}
 	return ""
 }
@@ -173,5 +190,5 @@ func (t *Target) end() {
 	if t.guest.asked && t.guest.err == nil {
 		t.Cache.Dismiss(context.Background(), t.guest.value.User)
 	}
-	t.guest, t.audited = memo[engine.Guest]{}, memo[engine.Audit]{}
+	t.guest, t.audited, t.reached = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}
 }

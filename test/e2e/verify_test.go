@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,4 +141,90 @@ func TestAnAcceptedRiskEnds(t *testing.T) {
 	if r := resultOf(t, readReport(t, report), "RD-601"); code != 1 || r.Outcome != evidence.Fail || !strings.Contains(r.Detail, "RD-501 ended on 2020-01-01") {
 		t.Errorf("%d %+v\n%s", code, r, text)
 	}
+}
+
+// look is a verification on one of several hosts.
+func (g *guarded) look(t *testing.T, host string, args ...string) *evidence.Report {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), host+".json")
+	cmd := g.hosts[host].Command(append([]string{lab.Redoubt(t), "verify", "--deployment", g.deployment, "--json", path}, args...)...)
+	out, _ := run(t, cmd)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%s: %v\n%s", host, err, out)
+	}
+	return readReport(t, path)
+}
+
+// failing are the checks that fail, but for those that are about the machine which all
+// these hosts share.
+func failing(r *evidence.Report) (ids []string) {
+	ofTheMachine := []string{"RD-121", "RD-122", "RD-123", "RD-124", "RD-441", "RD-442", "RD-443", "RD-444", "RD-445", "RD-446", "RD-620"}
+	for _, c := range r.Checks {
+		if c.Outcome == evidence.Fail && !slices.Contains(ofTheMachine, c.ID) {
+			ids = append(ids, c.ID+": "+c.Detail)
+		}
+	}
+	return ids
+}
+
+// TestVerifyFromEveryHost: the cache host, an application host and an outsider, each
+// behind its packet filter; then a rule is taken away, a file edited, the filter
+// unloaded.
+func TestVerifyFromEveryHost(t *testing.T) {
+	g := newGuarded(t)
+	g.guard("cache-1")
+	g.guard("web-1")
+	s := siteOn(t, g.net, g.hosts["cache-1"], g.hosts["web-1"], "")
+	s.gateway()
+	s.sidecar(s.web)
+	cache := []string{"--config", s.path("cache-1", "gateway.yaml")}
+	web := []string{"--config", s.path("web-1", "sidecar.yaml"), "--env", s.path("secret", "app.env")}
+
+	for host, want := range map[string]struct {
+		args   []string
+		passes []string
+	}{
+		"cache-1":  {cache, []string{"RD-101", "RD-102", "RD-120", "RD-201", "RD-205", "RD-302", "RD-401", "RD-418", "RD-501", "RD-503", "RD-507"}},
+		"web-1":    {web, []string{"RD-102", "RD-120", "RD-206", "RD-210", "RD-212", "RD-303", "RD-403", "RD-504", "RD-507"}},
+		"outsider": {[]string{"--outside"}, []string{"RD-140", "RD-141"}},
+	} {
+		r := g.look(t, host, want.args...)
+		if bad := failing(r); len(bad) > 0 {
+			t.Errorf("%s: %v", host, bad)
+		}
+		for _, id := range want.passes {
+			if c := resultOf(t, r, id); c.Outcome != evidence.Pass {
+				t.Errorf("%s: %s %s: %s", host, id, c.Outcome, c.Detail)
+			}
+		}
+	}
+
+	alter := func(host string, args ...string) {
+		t.Helper()
+		if out, code := run(t, g.hosts[host].Command(args...)); code != 0 {
+			t.Fatalf("%v: %s", args, out)
+		}
+	}
+	only := func(host, id, detail string, args ...string) {
+		t.Helper()
+		if bad := failing(g.look(t, host, args...)); len(bad) != 1 || !strings.HasPrefix(bad[0], id) || !strings.Contains(bad[0], detail) {
+			t.Errorf("%s: %v, want %s alone", host, bad, id)
+		}
+	}
+	alter("cache-1", "nft", "add element inet redoubt bastions4 { 10.77.0.66 }")
+	only("cache-1", "RD-120", "elements", cache...)
+	g.guard("cache-1")
+
+	file := s.path("cache-1", "gateway.yaml")
+	text := read(t, file)
+	s.write("gateway.yaml", s.path("cache-1"), text+"limits: {connections: 17}\n")
+	only("cache-1", "RD-507", "changed since", cache...)
+	s.write("gateway.yaml", s.path("cache-1"), "# said otherwise, but the same\n"+text)
+	if bad := failing(g.look(t, "cache-1", cache...)); len(bad) > 0 {
+		t.Errorf("a comment is no change: %v", bad)
+	}
+
+	alter("cache-1", "nft", "delete table inet redoubt")
+	only("cache-1", "RD-120", "no table", cache...)
+	only("outsider", "RD-140", "10.77.0.2:6379 can be reached", "--outside")
 }

@@ -70,7 +70,7 @@ type instead struct {
 var elsewhere = map[string]string{
 	"RD-120": "test/e2e, TestVerifyFromEveryHost: it needs a host with a packet filter",
 	"RD-620": "TestTheClocksStateIsSeen: the kernel has one clock for all",
-	"RD-507": "test/e2e, TestAnEditedFileIsFound: it needs a gateway with a configuration file",
+	"RD-507": "test/e2e, TestVerifyFromEveryHost: it needs a gateway with a configuration file",
 }
 
 func sabotages() []sabotage {
