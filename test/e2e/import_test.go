@@ -14,6 +14,14 @@ import (
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
+// The hosts' names are this process's own: gateway and sidecar answer redoubt
+// verify at a socket that is named by them, in a directory that all of this
+// machine's network namespaces share.
+var (
+	cacheName = fmt.Sprintf("cache-%d", os.Getpid())
+	webName   = fmt.Sprintf("web-%d", os.Getpid())
+)
+
 // handmade is a cache as a team locks it down by hand, on hosts of its own, that
 // serves: a Redis, a CA of openssl's, and one certificate for all hosts.
 type handmade struct {
@@ -58,7 +66,7 @@ func (h *handmade) stunnel(on *lab.Host, name, text string) *lab.Process {
 // bring imports, twice, and sees that no secret is printed.
 func (h *handmade) bring(args ...string) string {
 	h.t.Helper()
-	args = append(append([]string{"import"}, args...), "--deployment", "clinic", "--app", "web-1=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new"))
+	args = append(append([]string{"import"}, args...), "--deployment", "clinic", "--name", cacheName, "--client-name", webName, "--app", webName+"=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new"))
 	out, code := run(h.t, exec.Command(lab.Redoubt(h.t), args...))
 	if code != 0 || strings.Contains(out, h.password) || strings.Contains(out, "horse") {
 		h.t.Fatalf("exit code %d\n%s", code, out)
@@ -67,7 +75,7 @@ func (h *handmade) bring(args ...string) string {
 	if code != 0 || !strings.Contains(again, "password.sha256  was there, the same") {
 		h.t.Fatalf("again: exit code %d\n%s", code, again)
 	}
-	for _, name := range []string{"app.env", "cache-1/password.sha256"} {
+	for _, name := range []string{"app.env", cacheName + "/password.sha256"} {
 		if info, err := os.Stat(h.path("new", name)); err != nil || info.Mode().Perm() != 0o600 {
 			h.t.Errorf("%s: %v %v", name, info, err)
 		}
@@ -78,11 +86,11 @@ func (h *handmade) bring(args ...string) string {
 // begin does the steps that an import leaves, up to the cut-over.
 func (h *handmade) begin(port string) *lab.Process {
 	h.t.Helper()
-	h.redoubt("pki", "init", "--deployment", "clinic", "--dir", h.path("new", "cache-1", "ca"))
-	gateway := lab.Start(h.t, h.cache.Command(lab.Redoubt(h.t), "gateway", "--config", h.path("new", "cache-1", "gateway.yaml"), "--log-format", "text"), "msg=ready")
-	token, err := exec.Command(lab.Redoubt(h.t), "token", "create", "--dir", h.path("new", "cache-1", "ca"), "--name", "web-1", "--gateway", "cache-1=10.77.0.2:"+port).Output()
+	h.redoubt("pki", "init", "--deployment", "clinic", "--dir", h.path("new", cacheName, "ca"))
+	gateway := lab.Start(h.t, h.cache.Command(lab.Redoubt(h.t), "gateway", "--config", h.path("new", cacheName, "gateway.yaml"), "--log-format", "text"), "msg=ready")
+	token, err := exec.Command(lab.Redoubt(h.t), "token", "create", "--dir", h.path("new", cacheName, "ca"), "--name", webName, "--gateway", cacheName+"=10.77.0.2:"+port).Output()
 	must(h.t, err)
-	join := h.web.Command(lab.Redoubt(h.t), "join", "--token-file", "-", "--dir", h.path("new", "web-1"))
+	join := h.web.Command(lab.Redoubt(h.t), "join", "--token-file", "-", "--dir", h.path("new", webName))
 	join.Stdin = strings.NewReader(string(token))
 	if out, code := run(h.t, join); code != 0 {
 		h.t.Fatal(out)
@@ -92,7 +100,7 @@ func (h *handmade) begin(port string) *lab.Process {
 
 func (h *handmade) sidecarOf() *lab.Process {
 	h.t.Helper()
-	return lab.Start(h.t, h.web.Command(lab.Redoubt(h.t), "sidecar", "--config", h.path("new", "web-1", "sidecar.yaml"), "--log-format", "text"), "msg=ready")
+	return lab.Start(h.t, h.web.Command(lab.Redoubt(h.t), "sidecar", "--config", h.path("new", webName, "sidecar.yaml"), "--log-format", "text"), "msg=ready")
 }
 
 // verified is redoubt verify passing on both hosts. What is the machine's own (its
@@ -107,8 +115,8 @@ func (h *handmade) verified() {
 	}
 	h.write("deployment.yaml", h.dir, hosts)
 	for host, cmd := range map[string]*exec.Cmd{
-		"cache-1": h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "cache-1", "gateway.yaml"), "--deployment", h.path("deployment.yaml"), "--json", h.path("cache-1.json")),
-		"web-1":   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", "web-1", "sidecar.yaml"), "--deployment", h.path("deployment.yaml"), "--env", h.path("new", "app.env"), "--json", h.path("web-1.json")),
+		cacheName: h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", cacheName, "gateway.yaml"), "--deployment", h.path("deployment.yaml"), "--json", h.path(cacheName+".json")),
+		webName:   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", webName, "sidecar.yaml"), "--deployment", h.path("deployment.yaml"), "--env", h.path("new", "app.env"), "--json", h.path(webName+".json")),
 	} {
 		out, code := run(h.t, cmd)
 		report := readReport(h.t, h.path(host+".json"))
@@ -235,7 +243,7 @@ maxmemory-policy noeviction
 	if got := direct("SET", "a", "b"); got != "OK" {
 		t.Fatal(got)
 	}
-	args := []string{"import", "redis-tls", "--redis", h.path("redis.conf"), "--deployment", "clinic", "--app", "web-1=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new")}
+	args := []string{"import", "redis-tls", "--redis", h.path("redis.conf"), "--deployment", "clinic", "--name", cacheName, "--client-name", webName, "--app", webName + "=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new")}
 	out, code := run(t, exec.Command(lab.Redoubt(t), args...))
 	for _, want := range []string{"redis.conf:7: tls-auth-clients optional", "A certificate was not needed", "is good for 1825 days", "tls-protocols", "engine.uses: [queues]", "listen: 10.77.0.2:6380"} {
 		if code != 0 || !strings.Contains(out, want) {
@@ -246,9 +254,9 @@ maxmemory-policy noeviction
 	if _, err := os.Stat(h.path("new", "app.env")); !os.IsNotExist(err) {
 		t.Errorf("app.env: %v", err)
 	}
-	h.write("sidecar.yaml", h.path("new"), "deployment: clinic\nname: web-1\ngateways: [{name: cache-1, address: 10.77.0.2:6380}]\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
-	must(t, os.Mkdir(h.path("new", "web-1"), 0o700))
-	must(t, os.Rename(h.path("new", "sidecar.yaml"), h.path("new", "web-1", "sidecar.yaml")))
+	h.write("sidecar.yaml", h.path("new"), "deployment: clinic\nname: "+webName+"\ngateways: [{name: "+cacheName+", address: 10.77.0.2:6380}]\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
+	must(t, os.Mkdir(h.path("new", webName), 0o700))
+	must(t, os.Rename(h.path("new", "sidecar.yaml"), h.path("new", webName, "sidecar.yaml")))
 	h.begin("6380")
 	h.sidecarOf()
 	if got := h.talk(6379, "SET", "a", "c"); got != "OK" {
