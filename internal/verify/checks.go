@@ -13,6 +13,7 @@ func Checks() []Check {
 		sshIsModern,
 		outsiderMeetsNoCache,
 		outsiderMeetsNoSSH,
+		outsiderMeetsNothingElse,
 
 		// 2: access
 		nobodyWithoutCertificate,
@@ -27,12 +28,14 @@ func Checks() []Check {
 		gatewayIsTheOne,
 		sidecarWantsThePassword,
 		sidecarIsLocal,
+		sidecarRefusesAWrongPassword,
 
 		// 3: in flight
 		nothingInTheClear,
 		nothingOlderThanTLS13,
 		strongTLS,
 		nothingIsResumed,
+		nothingElseIsSpoken,
 
 		// 4: at rest
 		canaryStaysInMemory,

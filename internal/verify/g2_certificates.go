@@ -37,16 +37,23 @@ var nobodyOfAnotherCA = Check{
 	References: append([]string{"NIST SP 800-53r5 SC-17"}, askForCertificates...),
 	Needs:      []Need{NeedDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		for who, selfSigned := range map[string]bool{"with the right names, signed by another CA": false, "with the right names, signed by itself": true} {
-			forged, err := forge(t.Deployment, selfSigned)
+		for _, f := range []struct {
+			who, deployment string
+			selfSigned      bool
+		}{
+			{"with the right names, signed by another CA", t.Deployment, false},
+			{"with the right names, signed by itself", t.Deployment, true},
+			{"of another deployment, signed by that one's CA", "redoubt-verify-other", false},
+		} {
+			forged, err := forge(f.deployment, f.selfSigned)
 			if err != nil {
 				return n.Fail("no certificate could be forged: %v", err)
 			}
-			if f := refusedAtEach(ctx, t, n, "a certificate "+who, forged); f.outcome != evidence.Pass {
-				return f
+			if found := refusedAtEach(ctx, t, n, "a certificate "+f.who, forged); found.outcome != evidence.Pass {
+				return found
 			}
 		}
-		return n.Pass("both are refused")
+		return n.Pass("each is refused")
 	},
 }
 

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -26,6 +29,11 @@ var secretsAreTheirOwners = Check{
 		if t.App != nil {
 			secrets, trusted = append(secrets, t.App.Secrets...), append(trusted, t.App.Trusted...)
 		}
+		others := len(trusted)
+		owners, err := t.owners()
+		if err != nil {
+			return n.Skip("which users the roles run as is not known: %v", err)
+		}
 		for _, group := range []struct {
 			paths     []string
 			forbidden fs.FileMode
@@ -44,7 +52,21 @@ var secretsAreTheirOwners = Check{
 				}
 			}
 		}
-		return n.Pass("files with a secret: %d, others that we go by: %d", len(secrets), len(trusted))
+		// The password's file may be the application's own user's; what gateway and
+		// sidecar go by is nobody's but theirs.
+		for _, h := range t.hosts() {
+			trusted = append(trusted, named(h.files.Certificate, h.files.Key)...)
+		}
+		for _, path := range trusted {
+			info, err := os.Stat(path)
+			if err != nil {
+				return n.Fail("%v", err)
+			}
+			if owner := ownerOf(info); owners != nil && !slices.Contains(owners, owner) {
+				return n.Fail("%s belongs to uid %d, who is neither root nor the user of the role", path, owner)
+			}
+		}
+		return n.Pass("files with a secret: %d, others that we go by: %d", len(secrets), others)
 	},
 }
 
@@ -58,6 +80,21 @@ func ownersAlone(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	case info.Mode().Perm()&forbidden != 0:
 		return fmt.Errorf("other users have rights to %s that they mustn't have (mode %04o)", path, info.Mode().Perm())
 	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(absolute)
+	if err != nil {
+		return err
+	}
+	// Where links lead there, both who can exchange a link and who can exchange what
+	// it leads to decide what is read.
+	return errors.Join(unchangeable(absolute, owner), unchangeable(real, owner))
+}
+
+// unchangeable says who else could exchange a file, in a directory above it.
+func unchangeable(path string, owner int) error {
 	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
 		at, err := os.Stat(dir)
 		if err != nil {
@@ -74,6 +111,29 @@ func ownersAlone(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 			return nil
 		}
 	}
+}
+
+// owners are root and the users that the roles run as; nil where none runs, so that
+// nobody knows.
+func (t *Target) owners() (uids []int, err error) {
+	for _, p := range t.roles() {
+		status, err := p.status()
+		if err != nil {
+			return nil, err
+		}
+		real, _, _ := strings.Cut(status["Uid"], "\t") // proc(5): real, effective, saved, file system
+		uid, err := strconv.Atoi(real)
+		if err != nil {
+			return nil, fmt.Errorf("%s: Uid: %w", p.path("status"), err)
+		}
+		uids = append(uids, 0, uid)
+	}
+	return uids, nil
+}
+
+// named leaves out what has no name.
+func named(paths ...string) []string {
+	return slices.DeleteFunc(paths, func(p string) bool { return p == "" })
 }
 
 func ownerOf(info fs.FileInfo) int {

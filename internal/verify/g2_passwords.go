@@ -124,3 +124,29 @@ var sidecarIsLocal = Check{
 		return n.Pass("%s is loopback", t.App.Bound)
 	},
 }
+
+var sidecarRefusesAWrongPassword = Check{
+	ID: "RD-213", Goal: evidence.Access, From: OnApp,
+	Title:      "The sidecar refuses a wrong password",
+	Why:        "The sidecar answers a login itself once it has proved it: one that it took unproved would share another session's connection.",
+	Mend:       "Look what listens on the port (ss -ltnp), and restart redoubt sidecar in its place.",
+	References: askForPasswords,
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, login := range [][]string{{"AUTH", "redoubt-verify"}, {"HELLO", "3", "AUTH", "default", "redoubt-verify"}} {
+			c, err := converse(ctx, "tcp", t.App.Listen, "", "")
+			if err != nil {
+				return n.Skip("nothing answers at %s: %v", t.App.Listen, err)
+			}
+			reply, err := c.do(login...)
+			c.close()
+			if err != nil {
+				return n.Fail("%s: the connection ended: %v", login[0], err)
+			}
+			n.Saw("%s with a wrong password: %s", login[0], code(reply))
+			if code(reply) != "WRONGPASS" {
+				return n.Fail("%s with a wrong password is answered with %s", login[0], code(reply))
+			}
+		}
+		return n.Pass("AUTH and HELLO refuse it")
+	},
+}

@@ -24,8 +24,9 @@ var nothingInTheClear = Check{
 	Needs:      []Need{NeedDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, door := range t.Doors {
-			for what, request := range map[string]string{"a Redis command": respCommand([]string{"PING"}), "an inline command": "PING\r\n", "an HTTP request": "GET / HTTP/1.0\r\n\r\n"} {
-				answer, err := plainly(ctx, door.Address, request)
+			for _, in := range []struct{ what, request string }{{"a Redis command", respCommand([]string{"PING"})}, {"an inline command", "PING\r\n"}, {"an HTTP request", "GET / HTTP/1.0\r\n\r\n"}} {
+				what := in.what
+				answer, err := plainly(ctx, door.Address, in.request)
 				if errors.Is(err, errUnreachable) {
 					return n.Skip("%v", err)
 				}
@@ -162,5 +163,34 @@ var nothingIsResumed = Check{
 			}
 		}
 		return n.Pass("the second connection made its handshake anew")
+	},
+}
+
+var nothingElseIsSpoken = Check{
+	ID: "RD-305", Goal: evidence.InFlight, From: Anywhere,
+	Title:      "In the tunnel nothing is spoken but its own protocol",
+	Why:        "A port that agrees to speak what it doesn't serve can be used to confuse one service with another (ALPACA).",
+	Mend:       restartTheGateway,
+	References: append([]string{"NIST SP 800-53r5 CM-7"}, askForTLS...),
+	Needs:      []Need{NeedDoor},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, door := range t.Doors {
+			cfg := attacker(nil)
+			cfg.NextProtos = []string{"h2", "http/1.1", "smtp"}
+			conn, state, err := shakeHands(ctx, door.Address, cfg)
+			if errors.Is(err, errUnreachable) {
+				return n.Skip("%v", err)
+			}
+			if err == nil {
+				conn.Close()
+				n.Saw("%s: agrees on %q", door.Address, state.NegotiatedProtocol)
+				return n.Fail("%s goes on with who offers other protocols only", door.Address)
+			}
+			n.Saw("%s, h2, http/1.1 and smtp only: %v", door.Address, err)
+			if !strings.Contains(err.Error(), "no application protocol") { // RFC 7301 §3.2
+				return n.Fail("%s doesn't refuse other protocols for what they are", door.Address)
+			}
+		}
+		return n.Pass("other protocols are refused (ALPN)")
 	},
 }

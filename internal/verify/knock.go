@@ -43,9 +43,9 @@ func attacker(certificate *tls.Certificate) *tls.Config {
 	return cfg
 }
 
-// knock makes a handshake, asks for a PING, and says what came back: an answer in
-// RESP means that it was let in. In TLS 1.3 a client's handshake ends before the
-// server has looked at its certificate (RFC 8446 §2), so the refusal comes with the
+// knock makes a handshake, asks for a PING, and says what came back: an answer, of
+// whatever kind, means that it was let in. In TLS 1.3 a client's handshake ends before
+// the server has looked at its certificate (RFC 8446 §2), so the refusal comes with the
 // answer.
 func knock(ctx context.Context, address string, cfg *tls.Config) (answer string, state tls.ConnectionState, err error) {
 	conn, state, err := shakeHands(ctx, address, cfg)
@@ -53,9 +53,16 @@ func knock(ctx context.Context, address string, cfg *tls.Config) (answer string,
 		return "", state, err
 	}
 	defer conn.Close()
-	answer, err = newConversation(conn).do("PING")
+	c := newConversation(conn)
+	answer, err = c.do("PING")
+	if err != nil && c.heard() {
+		return strangeAnswer, state, nil
+	}
 	return answer, state, err
 }
+
+// strangeAnswer stands for an answer that is no Redis's.
+const strangeAnswer = "-STRANGE"
 
 func shakeHands(ctx context.Context, address string, cfg *tls.Config) (*tls.Conn, tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, knockWithin)
@@ -97,8 +104,8 @@ func closed(err error) bool {
 	return !(errors.As(err, &timeout) && timeout.Timeout()) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// forge makes a certificate that looks like an application host's, in a CA that
-// looks like the deployment's, or signed by itself.
+// forge makes a certificate that looks like an application host's of a deployment, of
+// a CA that looks like that deployment's, or signed by itself.
 func forge(deployment string, selfSigned bool) (*tls.Certificate, error) {
 	id, err := identity.New(deployment, identity.App, "redoubt-verify")
 	if err != nil {

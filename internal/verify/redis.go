@@ -18,7 +18,20 @@ import (
 // A conversation is a connection to a Redis, over which checks try commands.
 type conversation struct {
 	conn net.Conn
+	in   *counted
 	r    *bufio.Reader
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	bytes int
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	c.bytes += n
+	return n, err
 }
 
 // Bounds of a conversation.
@@ -54,8 +67,12 @@ func converse(ctx context.Context, network, address, user, password string) (*co
 }
 
 func newConversation(conn net.Conn) *conversation {
-	return &conversation{conn, bufio.NewReader(conn)}
+	in := &counted{Reader: conn}
+	return &conversation{conn, in, bufio.NewReader(in)}
 }
+
+// heard says whether the other end has sent anything at all.
+func (c *conversation) heard() bool { return c.in.bytes > 0 }
 
 func (c *conversation) close() { c.conn.Close() }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
@@ -18,6 +19,9 @@ func accessSabotages() []sabotage {
 	}
 	return []sabotage{
 		{id: "RD-201", from: cache, how: "the tunnel takes who shows no certificate", broken: by(front{withoutCertificate: true})},
+		{id: "RD-201", from: cache, how: "the tunnel answers who shows no certificate, if not in Redis's words", broken: by(front{withoutCertificate: true, answer: func([]byte) string {
+			return "HTTP/1.0 400 Bad Request\r\n\r\n"
+		}})},
 		{id: "RD-202", from: cache, how: "the tunnel takes certificates of any CA", broken: by(front{anyCA: true})},
 		{id: "RD-203", from: cache, how: "the tunnel doesn't look at the end of a certificate", broken: by(front{ended: true})},
 		{id: "RD-204", from: cache, how: "the tunnel doesn't look at what was revoked", broken: by(front{revoked: true})},
@@ -41,6 +45,34 @@ func accessSabotages() []sabotage {
 				t.Fatal(err)
 			}
 		}},
+		{id: "RD-208", from: app, how: "the sidecar's key is another user's", broken: func(t *testing.T, d *deployment) {
+			if err := os.Chown(filepath.Join(d.Dir, "sidecar/tls.pem"), 4242, -1); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-208", from: cache, how: "others can write the digests of the passwords", broken: func(t *testing.T, d *deployment) {
+			if err := os.Chmod(d.target.Cache.Digests, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-208", from: app, how: "a key is reached by a link through a directory that others can write in", broken: func(t *testing.T, d *deployment) {
+			open := filepath.Join(t.TempDir(), "open")
+			if err := os.Mkdir(open, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(open, 0o777); err != nil { // whatever the umask
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(d.Dir, "sidecar"), filepath.Join(open, "sidecar")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(filepath.Join(open, "sidecar"), filepath.Join(d.Dir, "sidecar")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{id: "RD-209", from: app, how: "the host's certificate was not renewed and ends in a minute", broken: func(t *testing.T, d *deployment) {
+			ending(t, d)
+		}},
 		{id: "RD-209", from: app, how: "the host has another host's certificate", broken: func(t *testing.T, d *deployment) {
 			copied := filepath.Join(t.TempDir(), "tls.pem")
 			if err := os.WriteFile(copied, read(t, d.Dir, "gateway/tls.pem"), 0o600); err != nil {
@@ -56,6 +88,14 @@ func accessSabotages() []sabotage {
 		}},
 		{id: "RD-211", from: app, how: "something before the sidecar logs in for whoever comes", broken: func(t *testing.T, d *deployment) {
 			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, logIn(d.Password()), nil)
+		}},
+		{id: "RD-213", from: app, how: "something before the sidecar takes every password", broken: func(t *testing.T, d *deployment) {
+			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, nil, func(request []byte) string {
+				if says(request, "AUTH") {
+					return "+OK\r\n"
+				}
+				return ""
+			})
 		}},
 		{id: "RD-212", from: app, how: "the sidecar listens on every address", args: []string{"--listen", "0.0.0.0:0", "--allow-non-loopback"}},
 	}
@@ -85,4 +125,30 @@ func anotherGateway(t *testing.T, d *deployment) tls.Certificate {
 		t.Fatal(err)
 	}
 	return leaf.Pair()
+}
+
+// ending gives the application host a certificate that lives for a minute more.
+func ending(t *testing.T, d *deployment) {
+	t.Helper()
+	ca, err := pki.Open(filepath.Join(d.Dir, "ca"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.New("local", identity.App, "app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.Issue(pki.Request{ID: id, Life: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := leaf.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "tls.pem")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.target.App.Certificates.Certificate = file
 }

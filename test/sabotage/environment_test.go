@@ -29,6 +29,13 @@ func environmentSabotages() []sabotage {
 			d.target.Hosts = hostsAt("127.0.0.1")
 			d.target.Hosts.SSHPort = at.Port
 		}},
+		{id: "RD-142", from: evidence.Outsider, how: "a Redis of its own answers an outsider on a cache host", broken: func(t *testing.T, d *deployment) {
+			l, err := net.Listen("tcp", "127.0.0.9:6380")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+		}},
 	}
 }
 

@@ -18,5 +18,6 @@ func flightSabotages() []sabotage {
 		{id: "RD-302", from: evidence.CacheHost, how: "TLS 1.2 is agreed on", broken: by(func(c *tls.Config) { c.MinVersion = tls.VersionTLS12 })},
 		{id: "RD-303", from: evidence.CacheHost, how: "the key exchange is X25519 alone", broken: by(func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} })},
 		{id: "RD-304", from: evidence.AppHost, how: "sessions are resumed", broken: by(func(c *tls.Config) { c.SessionTicketsDisabled = false })},
+		{id: "RD-305", from: evidence.CacheHost, how: "the tunnel doesn't look at the protocol that is offered", broken: by(func(c *tls.Config) { c.NextProtos = nil })},
 	}
 }
