@@ -2,8 +2,10 @@ package verify
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -59,8 +61,10 @@ var nobodyOfAnotherCA = Check{
 
 // What the deployment's own CA signed, and is not good (any more), can only be tried
 // where the CA lies. The certificates that it issues for that are in its record
-// under this name, live for minutes, and are revoked.
-const probeName = "redoubt-verify"
+// under names that begin so, live for minutes, and are revoked. Each has a name of its
+// own: who is revoked is revoked with all certificates of the name, and that must be
+// neither a host's nor another verification's.
+const probePrefix = "redoubt-verify-"
 
 // needCA: certificates can be issued here.
 func needCA(_ context.Context, t *Target) string {
@@ -85,17 +89,16 @@ func openCA(t *Target) (*pki.CA, error) {
 	return ca, err
 }
 
-// issueProbe makes a certificate of an application host.
-func issueProbe(t *Target, life time.Duration) (ca *pki.CA, leaf *pki.Leaf, err error) {
+// issueProbe makes a certificate of an application host that there isn't.
+func issueProbe(t *Target, life time.Duration) (ca *pki.CA, id identity.ID, leaf *pki.Leaf, err error) {
 	if ca, err = openCA(t); err != nil {
-		return nil, nil, err
+		return nil, id, nil, err
 	}
-	id, err := identity.New(t.Deployment, identity.App, probeName)
-	if err != nil {
-		return nil, nil, err
+	if id, err = identity.New(t.Deployment, identity.App, probePrefix+strings.ToLower(rand.Text())); err != nil {
+		return nil, id, nil, err
 	}
 	leaf, err = ca.Issue(pki.Request{ID: id, Life: life})
-	return ca, leaf, err
+	return ca, id, leaf, err
 }
 
 var nobodyWhoseCertificateEnded = Check{
@@ -107,7 +110,7 @@ var nobodyWhoseCertificateEnded = Check{
 	Needs:      []Need{NeedDoor, needCA},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		const life = 2 * time.Second
-		_, leaf, err := issueProbe(t, life)
+		_, _, leaf, err := issueProbe(t, life)
 		if err != nil {
 			return n.Skip("no certificate to try it with: %v", err)
 		}
@@ -136,17 +139,13 @@ var nobodyWhoWasRevoked = Check{
 	References: askForCertificates,
 	Needs:      []Need{NeedDoor, needCA},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		ca, leaf, err := issueProbe(t, 5*time.Minute)
+		ca, id, leaf, err := issueProbe(t, 5*time.Minute)
 		if err != nil {
 			return n.Skip("no certificate to try it with: %v", err)
 		}
 		pair := leaf.Pair()
 		door := t.Doors[0].Address
 		answer, _, knocked := knock(ctx, door, attacker(&pair))
-		id, err := identity.New(t.Deployment, identity.App, probeName)
-		if err != nil {
-			return n.Fail("%v", err)
-		}
 		if _, err := ca.Revoke(id); err != nil {
 			return n.Fail("it can't be revoked: %v", err)
 		}

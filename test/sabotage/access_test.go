@@ -4,12 +4,14 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
 func accessSabotages() []sabotage {
@@ -151,4 +153,46 @@ func ending(t *testing.T, d *deployment) {
 		t.Fatal(err)
 	}
 	d.target.App.Certificates.Certificate = file
+}
+
+// TestAVerificationRevokesNobodyElse: the certificates that it tries are its own, even
+// where a host has the name that theirs begin with, and none of them outlives it.
+func TestAVerificationRevokesNobodyElse(t *testing.T) {
+	d := up1(t, sabotage{from: evidence.CacheHost})
+	ca, err := pki.Open(filepath.Join(d.Dir, "ca"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := identity.New("local", identity.App, "redoubt-verify")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ca.Issue(pki.Request{ID: host}); err != nil {
+		t.Fatal(err)
+	}
+	before := len(issued(t, ca))
+	checks := slices.DeleteFunc(verify.Checks(), func(c verify.Check) bool { return c.ID != "RD-203" && c.ID != "RD-204" })
+	for _, c := range verify.Run(t.Context(), d.target, checks, verify.Options{}).Checks {
+		if c.Outcome != evidence.Pass {
+			t.Errorf("%s: %s, %s", c.ID, c.Outcome, c.Detail)
+		}
+	}
+	after := issued(t, ca)
+	if len(after) != before+2 {
+		t.Errorf("certificates on record: %d, then %d", before, len(after))
+	}
+	for i, c := range after {
+		if want := i < before; (c.Status == pki.Living) != want {
+			t.Errorf("%s is %s", c.Identity, c.Status)
+		}
+	}
+}
+
+func issued(t *testing.T, ca *pki.CA) []pki.Issued {
+	t.Helper()
+	list, err := ca.Issued()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
