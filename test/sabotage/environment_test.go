@@ -1,8 +1,10 @@
 package sabotage_test
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -30,11 +32,14 @@ func environmentSabotages() []sabotage {
 			d.target.Hosts.SSHPort = at.Port
 		}},
 		{id: "RD-142", from: evidence.Outsider, how: "a Redis of its own answers an outsider on a cache host", broken: func(t *testing.T, d *deployment) {
-			l, err := net.Listen("tcp", "127.0.0.9:6380")
+			// The port is a usual one, so the address is this run's own.
+			at := fmt.Sprintf("127.142.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff)
+			l, err := net.Listen("tcp", at+":6380")
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { l.Close() })
+			d.target.Hosts = hostsAt(at)
 		}},
 	}
 }
