@@ -2,6 +2,7 @@ package sabotage_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,13 +72,13 @@ func meddled(answer func([]byte) string) func(*testing.T, *deployment) {
 
 // The engine may read libraries only where the distribution keeps them, so the
 // module lies there for the time of the test.
-const modulePath = "/lib64/redoubt-sabotage.so"
+var modulePath = fmt.Sprintf("/lib64/redoubt-sabotage-%d.so", os.Getpid())
 
 // unpackaged is a copy of the engine that belongs to no package.
-const unpackaged = "/usr/local/lib/redoubt-sabotage-server"
+var unpackaged = fmt.Sprintf("/usr/local/lib/redoubt-sabotage-%d", os.Getpid())
 
 // anothers is one that a user of the host could replace.
-const anothers = "/usr/local/lib/redoubt-sabotage-anothers"
+var anothers = unpackaged + "-anothers"
 
 // layOut makes what must lie in a system's directory before the
 // sabotages run, and has it removed after them.
