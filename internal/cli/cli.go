@@ -37,6 +37,7 @@ type program struct {
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Verify  verifyCmd  `cmd:"" help:"Prove the six goals on the live system, by attacking it."`
+	Dossier dossierCmd `cmd:"" help:"The auditor's documents, from what is true."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
 	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/dossier"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/verify"
@@ -107,6 +108,7 @@ func (c *verifyCmd) write(e *env, r *evidence.Report) error {
 		encode func() ([]byte, error)
 	}{
 		{c.JSON, r.Encode},
+		{c.HTML, func() ([]byte, error) { return dossier.ReportPage(r) }},
 		{c.JUnit, func() ([]byte, error) { return verify.JUnit(r) }},
 	} {
 		if f.path == "" {

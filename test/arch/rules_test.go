@@ -57,6 +57,8 @@ var storey = map[string]int{
 	"internal/enroll":    3, // stands on pki and tunnel; a gateway is handed what it needs of it
 	"internal/workload":  3, // stands on tunnel
 	"internal/verify":    3, // looks at all of them from outside
+	"internal/dossier":   4, // tells what verify claims
+	"docs/decisions":     0, // the records, as text
 	"internal/migration": 3, // stands on engine, config, secret
 	"internal/up":        4, // the one role that is made of roles
 	"internal/daemon":    5,
