@@ -24,13 +24,13 @@ var procedures = []Procedure{
 		"redoubt pki rotate start, switch, finish: two roots are believed meanwhile, and no connection is lost.",
 	}},
 	{"Shutting a host out", "When a host is lost, sold, or behaves in a way that nobody can explain.", []string{
-		"redoubt pki revoke --dir CA --role app --name HOST: its connections end within a second.",
+		"redoubt pki revoke --dir CA HOST: its connections end within a second.",
 		"redoubt secret rotate, and retire: the password was on that host.",
 		"Take the host out of deployment.yaml and load the packet filters anew.",
 	}},
 	{"When a breach is suspected", "Unsecured PHI is what was not made unusable to who has it (45 CFR 164.402). What travelled was encrypted, and counts as secured where the module was validated (FIPS 140-3) and its keys were not taken; what was in memory is neither at rest nor in motion, and counts as unsecured for whoever read it.", []string{
 		"Shut out what is suspected (see above); don't restart the engine before its state has been looked at, since its memory is the only copy.",
-		"Keep: the logs of gateway and sidecars (who connected, what was refused), redoubt pki list (who was let in, when), the last reports of redoubt verify.",
+		"Keep: the logs of gateway and sidecars (who connected, what was refused), redoubt pki list --dir CA (who was let in, when), the last reports of redoubt verify.",
 		"sudo redoubt verify on every host; compare with the last report: --compare.",
 		"Decide with counsel who is to be told: without unreasonable delay and within 60 days (45 CFR 164.404).",
 	}},
