@@ -67,6 +67,17 @@ func (a *Audit) askSettings(ctx context.Context, c *control, config string) erro
 		return err
 	}
 	a.Settings = map[string]string{}
+	for name := range Wanted(a.Version, a.Policy) {
+		if slices.Contains(pairs, name) {
+			continue
+		}
+		// Some are told only to who asks for them by name (config.c, HIDDEN_CONFIG).
+		hidden, err := c.list(ctx, config, "GET", name)
+		if err != nil {
+			return err
+		}
+		pairs = append(pairs, hidden...)
+	}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		a.Settings[pairs[i]] = pairs[i+1]
 	}
