@@ -68,7 +68,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		return nil, err
 	}
 	cache := &verify.Cache{
-		Listen: c.Listen, Metrics: c.Admin.Metrics, Policy: engineOptions(c.Engine).Policy,
+		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit, Policy: engineOptions(c.Engine).Policy,
 		Digests: string(c.Engine.PasswordDigests), Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
 		Secrets:     named(files.Certificate, files.Key, string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},

@@ -14,7 +14,7 @@ import (
 
 // watchInterval is between two rounds of the cheap checks that a process makes on
 // itself: what drifts shows within a minute.
-const watchInterval = 30 * time.Second
+const watchInterval = 15 * time.Second
 
 // checkFacts is what came of the last round.
 type checkFacts struct {

@@ -13,7 +13,7 @@
 //
 // A Target is the deployment as it is seen from here. Package cli makes it, from the
 // files and the running processes; the processes themselves run the cheap checks
-// on themselves each half minute (Check.Cheap).
+// on themselves each 15 seconds (Check.Cheap).
 //
 // What a check reports is read by auditors and lies in files: never a cached value, a
 // password, a key or a certificate's private part.

@@ -33,5 +33,5 @@ What ` + "`redoubt verify`" + ` tries, printed from the checks themselves (` + "
 
 Each has an id that is never given to another claim. It passes, fails, or is skipped with the reason; what is skipped is not proved.
 A failure can be accepted for a time, by ` + "`exceptions`" + ` in the configuration; it is reported as such, and fails again when its day is over.
-Each is tested both ways: on a good deployment it passes, and with one thing broken exactly it fails (` + "`test/sabotage`" + `).
+Each is tested both ways: on a good deployment it passes, and with one thing broken exactly it fails: [sabotage.md](sabotage.md) says how.
 `

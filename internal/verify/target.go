@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -53,19 +55,20 @@ func (m *memo[T]) get(ask func() (T, error)) (T, error) {
 
 // Cache is a cache host.
 type Cache struct {
-	PID          int           // of the gateway's process
-	Listen       string        // where the tunnel is, HOST:PORT
-	Metrics      string        // where the metrics are; "": nowhere
-	Policy       engine.Policy // as the configuration has it
-	Digests      string        // file of the passwords that are good
-	Certificates tunnel.Files  // of the gateway
-	Rules        []tunnel.Rule // for certificates of another CA
-	CA           string        // the CA's directory; "": elsewhere
-	Passphrase   string        // file with its passphrase; "": none
-	Secrets      []string      // every file of this role that others mustn't read
-	Trusted      []string      // and mustn't write
-	Fingerprint  string        // of the configuration file as it is; "": there is none (redoubt up)
-	Running      string        // of the one that the process has read
+	PID          int            // of the gateway's process
+	Listen       string         // where the tunnel is, HOST:PORT
+	Metrics      string         // where the metrics are; "": nowhere
+	Admit        []netip.Prefix // who may connect at all; none: everybody
+	Policy       engine.Policy  // as the configuration has it
+	Digests      string         // file of the passwords that are good
+	Certificates tunnel.Files   // of the gateway
+	Rules        []tunnel.Rule  // for certificates of another CA
+	CA           string         // the CA's directory; "": elsewhere
+	Passphrase   string         // file with its passphrase; "": none
+	Secrets      []string       // every file of this role that others mustn't read
+	Trusted      []string       // and mustn't write
+	Fingerprint  string         // of the configuration file as it is; "": there is none (redoubt up)
+	Running      string         // of the one that the process has read
 
 	// What the running gateway answers, over its admin socket; an error says why not.
 	Audit    func(context.Context) (engine.Audit, error)
@@ -139,6 +142,10 @@ func NeedDoor(ctx context.Context, t *Target) string {
 				return struct{}{}, fmt.Errorf("%s %w: %v", door.Address, errUnreachable, err)
 			}
 			conn.Close()
+			from, err := netip.ParseAddrPort(conn.LocalAddr().String())
+			if err == nil && t.Cache != nil && !admits(t.Cache.Admit, from.Addr().Unmap()) {
+				return struct{}{}, fmt.Errorf("%s admits no connection from %s, this host itself (admit): what would be tried never gets as far; run redoubt verify on an application host, or admit this address", door.Address, from.Addr())
+			}
 		}
 		return struct{}{}, nil
 	})
@@ -150,6 +157,11 @@ func NeedDoor(ctx context.Context, t *Target) string {
 
 // errNoGateway is why there is nothing to ask.
 var errNoGateway = errors.New("no gateway on this host")
+
+// admits says whether a gateway takes connections from an address at all.
+func admits(networks []netip.Prefix, from netip.Addr) bool {
+	return len(networks) == 0 || slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) })
+}
 
 // audit is what the engine says of itself.
 func (t *Target) audit(ctx context.Context) (engine.Audit, error) {

@@ -1,13 +1,18 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/xml"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/test/lab"
@@ -227,4 +232,52 @@ func TestVerifyFromEveryHost(t *testing.T) {
 	alter("cache-1", "nft", "delete table inet redoubt")
 	only("cache-1", "RD-120", "no table", cache...)
 	only("outsider", "RD-140", "10.77.0.2:6379 can be reached", "--outside")
+}
+
+// TestDriftShowsWithinAMinute, in redoubt status, as a metric and in the log, without
+// anybody asking for a verification; and that it is mended shows too.
+func TestDriftShowsWithinAMinute(t *testing.T) {
+	d := lab.Up(t)
+	const within1 = time.Minute
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(d.Dir, "admin.sock"))
+	}, DisableKeepAlives: true}}
+	metrics := func() string {
+		response, err := client.Get("http://redoubt/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	within(t, within1, "the first round of checks", func() bool { return strings.Contains(metrics(), "redoubt_checks_passed") })
+	if code, out := status(t, d.Dir); code != 0 || !strings.Contains(out, "checks") {
+		t.Errorf("a sound deployment: %d\n%s", code, out)
+	}
+	if err := os.Chmod(filepath.Join(d.Dir, "app.env"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var code int
+	var out string
+	within(t, within1, "the drift in status", func() bool {
+		code, out = status(t, d.Dir)
+		return code == 1 && strings.Contains(out, "RD-208 fails")
+	})
+	if m := metrics(); !strings.Contains(m, `redoubt_check_failing{check="RD-208"} 1`) {
+		t.Errorf("no metric says so:\n%s", m)
+	}
+	if log := d.Output(); !strings.Contains(log, `"a check fails"`) || !strings.Contains(log, `"check":"RD-208"`) {
+		t.Errorf("the log doesn't say so:\n%s", log)
+	}
+	if err := os.Chmod(filepath.Join(d.Dir, "app.env"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	within(t, within1, "the end of it", func() bool { code, _ = status(t, d.Dir); return code == 0 })
+	if m := metrics(); strings.Contains(m, "redoubt_check_failing{") {
+		t.Errorf("a metric stays:\n%s", m)
+	}
 }

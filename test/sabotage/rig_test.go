@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -38,6 +39,8 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main() // of RD-418, which starts this very binary in the sandbox
+	flag.Parse()
+	flag.Set("test.parallel", "8") // they wait for certificates to end, most of the time
 	os.Exit(lab.Main(m))
 }
 
@@ -129,6 +132,44 @@ func TestEveryCheckHasItsSabotage(t *testing.T) {
 		t.Errorf("there is no check %s to sabotage", id)
 	}
 }
+
+var update = flag.Bool("update", false, "write docs/sabotage.md anew")
+
+// TestThePageOfSabotagesIsTrue: docs/sabotage.md says how each check was seen to fail.
+func TestThePageOfSabotagesIsTrue(t *testing.T) {
+	const path = "../../docs/sabotage.md"
+	var b strings.Builder
+	b.WriteString(pageHead)
+	for _, c := range verify.Checks() {
+		for _, s := range sabotages() {
+			if s.id != c.ID {
+				continue
+			}
+			also := strings.Join(s.also, ", ")
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", c.ID, c.Title, s.from, s.how, also)
+		}
+		if reason := elsewhere[c.ID]; reason != "" {
+			fmt.Fprintf(&b, "| %s | %s | | %s | |\n", c.ID, c.Title, reason)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := os.ReadFile(path)
+	if err != nil || string(page) != b.String() {
+		t.Fatalf("docs/sabotage.md isn't what the sabotages say (%v): go test ./test/sabotage -run Page -update", err)
+	}
+}
+
+const pageHead = `# How each check was seen to fail
+
+Printed from the sabotages (` + "`test/sabotage`" + `); a test keeps it true. On a sound deployment every check here passes; then one thing is broken, all checks run again, and exactly that check fails more, together with those in the last column, which the same sabotage can't leave whole.
+
+| check | claims | seen from | broken | fails with it |
+|---|---|---|---|---|
+`
 
 // TestNoOtherBuildCanBeSabotaged: the binary that is shipped has nothing of it.
 func TestNoOtherBuildCanBeSabotaged(t *testing.T) {
