@@ -82,6 +82,16 @@ func Visit(path string) (d *Dir, running bool, err error) {
 	return d, false, err
 }
 
+// At is for who only looks: root at another user's deployment, for instance. It takes
+// no lock and asks nothing of the directory but that it is there.
+func At(path string) (*Dir, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("state directory: %w (redoubt up makes it)", err)
+	}
+	path, err := filepath.Abs(path)
+	return &Dir{path: path}, err
+}
+
 // ownedAndPrivate refuses a directory in which somebody else could exchange
 // our files.
 func ownedAndPrivate(path string) error {

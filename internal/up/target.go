@@ -12,11 +12,10 @@ import (
 // Target is the deployment of a directory as "redoubt verify" looks at it: what lies
 // there. What only the running process knows is added by who asks it.
 func Target(path string) (*verify.Target, error) {
-	dir, _, err := statedir.Visit(path)
+	dir, err := statedir.At(path)
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
 	gateway, sidecar := gatewayFiles(dir), sidecarFiles(dir)
 	t := &verify.Target{
 		Vantage: evidence.OneMachine, Deployment: deploymentName, Host: appID().Name(),

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -70,6 +71,10 @@ const probePrefix = "redoubt-verify-"
 func needCA(_ context.Context, t *Target) string {
 	if t.Cache == nil || t.Cache.CA == "" {
 		return "needs the deployment's CA, which is not on this host: run redoubt verify where it lies"
+	}
+	info, err := os.Stat(t.Cache.CA)
+	if err == nil && ownerOf(info) != os.Geteuid() {
+		return fmt.Sprintf("needs the deployment's CA, which belongs to uid %d: what root wrote there that user could write no more", ownerOf(info))
 	}
 	if _, err := openCA(t); err != nil {
 		return fmt.Sprintf("needs the deployment's CA: %v", err)

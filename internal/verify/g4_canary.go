@@ -72,6 +72,7 @@ var canaryStaysInMemory = Check{
 			s.openIn(p)
 		}
 		n.Saw("files that have changed since, and were read: %d, %d KB, below %s, and what our processes have open for writing", len(s.seen), s.read>>10, strings.Join(haunts, ", "))
+		n.Saw("swap devices are not read: RD-402 says whether anything of ours is there")
 		for _, lacking := range s.lacking {
 			n.Saw("not read: %s", lacking)
 		}
