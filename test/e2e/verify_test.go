@@ -4,13 +4,16 @@ import (
 	"context"
 	"encoding/xml"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -279,5 +282,51 @@ func TestDriftShowsWithinAMinute(t *testing.T) {
 	within(t, within1, "the end of it", func() bool { code, _ = status(t, d.Dir); return code == 0 })
 	if m := metrics(); strings.Contains(m, "redoubt_check_failing{") {
 		t.Errorf("a metric stays:\n%s", m)
+	}
+}
+
+// TestRootMayLookAtAUsersDeployment: it sees more than the user does, says what the
+// user's deployment lacks, and leaves every file the user's.
+func TestRootMayLookAtAUsersDeployment(t *testing.T) {
+	const uid = 61234
+	home := t.TempDir()
+	for dir := home; dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(home, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	as := []string{"--reuid", strconv.Itoa(uid), "--regid", strconv.Itoa(uid), "--clear-groups", "env", "HOME=" + home, lab.Redoubt(t)}
+	d := lab.UpBy(t, exec.Command("setpriv", as...), filepath.Join(home, "state"))
+
+	report := filepath.Join(home, "user.json")
+	if out, code := run(t, exec.Command("setpriv", append(as, "verify", "--dir", d.Dir, "--json", report)...)); code != 0 {
+		t.Errorf("the user: %d\n%s", code, out)
+	}
+	if c := resultOf(t, readReport(t, report), "RD-411"); c.Outcome != evidence.Skip || !strings.Contains(c.Detail, "root") {
+		t.Errorf("%+v", c)
+	}
+	report = filepath.Join(t.TempDir(), "root.json")
+	verify(t, "--dir", d.Dir, "--json", report)
+	r := readReport(t, report)
+	for id, want := range map[string]evidence.Outcome{"RD-411": evidence.Pass, "RD-413": evidence.Fail, "RD-203": evidence.Skip} {
+		if c := resultOf(t, r, id); c.Outcome != want {
+			t.Errorf("%s: %s, %s; want %s", id, c.Outcome, c.Detail, want)
+		}
+	}
+	err := filepath.WalkDir(d.Dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil && info.Sys().(*syscall.Stat_t).Uid != uid {
+			t.Errorf("%s is the user's no more", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
