@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -17,11 +18,7 @@ var engineListensNowhere = Check{
 	Mend:       "Restart the gateway: it starts the engine on a unix socket, in a network namespace of its own.",
 	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
 	Needs:      []Need{NeedRoot, NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		listening, all, err := process{"engine", a.PID}.inetSockets()
 		if err != nil {
 			return n.Skip("its sockets can't be looked at: %v", err)
@@ -34,7 +31,7 @@ var engineListensNowhere = Check{
 			return n.Fail("it has %d connections on a network", all)
 		}
 		return n.Pass("none of its sockets is on a network")
-	},
+	}),
 }
 
 var rolesListenAsConfigured = Check{

@@ -24,13 +24,7 @@ var (
 
 // onEngine is a check's Run that looks at the engine's process.
 func onEngine(look func(p process, a engine.Audit, n *Notes) Finding) func(context.Context, *Target, *Notes) Finding {
-	return func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		return look(process{"engine", a.PID}, a, n)
-	}
+	return auditing(func(a engine.Audit, n *Notes) Finding { return look(process{"engine", a.PID}, a, n) })
 }
 
 var callsAreFiltered = Check{

@@ -1,11 +1,11 @@
 package verify
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -26,16 +26,7 @@ var attemptsAreRefused = Check{
 	Mend:       "Restart the gateway, so that the engine's users are made anew; if the same is open again, report it with the engine's version.",
 	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 CM-5", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 CA-8"},
 	Needs:      []Need{NeedEngine, NeedGuest},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		c, err := t.asGuest(ctx)
-		if err != nil {
-			return n.Fail("as a user with the application's rights: %v", err)
-		}
-		defer c.close()
+	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		tried := 0
 		for _, args := range harmless {
 			name := strings.ToLower(args[0])
@@ -56,7 +47,7 @@ var attemptsAreRefused = Check{
 			tried++
 		}
 		return n.Pass("all %d are refused", tried)
-	},
+	}),
 }
 
 var scriptsAreRefused = Check{
@@ -66,16 +57,7 @@ var scriptsAreRefused = Check{
 	Mend:       "Take scripting out of the policy (engine.allow, engine.uses) if it isn't needed; else restart the gateway, and report it with the engine's version.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 CA-8"},
 	Needs:      []Need{NeedEngine, NeedGuest},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		c, err := t.asGuest(ctx)
-		if err != nil {
-			return n.Fail("as a user with the application's rights: %v", err)
-		}
-		defer c.close()
+	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		reply, err := c.do("EVAL", "return 1", "0")
 		if err != nil {
 			return n.Fail("EVAL: %v", err)
@@ -90,7 +72,7 @@ var scriptsAreRefused = Check{
 			return n.Pass("no script runs at all")
 		}
 		return triedInScripts(c, n)
-	},
+	}),
 }
 
 // insides are what a script's Lua must not have: ways to files, processes and code

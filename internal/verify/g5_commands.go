@@ -22,19 +22,10 @@ var commandsAreRefused = Check{
 	Mend:       "Restart the gateway, so that the engine's users are made anew. If the same command is open again, take it out of the policy (uses, allow), or report it with the engine's version.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 CA-8"},
 	Needs:      []Need{NeedEngine, NeedGuest},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		c, err := t.asGuest(ctx)
-		if err != nil {
-			return n.Fail("as a user with the application's rights: %v", err)
-		}
-		defer c.close()
+	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		refused := func(cmd command) bool { return !a.Policy.Opens(a.Version, cmd.name, cmd.categories) }
 		return tryAll(n, c, guestPrefix, refused)
-	},
+	}),
 }
 
 var commandsAreRefusedToTheApplication = Check{

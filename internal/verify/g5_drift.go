@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"context"
 	"maps"
 	"slices"
 
@@ -16,11 +15,7 @@ var settingsAreRendered = Check{
 	Mend:       "Restart the gateway: an engine takes its settings at its start only. If it differs again right after, the engine's version is one that redoubt doesn't know: report it.",
 	References: []string{"45 CFR 164.312(c)(1)", "NIST SP 800-53r5 CM-6", "NIST SP 800-53r5 CM-5"},
 	Needs:      []Need{NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("CONFIG GET * of %s, process %d: %d settings", a.Version, a.PID, len(a.Settings))
 		if len(a.SettingsDrift) > 0 {
 			return drifted(n, "settings", a.SettingsDrift)
@@ -29,7 +24,7 @@ var settingsAreRendered = Check{
 			n.Fact(name, a.Settings[name])
 		}
 		return n.Pass("all settings that the policy makes are in force")
-	},
+	}),
 }
 
 var usersAreRendered = Check{
@@ -39,11 +34,7 @@ var usersAreRendered = Check{
 	Mend:       "Restart the gateway: it makes the users anew. Find out who could reach the engine's socket meanwhile: only root and the engine's own user can.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 AC-3", "NIST SP 800-53r5 AC-6"},
 	Needs:      []Need{NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("ACL LIST, passwords by the first 12 digits of their SHA-256:")
 		for _, user := range a.Users {
 			n.Saw("%s", user)
@@ -52,7 +43,7 @@ var usersAreRendered = Check{
 			return drifted(n, "users", a.UsersDrift)
 		}
 		return n.Pass("the users and their rights are those of the policy")
-	},
+	}),
 }
 
 func drifted(n *Notes, what string, differences []engine.Difference) Finding {

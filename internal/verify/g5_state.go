@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -45,11 +46,7 @@ var noModules = Check{
 	Mend:       "Find out what loads it: our configuration has no loadmodule line. Use the distribution's engine, without a vendor's additions (engine.binary).",
 	References: []string{"45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 SI-7"},
 	Needs:      []Need{NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("INFO modules of %s names %d", a.Version, len(a.Modules))
 		for _, module := range a.Modules {
 			name, _, _ := strings.Cut(strings.TrimPrefix(module, "name="), ",")
@@ -59,7 +56,7 @@ var noModules = Check{
 			}
 		}
 		return n.Pass("none but what is built into this engine")
-	},
+	}),
 }
 
 var noReplication = Check{
@@ -69,16 +66,12 @@ var noReplication = Check{
 	Mend:       "Restart the gateway, and find out who could reach the engine's socket.",
 	References: []string{"45 CFR 164.312(c)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 AC-4"},
 	Needs:      []Need{NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Fact("role", a.Info["role"])
 		n.Fact("connected_slaves", a.Info["connected_slaves"])
 		if a.Info["role"] != "master" || a.Info["connected_slaves"] != "0" {
 			return n.Fail("INFO replication says role %q, %s replicas", a.Info["role"], a.Info["connected_slaves"])
 		}
 		return n.Pass("INFO replication: it stands alone")
-	},
+	}),
 }

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -20,11 +20,7 @@ var engineIsMended = Check{
 	Mend:       "Install the distribution's update of redis-server or valkey-server and restart the gateway; where there is none, choose a maintained engine (engine.binary).",
 	References: []string{"45 CFR 164.308(a)(1)(ii)(B)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 SI-2", "NIST SP 800-53r5 RA-5"},
 	Needs:      []Need{NeedEngine},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Fact("engine", a.Version.String())
 		if time.Since(tableDate) > tableLife {
 			return n.Skip("unknown: this redoubt's table is of %s; a newer redoubt has a newer one", tableDate.Format(time.DateOnly))
@@ -49,7 +45,7 @@ var engineIsMended = Check{
 		default:
 			return n.Skip("unknown: %s", reason)
 		}
-	},
+	}),
 }
 
 // Debian's database of packages (dpkg(1), FILES).

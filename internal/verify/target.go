@@ -173,6 +173,34 @@ func (t *Target) audit(ctx context.Context) (engine.Audit, error) {
 	})
 }
 
+// auditing is a check's Run that judges what the engine says of itself.
+func auditing(judge func(a engine.Audit, n *Notes) Finding) func(context.Context, *Target, *Notes) Finding {
+	return func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		return judge(a, n)
+	}
+}
+
+// attacking is a check's Run that sends commands to the engine as a user with the
+// application's rights.
+func attacking(attack func(c *conversation, a engine.Audit, n *Notes) Finding) func(context.Context, *Target, *Notes) Finding {
+	return func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		c, err := t.asGuest(ctx)
+		if err != nil {
+			return n.Fail("as a user with the application's rights: %v", err)
+		}
+		defer c.close()
+		return attack(c, a, n)
+	}
+}
+
 // asGuest connects to the engine's socket as a user with the application's rights.
 func (t *Target) asGuest(ctx context.Context) (*conversation, error) {
 	g, err := t.newGuest(ctx)
