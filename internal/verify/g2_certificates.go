@@ -197,6 +197,10 @@ var nobodyOfAnotherRole = Check{
 	},
 }
 
+// rootsNotice is how long before its end a root is called out: to replace one takes as
+// long as all hosts take to renew.
+const rootsNotice = 30 * 24 * time.Hour
+
 var certificateIsGood = Check{
 	ID: "RD-209", Goal: evidence.Access, From: OnBoth, Cheap: true,
 	Title:      "This host's certificate is the deployment's, strong, its own, and has time left",
@@ -223,6 +227,12 @@ var certificateIsGood = Check{
 			life, left := cert.NotAfter.Sub(cert.NotBefore), time.Until(cert.NotAfter)
 			if left < life/4 { // its renewal is overdue, which is tried from a third on
 				return n.Fail("%s has %s of its %s left and was not renewed", h.files.Certificate, left.Round(time.Minute), life.Round(time.Hour))
+			}
+			for _, root := range credentials.Roots() {
+				n.Saw("believed besides: %s, until %s", root.Subject, root.NotAfter.UTC().Format(time.RFC3339))
+				if left := time.Until(root.NotAfter); left < rootsNotice {
+					return n.Fail("the CA %s ends in %s, and with it every host's certificate: replace it (redoubt pki rotate)", root.Subject, left.Round(time.Hour))
+				}
 			}
 			good++
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
@@ -83,6 +84,26 @@ func accessSabotages() []sabotage {
 			// Found out by file alone: who connects with it is refused besides.
 			d.target.Doors = nil
 			d.target.App.Certificates.Certificate = copied
+		}},
+		{id: "RD-209", from: app, how: "the CA ends in ten days", broken: func(t *testing.T, d *deployment) {
+			ca, err := pki.Create(filepath.Join(t.TempDir(), "ca"), "local", pki.Options{Life: 10 * 24 * time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := identity.New("local", identity.App, "app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaf, err := ca.Issue(pki.Request{ID: id})
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			if err := leaf.Save(dir); err != nil {
+				t.Fatal(err)
+			}
+			d.target.Doors = nil // the gateway is under another CA
+			d.target.App.Certificates = tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(dir, "ca.crt")}
 		}},
 		{id: "RD-210", from: app, how: "another gateway of the deployment answers", broken: func(t *testing.T, d *deployment) {
 			other := anotherGateway(t, d)
