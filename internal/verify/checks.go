@@ -42,6 +42,7 @@ func Checks() []Check {
 		nothingIsSwapped,
 		rolesLeaveNoDump,
 		nothingSecretIsShown,
+		canaryPassesTheSidecar,
 		callsAreFiltered,
 		engineIsNobody,
 		engineIsApart,

@@ -40,54 +40,76 @@ var canaryStaysInMemory = Check{
 	References: []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SI-11", "NIST SP 800-53r5 MP-6"},
 	Needs:      []Need{NeedRoot, NeedEngine, NeedGuest},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		ctx, cancel := context.WithTimeout(ctx, searchWithin)
-		defer cancel()
-		began := time.Now().Add(-time.Second) // file systems keep coarser time than we do
-		canary := make([]byte, 16)
-		rand.Read(canary)
-		mark := "canary" + hex.EncodeToString(canary)
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
 		c, err := t.asGuest(ctx)
 		if err != nil {
 			return n.Fail("as a user with the application's rights: %v", err)
 		}
 		defer c.close()
-		if f := release(n, c, mark); f.outcome != evidence.Pass {
-			return f
-		}
-		control, err := plant(mark)
-		if err != nil {
-			return n.Skip("a search that has nothing to find shows nothing: %v", err)
-		}
-		defer os.Remove(control)
-
-		s := search{ctx: ctx, mark: []byte(mark), since: began}
-		a, err := t.audit(ctx)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		for _, dir := range append(slices.Clone(haunts), a.RunDir, filepath.Dir(control)) {
-			s.walk(dir)
-		}
-		for _, p := range t.ours(ctx) {
-			s.openIn(p)
-		}
-		n.Saw("files that have changed since, and were read: %d, %d KB, below %s, and what our processes have open for writing", len(s.seen), s.read>>10, strings.Join(haunts, ", "))
-		n.Saw("swap devices are not read: RD-402 says whether anything of ours is there")
-		for _, lacking := range s.lacking {
-			n.Saw("not read: %s", lacking)
-		}
-		if i := slices.Index(s.found, control); i >= 0 {
-			s.found = slices.Delete(s.found, i, i+1)
-			n.Saw("the control was found: a file of ours, which held the value on purpose")
-		} else {
-			return n.Fail("the search is blind: it did not find the file that held the value on purpose")
-		}
-		if len(s.found) > 0 {
-			n.Saw("found in %s", strings.Join(s.found, ", "))
-			return n.Fail("it is in %s", s.found[0])
-		}
-		return n.Pass("it is in none of %d files that have changed since", len(s.seen)-1)
+		return letGo(ctx, t, n, c, a.RunDir)
 	},
+}
+
+var canaryPassesTheSidecar = Check{
+	ID: "RD-405", Goal: evidence.AtRest, From: OnApp,
+	Title:      "A value that passes the sidecar turns up in no file of the application host",
+	Why:        "Values pass this host in the clear, within it: what logs them there has them for good.",
+	Mend:       canaryStaysInMemory.Mend,
+	References: canaryStaysInMemory.References,
+	Needs:      []Need{NeedRoot, NeedPassword},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		c, err := t.asApplication(ctx)
+		if err != nil {
+			return n.Skip("the cache doesn't answer the application at %s: %v", t.App.Listen, err)
+		}
+		defer c.close()
+		return letGo(ctx, t, n, c)
+	},
+}
+
+// letGo releases a canary and looks for it, in the places where values turn up and in
+// some more. A file that holds it on purpose shows that the search can see.
+func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...string) Finding {
+	ctx, cancel := context.WithTimeout(ctx, searchWithin)
+	defer cancel()
+	began := time.Now().Add(-time.Second) // file systems keep coarser time than we do
+	canary := make([]byte, 16)
+	rand.Read(canary)
+	mark := "canary" + hex.EncodeToString(canary)
+	if f := release(n, c, mark); f.outcome != evidence.Pass {
+		return f
+	}
+	control, err := plant(mark)
+	if err != nil {
+		return n.Skip("a search that has nothing to find shows nothing: %v", err)
+	}
+	defer os.Remove(control)
+
+	s := search{ctx: ctx, mark: []byte(mark), since: began}
+	for _, dir := range append(append(slices.Clone(haunts), more...), filepath.Dir(control)) {
+		s.walk(dir)
+	}
+	for _, p := range t.ours(ctx) {
+		s.openIn(p)
+	}
+	n.Saw("files that have changed since, and were read: %d, %d KB, below %s, and what our processes have open for writing", len(s.seen), s.read>>10, strings.Join(haunts, ", "))
+	n.Saw("swap devices are not read: RD-402 says whether anything of ours is there")
+	for _, lacking := range s.lacking {
+		n.Saw("not read: %s", lacking)
+	}
+	i := slices.Index(s.found, control)
+	if i < 0 {
+		return n.Fail("the search is blind: it did not find the file that held the value on purpose")
+	}
+	n.Saw("the control was found: a file of ours, which held the value on purpose")
+	if s.found = slices.Delete(s.found, i, i+1); len(s.found) > 0 {
+		n.Saw("found in %s", strings.Join(s.found, ", "))
+		return n.Fail("it is in %s", s.found[0])
+	}
+	return n.Pass("it is in none of %d files that have changed since", len(s.seen)-1)
 }
 
 // release lets the canary go: as a value and a key that end by themselves, and in
@@ -101,7 +123,6 @@ func release(n *Notes, c *conversation, mark string) Finding {
 		{[]string{"SET", key, mark, "EX", "60"}, "+OK"},
 		{[]string{"GET", key}, "$" + mark},
 		{[]string{"LPUSH", key, mark}, "-WRONGTYPE"},
-		{[]string{"SET", mark, mark}, "-NOPERM"},
 		{[]string{"EVAL", "return redis.error_reply('" + mark + "')", "0"}, ""}, // refused, or open by policy
 		{[]string{mark, mark}, "-"},
 		{[]string{"DEL", key}, ":1"},
@@ -112,6 +133,9 @@ func release(n *Notes, c *conversation, mark string) Finding {
 		}
 		shown := strings.ReplaceAll(step.args[0], mark, "an unknown command")
 		n.Saw("%s with the canary: %s", shown, code(reply))
+		if code(reply) == "OOM" { // and the policy evicts nothing
+			return n.Skip("the cache is full, and takes no value")
+		}
 		if !strings.HasPrefix(reply, step.want) {
 			return n.Fail("%s with the canary is answered with %s", shown, code(reply))
 		}

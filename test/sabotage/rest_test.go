@@ -29,6 +29,17 @@ func restSabotages() []sabotage {
 				return ""
 			})(t, d)
 		}},
+		{id: "RD-405", from: app, how: "a proxy before the sidecar logs what passes", broken: func(t *testing.T, d *deployment) {
+			log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { log.Close() })
+			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, nil, func(request []byte) string {
+				log.Write(request)
+				return ""
+			})
+		}},
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
 		{id: "RD-403", from: app, how: "the sidecar may be dumped", over: []instead{{path: ofGateway("limits"), from: `Max core file size\s+1\s+1`, to: "Max core file size unlimited unlimited"}}},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
