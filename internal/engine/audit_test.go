@@ -32,7 +32,7 @@ func TestAnAuditFindsWhatDiffers(t *testing.T) {
 		want     string // all differences, a line each
 	}{
 		"nothing":        {"port 0", "port 0", ""},
-		"a setting":      {"slowlog-max-len 0", "slowlog-max-len 7", `"slowlog-max-len 0" is wanted, the engine has "slowlog-max-len 7"`},
+		"a setting":      {"tracking-table-max-keys 100000", "tracking-table-max-keys 7", `"tracking-table-max-keys 100000" is wanted, the engine has "tracking-table-max-keys 7"`},
 		"a save point":   {`save ""`, "save 900 1", `"save " is wanted, the engine has "save 900 1"`},
 		"a limit":        {"pubsub 32mb", "pubsub 64mb", `client-output-buffer-limit`},
 		"a user":         {"user redoubt ", "user mallory on nopass ~* +@all\nuser redoubt ", `the engine has "user mallory on nopass`},

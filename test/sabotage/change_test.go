@@ -16,7 +16,7 @@ import (
 func changeSabotages() []sabotage {
 	const cache, app = evidence.CacheHost, evidence.AppHost
 	return []sabotage{
-		{id: "RD-501", from: cache, how: "a setting of the engine is another", env: "configuration slowlog-max-len 0 -> slowlog-max-len 1"},
+		{id: "RD-501", from: cache, how: "a setting of the engine is another", env: "configuration tracking-table-max-keys 100000 -> tracking-table-max-keys 7"},
 		{id: "RD-502", from: cache, how: "the engine has a user more", env: `configuration user redoubt  -> user mallory on nopass -@all +ping\nuser redoubt `},
 		{id: "RD-503", from: cache, how: "the engine lets the application run one command more", env: "right +lcs"},
 		{id: "RD-504", from: app, how: "the engine lets the application run one command more", env: "right +lcs"},
