@@ -20,6 +20,15 @@ type dossierCmd struct {
 	Verify dossierVerifyCmd `cmd:"" help:"Say whether a dossier is as it was written, and who signed it."`
 }
 
+func (dossierCmd) Help() string {
+	return `Writes the auditor's documents from what is true: the system and the way of its data, the six goals with what every host's report says of them, the risk register, decisions, controls, procedures, and the evidence with its hashes, signed. As a page that prints well (dossier.html), as Markdown, and as OSCAL 1.0.6 for tools.
+
+Example:
+
+  redoubt dossier --deployment deployment.yaml --policy gateway.yaml --evidence reports/ --owner "Security officer" --ca /etc/redoubt/ca --out dossier-2026-11
+  redoubt dossier verify dossier-2026-11 --ca ca.crt`
+}
+
 type dossierWriteCmd struct {
 	Deployment     string   `placeholder:"FILE" help:"deployment.yaml: which hosts there are. Without it: one machine, as redoubt up makes it."`
 	Policy         string   `placeholder:"FILE" help:"gateway.yaml: what the application may do."`
@@ -30,14 +39,7 @@ type dossierWriteCmd struct {
 	Out            string   `required:"" placeholder:"DIR" help:"Where it is written: a directory that is empty, or isn't there yet."`
 }
 
-func (dossierWriteCmd) Help() string {
-	return `Writes the auditor's documents from what is true: the system and the way of its data, the six goals with what every host's report says of them, the risk register, decisions, controls, procedures, and the evidence with its hashes, signed. As a page that prints well (dossier.html), as Markdown, and as OSCAL 1.0.6 for tools.
-
-Example:
-
-  redoubt dossier --deployment deployment.yaml --policy gateway.yaml --evidence reports/ --owner "Security officer" --ca /etc/redoubt/ca --out dossier-2026-11
-  redoubt dossier verify dossier-2026-11 --ca ca.crt`
-}
+func (dossierWriteCmd) Help() string { return dossierCmd{}.Help() }
 
 func (c *dossierWriteCmd) Run(e *env) error {
 	sources := dossier.Sources{Owner: c.Owner, Version: versionString(), Now: time.Now()}
@@ -114,6 +116,14 @@ func readEvidence(paths []string) (list []dossier.Evidence, err error) {
 type dossierVerifyCmd struct {
 	Dir string `arg:"" help:"The dossier's directory."`
 	CA  string `name:"ca" placeholder:"FILE" help:"ca.crt of the deployment, from a place that you trust. Without it the roots in the dossier are taken, which shows only that it is of one piece."`
+}
+
+func (dossierVerifyCmd) Help() string {
+	return `Compares every file of a dossier with its manifest, and the manifest with the signature of the deployment's CA. The exit code is 1 if a byte was changed, a file is missing or was added, or the signature is another's.
+
+Example:
+
+  redoubt dossier verify dossier-2026-11 --ca ca.crt`
 }
 
 func (c *dossierVerifyCmd) Run(e *env) error {
