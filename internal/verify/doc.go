@@ -9,7 +9,8 @@
 // Run goes through them. It owns the deadline and turns a panic into a failure, a
 // need that isn't met into a skip that says so, and a pass without evidence into a
 // failure. A check reads back and attempts; it writes only keys that begin with
-// engine.GuestPrefix, and changes nothing else: it may run on a cache that serves.
+// engine.GuestPrefix, and where the CA lies two certificates that live for minutes,
+// under names of their own: it may run on a cache that serves.
 //
 // A Target is the deployment as it is seen from here. Package cli makes it, from the
 // files and the running processes; the processes themselves run the cheap checks

@@ -18,7 +18,7 @@ var filterIsInForce = Check{
 	Why:        "It lets application hosts reach the cache, bastions reach ssh, and nobody else; a rule that was changed by hand is in no document.",
 	Mend:       "Load it anew: redoubt render nftables --deployment FILE --host NAME > /etc/redoubt/redoubt.nft, then nft -f /etc/redoubt/redoubt.nft.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 AC-4", "NIST SP 800-53r5 CM-6"},
-	Needs:      []Need{NeedRoot},
+	Needs:      []Need{needRoot},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		if t.Filter == nil {
 			return n.Skip("which hosts there are stands in the deployment's file: name it with --deployment")
@@ -65,7 +65,7 @@ func sshRule(id, title, why string, want map[string][]string) Check {
 	return Check{
 		ID: id, Goal: evidence.Environment, From: OnBoth, OfHost: true, Title: title, Why: why,
 		Mend:       "Set " + strings.Join(lines, ", ") + " " + sshDropIn,
-		References: askForSSH, Needs: []Need{NeedRoot},
+		References: askForSSH, Needs: []Need{needRoot},
 		Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 			return everySSHConnection(ctx, t, n, func(who string, settings map[string]string) string {
 				for keyword, values := range want {
@@ -128,7 +128,7 @@ var (
 		Why:        "CBC, RC4, 3DES, MD5 and SHA-1 have known attacks; what isn't offered can't be chosen.",
 		Mend:       "Leave the broken ones out of Ciphers, MACs, KexAlgorithms and HostKeyAlgorithms " + sshDropIn,
 		References: append([]string{"NIST SP 800-53r5 SC-13"}, askForSSH...),
-		Needs:      []Need{NeedRoot},
+		Needs:      []Need{needRoot},
 		Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 			return everySSHConnection(ctx, t, n, func(who string, settings map[string]string) string {
 				for _, keyword := range []string{"ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms"} {

@@ -17,7 +17,7 @@ var engineListensNowhere = Check{
 	Why:        "An engine that listens is reached past the tunnel; one that can connect can copy itself elsewhere.",
 	Mend:       "Restart the gateway: it starts the engine on a unix socket, in a network namespace of its own.",
 	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
-	Needs:      []Need{NeedRoot, NeedEngine},
+	Needs:      []Need{needRoot, needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		listening, all, err := process{"engine", a.PID}.inetSockets()
 		if err != nil {
@@ -40,7 +40,7 @@ var rolesListenAsConfigured = Check{
 	Why:        "Each further port is a way in that no firewall rule and no document knows of.",
 	Mend:       "Restart the process with the configuration that lies there; if it then listens elsewhere still, report it.",
 	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
-	Needs:      []Need{NeedRoot, needProcesses},
+	Needs:      []Need{needRoot, needProcesses},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		var declared []string
 		if t.Cache != nil {

@@ -26,7 +26,7 @@ var nobodyWithoutCertificate = Check{
 	Why:        "Whoever reaches the port could try passwords, and every flaw of the engine that needs none.",
 	Mend:       restartTheGateway,
 	References: askForCertificates,
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		return refusedAtEach(ctx, t, n, "who shows no certificate", nil)
 	},
@@ -38,7 +38,7 @@ var nobodyOfAnotherCA = Check{
 	Why:        "Anybody can make a certificate that says whatever it likes; only who signed it tells it from a true one.",
 	Mend:       restartTheGateway,
 	References: append([]string{"NIST SP 800-53r5 SC-17"}, askForCertificates...),
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, f := range []struct {
 			who, deployment string
@@ -112,7 +112,7 @@ var nobodyWhoseCertificateEnded = Check{
 	Why:        "Certificates live for days so that a stolen one is worth nothing soon; where the end isn't looked at, it is worth all for ever.",
 	Mend:       restartTheGateway,
 	References: askForCertificates,
-	Needs:      []Need{NeedDoor, needCA},
+	Needs:      []Need{needDoor, needCA},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		const life = 2 * time.Second
 		_, _, leaf, err := issueProbe(t, life)
@@ -142,7 +142,7 @@ var nobodyWhoWasRevoked = Check{
 	Why:        "It is how a lost or taken host is shut out.",
 	Mend:       "Look whether the gateway follows the list of revoked certificates (its log, tls.crl or pki.dir in gateway.yaml), and restart it.",
 	References: askForCertificates,
-	Needs:      []Need{NeedDoor, needCA},
+	Needs:      []Need{needDoor, needCA},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		ca, id, leaf, err := issueProbe(t, 5*time.Minute)
 		if err != nil {
@@ -187,7 +187,7 @@ var nobodyOfAnotherRole = Check{
 	Why:        "Else whoever takes one cache host reads all others.",
 	Mend:       restartTheGateway,
 	References: append([]string{"NIST SP 800-53r5 AC-6"}, askForCertificates...),
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		own, err := ownCertificate(t.Cache.Certificates)
 		if err != nil {
@@ -263,7 +263,7 @@ var gatewayIsTheOne = Check{
 	Why:        "Who can answer in its place reads all that the application sends, its password first.",
 	Mend:       "Look what answers at that address. If the gateway's certificate is wrong, issue it anew (redoubt pki issue).",
 	References: []string{"45 CFR 164.312(d)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 IA-9", "NIST SP 800-53r5 SC-23"},
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		credentials, err := tunnel.LoadCredentials(t.App.Certificates, t.App.Rules...)
 		if err != nil {

@@ -17,7 +17,7 @@ var certificateAloneOpensNothing = Check{
 	Why:        "The certificate says which host it is, not which program on it.",
 	Mend:       "Something between the tunnel and the engine logs in for whoever comes: look what answers at the gateway's address; run redoubt verify on the cache host (RD-502).",
 	References: askForPasswords,
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		return throughTheTunnel(ctx, t, n, func(c *conversation) Finding { return nothingWithoutPassword(n, c) })
 	},
@@ -29,7 +29,7 @@ var wrongPasswordIsRefused = Check{
 	Why:        "A password that isn't looked at is none.",
 	Mend:       "Run redoubt verify on the cache host: RD-502 says which user takes what.",
 	References: askForPasswords,
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		return throughTheTunnel(ctx, t, n, func(c *conversation) Finding {
 			for _, login := range [][]string{

@@ -21,7 +21,7 @@ var nothingInTheClear = Check{
 	Why:        "What is answered in the clear is read by everybody on the way.",
 	Mend:       restartTheGateway,
 	References: askForTLS,
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, door := range t.Doors {
 			for _, in := range []struct{ what, request string }{{"a Redis command", respCommand([]string{"PING"})}, {"an inline command", "PING\r\n"}, {"an HTTP request", "GET / HTTP/1.0\r\n\r\n"}} {
@@ -60,7 +60,7 @@ var nothingOlderThanTLS13 = Check{
 	Why:        "Older versions have what was broken in them: renegotiation, CBC, static RSA, certificates in the clear.",
 	Mend:       restartTheGateway,
 	References: askForTLS,
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, door := range t.Doors {
 			for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12} {
@@ -109,7 +109,7 @@ var strongTLS = Check{
 	Why:        "Traffic that is recorded today can be read when such computers exist; patient data is sensitive for a lifetime.",
 	Mend:       "Look whether something older than redoubt answers there. X25519 or P-256 alone are agreed on where one end's Go or FIPS module doesn't have ML-KEM: build both with the current toolchain.",
 	References: append([]string{"FIPS 140-3"}, askForTLS...),
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, door := range t.Doors {
 			conn, state, err := shakeHands(ctx, door.Address, attacker(nil))
@@ -138,7 +138,7 @@ var nothingIsResumed = Check{
 	Why:        "A resumed session skips the look at the certificate: who was revoked meanwhile would be let in.",
 	Mend:       restartTheGateway,
 	References: append([]string{"NIST SP 800-53r5 SC-23"}, askForTLS...),
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		own, err := ownCertificate(t.App.Certificates)
 		if err != nil {
@@ -172,7 +172,7 @@ var nothingElseIsSpoken = Check{
 	Why:        "A port that agrees to speak what it doesn't serve can be used to confuse one service with another (ALPACA).",
 	Mend:       restartTheGateway,
 	References: append([]string{"NIST SP 800-53r5 CM-7"}, askForTLS...),
-	Needs:      []Need{NeedDoor},
+	Needs:      []Need{needDoor},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, door := range t.Doors {
 			cfg := attacker(nil)

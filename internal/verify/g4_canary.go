@@ -38,7 +38,7 @@ var canaryStaysInMemory = Check{
 	Why:        "It is the claim itself, tried with a value of its own: written, read back, refused in commands, and then looked for wherever it might have gone.",
 	Mend:       "The file that is named shows who wrote it: a proxy or a tool that logs what passes, an engine that somebody else started. End that, and remove the file by overwriting it: patient data may be in it.",
 	References: []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SI-11", "NIST SP 800-53r5 MP-6"},
-	Needs:      []Need{NeedRoot, NeedEngine, NeedGuest},
+	Needs:      []Need{needRoot, needEngine, needGuest},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		a, err := t.audit(ctx)
 		if err != nil {
@@ -59,7 +59,7 @@ var canaryPassesTheSidecar = Check{
 	Why:        "Values pass this host in the clear, within it: what logs them there has them for good.",
 	Mend:       canaryStaysInMemory.Mend,
 	References: canaryStaysInMemory.References,
-	Needs:      []Need{NeedRoot, NeedPassword},
+	Needs:      []Need{needRoot, needPassword},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		c, err := t.asApplication(ctx)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 var (
 	askForIsolation    = []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 SC-39", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 SC-28"}
 	restartTheSandbox  = "Restart the gateway as root, on a kernel that has the protection (redoubt up prints what is missing), and look for a second engine that somebody else started."
-	needEngineAsRoot   = []Need{NeedRoot, NeedEngine}
+	needEngineAsRoot   = []Need{needRoot, needEngine}
 	capabilityFields   = []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"}
 	namespacesOfItsOwn = []string{"net", "ipc", "uts"}
 )
@@ -274,7 +274,7 @@ var sandboxRefuses = Check{
 	Why:        "What the kernel reports of a sandbox says that it is there; what is attempted in it says that it holds.",
 	Mend:       restartTheSandbox,
 	References: append([]string{"NIST SP 800-53r5 CA-8"}, askForIsolation...),
-	Needs:      []Need{NeedRoot, NeedEngine},
+	Needs:      []Need{needRoot, needEngine},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		a, err := t.audit(ctx)
 		if err != nil {

@@ -21,7 +21,7 @@ var commandsAreRefused = Check{
 	Why:        "A single command too many (CONFIG, MODULE, DEBUG, REPLICAOF …) lets a client reconfigure, copy or take over the cache.",
 	Mend:       "Restart the gateway, so that the engine's users are made anew. If the same command is open again, take it out of the policy (uses, allow), or report it with the engine's version.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 CA-8"},
-	Needs:      []Need{NeedEngine, NeedGuest},
+	Needs:      []Need{needEngine, needGuest},
 	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		refused := func(cmd command) bool { return !a.Policy.Opens(a.Version, cmd.name, cmd.categories) }
 		return tryAll(n, c, guestPrefix, refused)
@@ -34,7 +34,7 @@ var commandsAreRefusedToTheApplication = Check{
 	Why:        "What the application's host can send is what an intruder in the application can send.",
 	Mend:       "Run redoubt verify on the cache host: RD-502 and RD-503 say which right is too much.",
 	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 CA-8"},
-	Needs:      []Need{NeedPassword},
+	Needs:      []Need{needPassword},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		c, err := t.asApplication(ctx)
 		if err != nil {

@@ -14,7 +14,7 @@ var settingsAreRendered = Check{
 	Why:        "A setting that was changed while the engine runs, or that a newer engine reads in another way, can put data on a disk, open a way in, or lift a bound.",
 	Mend:       "Restart the gateway: an engine takes its settings at its start only. If it differs again right after, the engine's version is one that redoubt doesn't know: report it.",
 	References: []string{"45 CFR 164.312(c)(1)", "NIST SP 800-53r5 CM-6", "NIST SP 800-53r5 CM-5"},
-	Needs:      []Need{NeedEngine},
+	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("CONFIG GET * of %s, process %d: %d settings", a.Version, a.PID, len(a.Settings))
 		if len(a.SettingsDrift) > 0 {
@@ -33,7 +33,7 @@ var usersAreRendered = Check{
 	Why:        "A further user, a further right or a password that nobody gave out is a way in that no configuration file shows.",
 	Mend:       "Restart the gateway: it makes the users anew. Find out who could reach the engine's socket meanwhile: only root and the engine's own user can.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 AC-3", "NIST SP 800-53r5 AC-6"},
-	Needs:      []Need{NeedEngine},
+	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("ACL LIST, passwords by the first 12 digits of their SHA-256:")
 		for _, user := range a.Users {

@@ -45,7 +45,7 @@ var noModules = Check{
 	Why:        "A module is machine code with the engine's memory at its hands, and brings commands that no rule of ours knows.",
 	Mend:       "Find out what loads it: our configuration has no loadmodule line. Use the distribution's engine, without a vendor's additions (engine.binary).",
 	References: []string{"45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 SI-7"},
-	Needs:      []Need{NeedEngine},
+	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("INFO modules of %s names %d", a.Version, len(a.Modules))
 		for _, module := range a.Modules {
@@ -65,7 +65,7 @@ var noReplication = Check{
 	Why:        "A replica is a whole copy of the cache, on a host that nobody has locked down; a primary replaces all that the cache holds.",
 	Mend:       "Restart the gateway, and find out who could reach the engine's socket.",
 	References: []string{"45 CFR 164.312(c)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 AC-4"},
-	Needs:      []Need{NeedEngine},
+	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Fact("role", a.Info["role"])
 		n.Fact("connected_slaves", a.Info["connected_slaves"])

@@ -94,32 +94,32 @@ type App struct {
 
 // Needs that several checks share.
 
-// NeedRoot: what belongs to other users can't be looked at.
-func NeedRoot(context.Context, *Target) string {
+// needRoot: what belongs to other users can't be looked at.
+func needRoot(context.Context, *Target) string {
 	if os.Geteuid() != 0 {
 		return "needs root: what belongs to the engine's user can't be looked at by another one (sudo redoubt verify)"
 	}
 	return ""
 }
 
-// NeedEngine: the gateway runs, and with it the engine, and tells of it.
-func NeedEngine(ctx context.Context, t *Target) string {
+// needEngine: the gateway runs, and with it the engine, and tells of it.
+func needEngine(ctx context.Context, t *Target) string {
 	if _, err := t.audit(ctx); err != nil {
 		return fmt.Sprintf("needs the running gateway and its engine: %v", err)
 	}
 	return ""
 }
 
-// NeedGuest: a user of the engine with the application's rights can be had.
-func NeedGuest(ctx context.Context, t *Target) string {
+// needGuest: a user of the engine with the application's rights can be had.
+func needGuest(ctx context.Context, t *Target) string {
 	if _, err := t.newGuest(ctx); err != nil {
 		return fmt.Sprintf("needs the running gateway, which makes a user to attack as: %v", err)
 	}
 	return ""
 }
 
-// NeedPassword: the application's password is known.
-func NeedPassword(_ context.Context, t *Target) string {
+// needPassword: the application's password is known.
+func needPassword(_ context.Context, t *Target) string {
 	if t.App == nil || t.App.Password == "" {
 		reason := "this is no application host"
 		if t.App != nil {
@@ -130,8 +130,8 @@ func NeedPassword(_ context.Context, t *Target) string {
 	return ""
 }
 
-// NeedDoor: a gateway's tunnel can be reached.
-func NeedDoor(ctx context.Context, t *Target) string {
+// needDoor: a gateway's tunnel can be reached.
+func needDoor(ctx context.Context, t *Target) string {
 	if len(t.Doors) == 0 {
 		return "needs the address of a gateway (--deployment FILE)"
 	}
