@@ -11,6 +11,8 @@ import (
 )
 
 type renderCmd struct {
+	SSH      renderSSHCmd      `cmd:"" name:"ssh" help:"A host's sshd settings, as a drop-in."`
+	Sysctl   renderSysctlCmd   `cmd:"" help:"A host's kernel settings, as a drop-in."`
 	Nftables renderNftablesCmd `cmd:"" help:"A host's packet filter, for nft -f."`
 }
 

@@ -53,7 +53,7 @@ var filterIsInForce = Check{
 
 var askForSSH = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(a)(2)(i)", "45 CFR 164.312(d)", "NIST SP 800-53r5 AC-17", "NIST SP 800-53r5 IA-2"}
 
-const sshDropIn = "in a file of /etc/ssh/sshd_config.d whose name comes first (the first value counts), then sshd -t && systemctl reload ssh; Match blocks must not take it back."
+const sshDropIn = "(redoubt render ssh prints all of it) in a file of /etc/ssh/sshd_config.d whose name comes first (the first value counts), then sshd -t && systemctl reload ssh; Match blocks must not take it back."
 
 // sshRule makes a check of sshd's keywords, for whoever comes from wherever.
 func sshRule(id, title, why string, want map[string][]string) Check {

@@ -51,7 +51,7 @@ var dumpsGoNowhere = Check{
 	ID: "RD-442", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
 	Title:      "The host keeps no core dumps",
 	Why:        "Our processes make none; the application, which holds the same values, would. On the cache host it is the second lock on one door.",
-	Mend:       "kernel.core_pattern = |/bin/false in a file of /etc/sysctl.d, then sysctl --system; with systemd-coredump, Storage=none and ProcessSizeMax=0 in /etc/systemd/coredump.conf do as well, and an exception says so here.",
+	Mend:       "kernel.core_pattern = |/bin/false (redoubt render sysctl prints it) in a file of /etc/sysctl.d, then sysctl --system; with systemd-coredump, Storage=none and ProcessSizeMax=0 in /etc/systemd/coredump.conf do as well, and an exception says so here.",
 	References: askForMemory,
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		pattern, known, err := host.Setting("/proc/sys/kernel/core_pattern")
@@ -115,7 +115,7 @@ var nobodyIsTraced = Check{
 	ID: "RD-445", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
 	Title:      "A process can't look into another one of the same user",
 	Why:        "Whoever takes one program of a user reads the memory of the user's others: on an application host the application's, with its password and the values in it.",
-	Mend:       "kernel.yama.ptrace_scope = 1 (or higher) in a file of /etc/sysctl.d, then sysctl --system; a kernel without Yama needs another one.",
+	Mend:       "kernel.yama.ptrace_scope = 1 or higher (redoubt render sysctl prints it) in a file of /etc/sysctl.d, then sysctl --system; a kernel without Yama needs another one.",
 	References: append([]string{"NIST SP 800-53r5 SC-39"}, askForMemory...),
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		scope, known, err := host.Setting("/proc/sys/kernel/yama/ptrace_scope")

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
@@ -19,22 +20,26 @@ func soundHost(t *testing.T) []instead {
 		t.Fatal(err)
 	}
 	return []instead{
-		{path: at("/proc/sys/kernel"), files: map[string]string{"core_pattern": "|/bin/false\n", "yama/ptrace_scope": "1\n"}},
+		{path: at("/proc/sys/kernel"), files: kernelSettings()},
 		{path: at("/proc/swaps"), to: "Filename Type Size Used Priority\n"},
-		{path: at(sshdConfig), to: soundSSH},
+		{path: at(sshdConfig), to: host.SSHDropIn},
 	}
 }
 
-const sshdConfig = "/etc/ssh/sshd_config"
+// kernelSettings are those that redoubt render sysctl sets: what it prints is what the
+// checks ask for.
+func kernelSettings() map[string]string {
+	files := map[string]string{}
+	for line := range strings.Lines(host.SysctlDropIn) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), " = ")
+		if kernel, is := strings.CutPrefix(name, "kernel."); ok && is {
+			files[strings.ReplaceAll(kernel, ".", "/")] = value + "\n"
+		}
+	}
+	return files
+}
 
-const soundSSH = `PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin no
-AllowTcpForwarding no
-AllowStreamLocalForwarding no
-AllowAgentForwarding no
-X11Forwarding no
-`
+const sshdConfig = "/etc/ssh/sshd_config"
 
 func at(path string) func(*deployment) string { return func(*deployment) string { return path } }
 
@@ -50,7 +55,7 @@ func hostSabotages() []sabotage {
 		ssh("RD-121", "ssh takes passwords, in a Match block", "$", "Match Address 192.0.2.0/24\nPasswordAuthentication yes\n"),
 		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),
 		ssh("RD-123", "ssh forwards ports", "AllowTcpForwarding no", "AllowTcpForwarding yes"),
-		ssh("RD-124", "ssh offers CBC", "^", "Ciphers +aes256-cbc\n"),
+		ssh("RD-124", "ssh offers CBC", "Ciphers .*", "Ciphers +aes256-cbc"),
 		file("RD-441", "there is swap that isn't encrypted", "/proc/swaps", "Filename Type Size Used Priority\n/dev/none partition 1048572 0 -2\n"),
 		file("RD-442", "core dumps are handed to systemd-coredump", "/proc/sys/kernel/core_pattern", "|/usr/lib/systemd/systemd-coredump %P %u %g %s %t\n"),
 		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate", over: []instead{
