@@ -38,10 +38,12 @@ func engineAnswers(e *engine.Engine) map[string]func(*http.Request) (any, error)
 // askEngine is the other end of engineAnswers.
 func askEngine(c *verify.Cache, socket string) {
 	c.Audit = func(ctx context.Context) (a engine.Audit, err error) {
-		return a, admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
+		err = admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
+		return a, err
 	}
 	c.NewGuest = func(ctx context.Context) (g engine.Guest, err error) {
-		return g, admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
+		err = admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
+		return g, err
 	}
 	c.Dismiss = func(ctx context.Context, user string) error {
 		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(struct{}))
@@ -55,11 +57,7 @@ func ownEngine(c *verify.Cache, e *engine.Engine) {
 
 // gatewayTarget is a cache host, by its configuration.
 func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
-	files, err := filesOf(c.TLS)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := rulesOf(c.Deployment, c.TLS.Identities)
+	files, rules, err := identityFiles(c.TLS, c.Deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +66,8 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		return nil, err
 	}
 	cache := &verify.Cache{
-		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit, Policy: engineOptions(c.Engine).Policy,
-		Digests: string(c.Engine.PasswordDigests), Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
+		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit,
+		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
 		Secrets:     named(files.Certificate, files.Key, string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},
 		Fingerprint: fingerprint(c),
@@ -78,7 +76,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		cache.Certificates.CA, cache.Certificates.CRL = filepath.Join(cache.CA, "ca.crt"), filepath.Join(cache.CA, "revoked.crl")
 		cache.Secrets = append(cache.Secrets, filepath.Join(cache.CA, "ca.key"))
 	}
-	cache.Trusted = append(cache.Trusted, cache.Certificates.CA)
+	cache.Trusted = append(cache.Trusted, named(cache.Certificates.CA)...)
 	return &verify.Target{
 		Vantage: evidence.CacheHost, Deployment: c.Deployment, Host: c.Name, Cache: cache,
 		Doors: []tunnel.Endpoint{{Address: dialable(c.Listen), ID: id}},
@@ -87,11 +85,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 
 // sidecarTarget is an application host, by its configuration.
 func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
-	files, err := filesOf(c.TLS)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := rulesOf(c.Deployment, c.TLS.Identities)
+	files, rules, err := identityFiles(c.TLS, c.Deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -103,9 +97,19 @@ func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
 		Vantage: evidence.AppHost, Deployment: c.Deployment, Host: c.Name, Doors: doors,
 		App: &verify.App{
 			Listen: dialable(c.Listen), Bound: c.Listen, Rules: rules, Metrics: c.Admin.Metrics, Certificates: files,
-			Secrets: named(files.Certificate, files.Key), Trusted: []string{files.CA}, Fingerprint: fingerprint(c),
+			Secrets: named(files.Certificate, files.Key), Trusted: named(files.CA), Fingerprint: fingerprint(c),
 		},
 	}, nil
+}
+
+// identityFiles are those of a host's identity: none where it comes from a Workload
+// API.
+func identityFiles(t config.TLS, deployment string) (files tunnel.Files, rules []tunnel.Rule, err error) {
+	if rules, err = rulesOf(deployment, t.Identities); err != nil || t.WorkloadAPI != "" {
+		return files, rules, err
+	}
+	files, err = filesOf(t)
+	return files, rules, err
 }
 
 // named leaves out what the configuration doesn't name. A file that is missing stays

@@ -59,8 +59,6 @@ type Cache struct {
 	Listen       string         // where the tunnel is, HOST:PORT
 	Metrics      string         // where the metrics are; "": nowhere
 	Admit        []netip.Prefix // who may connect at all; none: everybody
-	Policy       engine.Policy  // as the configuration has it
-	Digests      string         // file of the passwords that are good
 	Certificates tunnel.Files   // of the gateway
 	Rules        []tunnel.Rule  // for certificates of another CA
 	CA           string         // the CA's directory; "": elsewhere

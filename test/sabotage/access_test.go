@@ -54,7 +54,7 @@ func accessSabotages() []sabotage {
 			}
 		}},
 		{id: "RD-208", from: cache, how: "others can write the digests of the passwords", broken: func(t *testing.T, d *deployment) {
-			if err := os.Chmod(d.target.Cache.Digests, 0o666); err != nil {
+			if err := os.Chmod(d.target.Cache.Trusted[0], 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}},

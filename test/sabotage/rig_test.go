@@ -348,10 +348,12 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 	target.App.Listen, target.App.Bound = d.Sidecar, wordAfter(d.Output(), "sidecar")
 	target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
 	target.Cache.Audit = func(ctx context.Context) (a engine.Audit, err error) {
-		return a, admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
+		err = admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
+		return a, err
 	}
 	target.Cache.NewGuest = func(ctx context.Context) (g engine.Guest, err error) {
-		return g, admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
+		err = admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
+		return g, err
 	}
 	target.Cache.Dismiss = func(ctx context.Context, user string) error {
 		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(json.RawMessage))
