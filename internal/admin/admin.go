@@ -16,8 +16,8 @@
 // and what its owner adds to it (Server.Further), for "redoubt verify".
 //
 // The socket is as open as its file's mode, 0600: its owner and root. On a TCP
-// address, if there is one, only the last three are served. Nothing can be
-// changed through either.
+// address, if there is one, only the last three are served. Nothing of this package
+// changes anything.
 package admin
 
 import (

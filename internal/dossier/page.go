@@ -16,19 +16,18 @@ import (
 //go:embed templates
 var templates embed.FS
 
-// pages are the HTML documents: html/template escapes whatever is put into them.
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
-	"slug": slug, "prose": prose, "join": strings.Join, "procedures": func() []Procedure { return procedures },
-	"scope": func() []Procedure { return scope }, "rules": func() string { return rules },
-	"lines": func(s string) []string { return strings.Split(s, "\n") },
-}).ParseFS(templates, "templates/*.html"))
-
-var texts = texttemplate.Must(texttemplate.New("").Funcs(texttemplate.FuncMap{
+// functions are what both forms' templates call.
+var functions = map[string]any{
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"join": strings.Join, "procedures": func() []Procedure { return procedures },
-	"scope": func() []Procedure { return scope }, "rules": func() string { return rules }, "cell": cell, "prefix": func(p string, s string) string { return p + strings.ReplaceAll(s, "\n", "\n"+p) },
-}).ParseFS(templates, "templates/*.md"))
+	"scope": func() []Procedure { return scope }, "rules": func() string { return rules },
+	"slug": slug, "prose": prose, "cell": cell,
+}
+
+// pages are the HTML documents: html/template escapes whatever is put into them.
+var pages = template.Must(template.New("").Funcs(functions).ParseFS(templates, "templates/*.html"))
+
+var texts = texttemplate.Must(texttemplate.New("").Funcs(functions).ParseFS(templates, "templates/*.md"))
 
 // HTML is the dossier as one page that needs nothing besides.
 func (d *Dossier) HTML() ([]byte, error) { return render("dossier.html", d) }

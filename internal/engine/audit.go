@@ -66,8 +66,8 @@ func (a *Audit) askSettings(ctx context.Context, c *control, config string) erro
 	if err != nil {
 		return err
 	}
-	a.Settings = map[string]string{}
-	for name := range Wanted(a.Version, a.Policy) {
+	want := Wanted(a.Version, a.Policy)
+	for name := range want {
 		if slices.Contains(pairs, name) {
 			continue
 		}
@@ -78,10 +78,11 @@ func (a *Audit) askSettings(ctx context.Context, c *control, config string) erro
 		}
 		pairs = append(pairs, hidden...)
 	}
+	a.Settings = map[string]string{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		a.Settings[pairs[i]] = pairs[i+1]
 	}
-	a.SettingsDrift = settingsDrift(a.Policy, a.Version, a.Settings)
+	a.SettingsDrift = settingsDrift(want, a.Settings)
 	return nil
 }
 

@@ -26,8 +26,7 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%q is wanted, the engine has %q", d.Line, d.Have)
 }
 
-func settingsDrift(p Policy, v Version, settings map[string]string) (differences []Difference) {
-	want := Wanted(v, p)
+func settingsDrift(want, settings map[string]string) (differences []Difference) {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		have, known := settings[name]
 		if !known || !sameSetting(name, want[name], have) {

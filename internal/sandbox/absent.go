@@ -20,12 +20,6 @@ func Try(context.Context, int, int, bool) ([]Attempt, error) {
 	return nil, err
 }
 
-// An Attempt is one thing that a program in the sandbox has tried.
-type Attempt struct {
-	Name, Outcome string
-	Refused       bool
-}
-
 // Ourselves does nothing: what it asks for is Linux's.
 func Ourselves() error { return nil }
 

@@ -111,13 +111,6 @@ func beAttempt() {
 	unix.Exit(0)
 }
 
-// An Attempt is one thing that a program in the sandbox has tried.
-type Attempt struct {
-	Name    string
-	Outcome string // "refused: " and the kernel's word, or "not refused"
-	Refused bool
-}
-
 // attemptsWithin bounds the program that tries.
 const attemptsWithin = 10 * time.Second
 

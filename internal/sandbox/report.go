@@ -74,3 +74,10 @@ func (r Report) String() string {
 	}
 	return strings.Join([]string{landlock, have(r.Seccomp, "seccomp"), have(r.MDWE, "MDWE"), have(r.Namespaces, "namespaces")}, ", ")
 }
+
+// An Attempt is one thing that a program in the sandbox has tried.
+type Attempt struct {
+	Name    string
+	Outcome string // "refused: " and the kernel's word, or "not refused"
+	Refused bool
+}

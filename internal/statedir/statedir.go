@@ -71,13 +71,13 @@ func Open(path string) (*Dir, error) {
 // another process holds the directory they get it all the same, and are told.
 // It must be there already.
 func Visit(path string) (d *Dir, running bool, err error) {
-	if _, err := os.Stat(path); err != nil {
-		return nil, false, fmt.Errorf("state directory: %w (redoubt up makes it)", err)
+	unlocked, err := At(path)
+	if err != nil {
+		return nil, false, err
 	}
 	d, err = Open(path)
 	if errors.Is(err, ErrInUse) { // Open has looked at its owner and mode by then
-		path, err = filepath.Abs(path)
-		return &Dir{path: path}, true, err
+		return unlocked, true, nil
 	}
 	return d, false, err
 }
