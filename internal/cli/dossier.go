@@ -10,9 +10,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/dossier"
-	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/pki"
-	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
 type dossierCmd struct {
@@ -98,16 +96,11 @@ func readEvidence(paths []string) (list []dossier.Evidence, err error) {
 			files = within
 		}
 		for _, file := range files {
-			const maxReport = 16 << 20
-			text, err := statedir.ReadFile(file, maxReport, "report")
+			report, err := readReport(file)
 			if err != nil {
 				return nil, err
 			}
-			report, err := evidence.Decode(text)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			list = append(list, dossier.Evidence{Name: filepath.Base(file), Text: text, Report: report})
+			list = append(list, report)
 		}
 	}
 	return list, nil

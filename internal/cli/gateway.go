@@ -66,7 +66,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
-	ownEngine(target.Cache, eng)
+	target.Cache.Own(eng)
 	report := &reporter{
 		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw, fingerprint: fingerprint(conf),
 	}

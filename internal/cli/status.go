@@ -21,6 +21,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
 // facts are what a process of ours tells, through its admin socket. The roles
@@ -127,7 +128,7 @@ func adminPart(c config.Admin, fallback string, r *reporter, log *slog.Logger) d
 	r.started = time.Now()
 	server := admin.Server{Socket: string(c.Socket), Metrics: c.Metrics, Report: r.report, Log: log}
 	if r.engine != nil {
-		server.Further = engineAnswers(r.engine)
+		server.Further = verify.Answers(r.engine)
 	}
 	asked := server.Socket != ""
 	if !asked {
@@ -215,7 +216,8 @@ func (c *statusCmd) sockets() ([]string, error) {
 	case c.Dir != "":
 		return []string{filepath.Join(c.Dir, statedir.AdminSocket)}, nil
 	case c.Config != "":
-		return configuredSocket(c.Config)
+		role, err := loadEither(c.Config)
+		return []string{role.socket}, err
 	}
 	all, err := filepath.Glob(filepath.Join(socketDir, "*.sock"))
 	if err != nil {
@@ -227,23 +229,30 @@ func (c *statusCmd) sockets() ([]string, error) {
 	return all, nil
 }
 
-// configuredSocket reads either role's file.
-func configuredSocket(path string) ([]string, error) {
-	pick := func(socket config.File, role, name string) []string {
+// configured is a role's configuration: one of the two, and where its process answers.
+type configured struct {
+	gateway *config.Gateway
+	sidecar *config.Sidecar
+	socket  string
+}
+
+// loadEither reads either role's file.
+func loadEither(path string) (configured, error) {
+	pick := func(socket config.File, role, name string) string {
 		if socket != "" {
-			return []string{string(socket)}
+			return string(socket)
 		}
-		return []string{defaultSocket(role, name)}
+		return defaultSocket(role, name)
 	}
 	g, gatewayErr := config.LoadGateway(path)
 	if gatewayErr == nil {
-		return pick(g.Admin.Socket, "gateway", g.Name), nil
+		return configured{gateway: g, socket: pick(g.Admin.Socket, "gateway", g.Name)}, nil
 	}
 	s, err := config.LoadSidecar(path)
 	if err == nil {
-		return pick(s.Admin.Socket, "sidecar", s.Name), nil
+		return configured{sidecar: s, socket: pick(s.Admin.Socket, "sidecar", s.Name)}, nil
 	}
-	return nil, fmt.Errorf("neither a gateway's nor a sidecar's configuration:\n  %w\n  %w", gatewayErr, err)
+	return configured{}, fmt.Errorf("neither a gateway's nor a sidecar's configuration:\n  %w\n  %w", gatewayErr, err)
 }
 
 func printStatus(w io.Writer, found []answered) error {

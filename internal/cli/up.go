@@ -75,7 +75,7 @@ func (c *upCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	ownEngine(target.Cache, d.Engine)
+	target.Cache.Own(d.Engine)
 	report := &reporter{role: "up", certificates: d.Credentials(), engine: d.Engine, gateway: d.Gateway, sidecar: d.Sidecar}
 	report.watch(target, nil, log)
 	roomForLoops(d.Gateway.Loops() + 1)

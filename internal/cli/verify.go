@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -46,10 +47,11 @@ func (c *verifyCmd) Run(e *env) error {
 	}
 	var other *evidence.Report
 	if c.Compare != "" {
-		var err error
-		if other, err = readReport(c.Compare); err != nil {
+		read, err := readReport(c.Compare)
+		if err != nil {
 			return misconfigured(fmt.Errorf("--compare: %w", err))
 		}
+		other = read.Report
 	}
 	if err := c.locate(); err != nil {
 		return usage(fmt.Errorf("verify: %w", err), "redoubt verify --help")
@@ -87,17 +89,18 @@ func exceptionsOf(accepted []config.Exception) (exceptions []evidence.Exception)
 	return exceptions
 }
 
-func readReport(path string) (*evidence.Report, error) {
+// readReport reads what --json has written.
+func readReport(path string) (dossier.Evidence, error) {
 	const maxReport = 16 << 20
 	text, err := statedir.ReadFile(path, maxReport, "report")
 	if err != nil {
-		return nil, err
+		return dossier.Evidence{}, err
 	}
 	r, err := evidence.Decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return dossier.Evidence{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return r, nil
+	return dossier.Evidence{Name: filepath.Base(path), Text: text, Report: r}, nil
 }
 
 // write makes the files that were asked for. They name hosts, versions and

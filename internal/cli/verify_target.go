@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
 	"github.com/redoubt-cache/redoubt/internal/config"
-	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -22,38 +20,6 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/up"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
-
-// engineAnswers is what a process with an engine answers to redoubt verify, on its
-// admin socket.
-func engineAnswers(e *engine.Engine) map[string]func(*http.Request) (any, error) {
-	return map[string]func(*http.Request) (any, error){
-		"GET /audit":  func(r *http.Request) (any, error) { return e.Audit(r.Context()) },
-		"POST /guest": func(r *http.Request) (any, error) { return e.NewGuest(r.Context()) },
-		"DELETE /guest/{user}": func(r *http.Request) (any, error) {
-			return struct{}{}, e.Dismiss(r.Context(), r.PathValue("user"))
-		},
-	}
-}
-
-// askEngine is the other end of engineAnswers.
-func askEngine(c *verify.Cache, socket string) {
-	c.Audit = func(ctx context.Context) (a engine.Audit, err error) {
-		err = admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
-		return a, err
-	}
-	c.NewGuest = func(ctx context.Context) (g engine.Guest, err error) {
-		err = admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
-		return g, err
-	}
-	c.Dismiss = func(ctx context.Context, user string) error {
-		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(struct{}))
-	}
-}
-
-// ownEngine is the same for the process that has the engine.
-func ownEngine(c *verify.Cache, e *engine.Engine) {
-	c.Audit, c.NewGuest, c.Dismiss = e.Audit, e.NewGuest, e.Dismiss
-}
 
 // gatewayTarget is a cache host, by its configuration.
 func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
@@ -146,7 +112,7 @@ func dialable(address string) string {
 // checks to say.
 func running(ctx context.Context, t *verify.Target, socket string) {
 	if t.Cache != nil {
-		askEngine(t.Cache, socket)
+		t.Cache.Ask(socket)
 	}
 	f := new(facts)
 	if _, err := admin.Ask(ctx, socket, f); err != nil {
@@ -211,29 +177,25 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 
 // configured is the host whose configuration is named.
 func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
-	socket, err := configuredSocket(c.Config)
+	role, err := loadEither(c.Config)
 	if err != nil {
 		return nil, err
 	}
 	var t *verify.Target
-	var accepted []config.Exception
-	if g, gatewayErr := config.LoadGateway(c.Config); gatewayErr == nil {
-		t, err = gatewayTarget(g)
-		accepted = g.Exceptions
-	} else if s, sidecarErr := config.LoadSidecar(c.Config); sidecarErr == nil {
-		t, err = sidecarTarget(s)
-		accepted = s.Exceptions
-	}
-	if err != nil {
-		return nil, err
-	}
-	t.Exceptions = exceptionsOf(accepted)
-	if t.Cache != nil {
+	if g := role.gateway; g != nil {
+		if t, err = gatewayTarget(g); err != nil {
+			return nil, err
+		}
+		t.Exceptions = exceptionsOf(g.Exceptions)
 		t.Cache.Trusted = append(t.Cache.Trusted, c.Config)
 	} else {
+		if t, err = sidecarTarget(role.sidecar); err != nil {
+			return nil, err
+		}
+		t.Exceptions = exceptionsOf(role.sidecar.Exceptions)
 		t.App.Trusted = append(t.App.Trusted, c.Config)
 	}
-	running(ctx, t, socket[0])
+	running(ctx, t, role.socket)
 	return t, nil
 }
 

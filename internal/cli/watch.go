@@ -33,22 +33,23 @@ type failingCheck struct {
 
 // watch makes the cheap checks again and again.
 type watch struct {
+	self   *reporter
 	target *verify.Target
-	self   func(context.Context) *facts
 	log    *slog.Logger
 	last   atomic.Pointer[evidence.Report]
 }
 
 // watch has the process check itself.
 func (r *reporter) watch(t *verify.Target, accepted []config.Exception, log *slog.Logger) {
-	self := func(ctx context.Context) *facts { return r.report(ctx).Facts.(*facts) }
 	t.Exceptions = exceptionsOf(accepted)
-	r.checks = &watch{target: t, self: self, log: log}
+	r.checks = &watch{self: r, target: t, log: log}
 }
 
 func (w *watch) part() daemon.Part {
 	return daemon.Part{Name: "checks", Run: func(ctx context.Context, ready func()) error {
 		ready()
+		// It runs after the roles: by now they know where they listen.
+		w.self.report(ctx).Facts.(*facts).addTo(w.target)
 		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for {
@@ -70,7 +71,6 @@ func (w *watch) round(ctx context.Context) {
 			before[c.ID] = c.Outcome
 		}
 	}
-	w.self(ctx).addTo(w.target)
 	r := verify.Run(ctx, w.target, verify.Checks(), verify.Options{Cheap: true, Version: versionString()})
 	if ctx.Err() != nil {
 		return // what it saw was a process that stops

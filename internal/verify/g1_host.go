@@ -21,7 +21,7 @@ var filterIsInForce = Check{
 	Needs:      []Need{needRoot},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		if t.Filter == nil {
-			return n.Skip("which hosts there are stands in the deployment's file: name it with --deployment")
+			return n.Skip(noHosts)
 		}
 		have, want, err := t.Filter.ReadBack(ctx)
 		if errors.Is(err, firewall.ErrNoTable) {

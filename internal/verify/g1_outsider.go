@@ -44,10 +44,8 @@ var outsiderMeetsNoSSH = Check{
 	Why:        "ssh is the other way onto every host: it is open to bastions alone, where people's access is watched.",
 	Mend:       "Load the packet filter on that host (redoubt render nftables), and look whether a cloud's security group is wider.",
 	References: append([]string{"NIST SP 800-53r5 AC-17"}, askForBoundary...),
+	Needs:      []Need{needHosts},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		if t.Hosts == nil {
-			return n.Skip("which hosts there are stands in the deployment's file: name it with --deployment")
-		}
 		var addresses []string
 		add := func(host string) {
 			addresses = append(addresses, net.JoinHostPort(host, fmt.Sprint(t.Hosts.SSHPort)))
@@ -72,10 +70,8 @@ var outsiderMeetsNothingElse = Check{
 	Why:        "A Redis that a package started, or its cluster bus, a Sentinel or an exporter, is a way to data or settings that nobody watches.",
 	Mend:       "Look on that host what listens there (ss -ltnp), end it, and load the packet filter (redoubt render nftables).",
 	References: askForBoundary,
+	Needs:      []Need{needHosts},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		if t.Hosts == nil {
-			return n.Skip("which hosts there are stands in the deployment's file: name it with --deployment")
-		}
 		var addresses []string
 		for _, g := range t.Hosts.Gateways {
 			for _, a := range g.Address {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -68,7 +69,7 @@ var sidecarWantsThePassword = Check{
 
 // nothingWithoutPassword tries what an application does, on a fresh connection.
 func nothingWithoutPassword(n *Notes, c *conversation) Finding {
-	for _, args := range [][]string{{"PING"}, {"GET", guestPrefix + "x"}, {"SET", guestPrefix + "x", "1", "EX", "1"}, {"INFO"}, {"KEYS", guestPrefix + "*"}, {"HELLO", "3"}} {
+	for _, args := range [][]string{{"PING"}, {"GET", engine.GuestPrefix + "x"}, {"SET", engine.GuestPrefix + "x", "1", "EX", "1"}, {"INFO"}, {"KEYS", engine.GuestPrefix + "*"}, {"HELLO", "3"}} {
 		reply, err := c.do(args...)
 		if err != nil {
 			return n.Fail("%s: the connection ended: %v", args[0], err)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
@@ -115,7 +116,7 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 // release lets the canary go: as a value and a key that end by themselves, and in
 // commands that fail, since errors are logged where values are not.
 func release(n *Notes, c *conversation, mark string) Finding {
-	key := guestPrefix + mark
+	key := engine.GuestPrefix + mark
 	for _, step := range []struct {
 		args []string
 		want string // what the reply begins with

@@ -10,6 +10,23 @@ import (
 
 var askForMemory = []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"}
 
+// reading is a check's Run that judges a file of one value below /proc/sys or /sys;
+// known is false where this kernel doesn't have it.
+func reading(path string, judge func(value string, known bool, n *Notes) Finding) func(context.Context, *Target, *Notes) Finding {
+	return func(_ context.Context, _ *Target, n *Notes) Finding {
+		value, known, err := host.Setting(path)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		if known {
+			n.Saw("%s: %s", path, value)
+		} else {
+			n.Saw("this kernel has no %s", path)
+		}
+		return judge(value, known, n)
+	}
+}
+
 var swapIsClosed = Check{
 	ID: "RD-441", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
 	Title:      "Our processes' memory can't be swapped to a disk that could be read",
@@ -53,16 +70,10 @@ var dumpsGoNowhere = Check{
 	Why:        "Our processes make none; the application, which holds the same values, would. On the cache host it is the second lock on one door.",
 	Mend:       "kernel.core_pattern = |/bin/false (redoubt render sysctl prints it) in a file of /etc/sysctl.d, then sysctl --system; with systemd-coredump, Storage=none and ProcessSizeMax=0 in /etc/systemd/coredump.conf do as well, and an exception says so here.",
 	References: askForMemory,
-	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		pattern, known, err := host.Setting("/proc/sys/kernel/core_pattern")
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: reading("/proc/sys/kernel/core_pattern", func(pattern string, known bool, n *Notes) Finding {
 		if !known {
-			n.Saw("this kernel has no /proc/sys/kernel/core_pattern")
 			return n.Pass("this kernel makes no core dumps")
 		}
-		n.Saw("/proc/sys/kernel/core_pattern: %s", pattern)
 		switch {
 		case pattern == "" || strings.HasPrefix(pattern, "|/bin/false") || strings.HasPrefix(pattern, "|/usr/bin/false"):
 			return n.Pass("core_pattern throws them away")
@@ -70,7 +81,7 @@ var dumpsGoNowhere = Check{
 			return n.Fail("core dumps are handed to a program that may keep them: %s", strings.Fields(pattern)[0][1:])
 		}
 		return n.Fail("core dumps are written to files named %s", pattern)
-	},
+	}),
 }
 
 var hostDoesNotHibernate = Check{
@@ -98,17 +109,12 @@ var noCrashKernel = Check{
 	Why:        "kdump writes memory to a disk when the kernel crashes.",
 	Mend:       "Take crashkernel= out of the kernel's command line and disable kdump (systemctl disable --now kdump kdump-tools).",
 	References: askForMemory,
-	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		loaded, known, err := host.Setting("/sys/kernel/kexec_crash_loaded")
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		n.Saw("/sys/kernel/kexec_crash_loaded: %q, there: %v", loaded, known)
+	Run: reading("/sys/kernel/kexec_crash_loaded", func(loaded string, known bool, n *Notes) Finding {
 		if known && loaded != "0" {
 			return n.Fail("a crash kernel is loaded")
 		}
 		return n.Pass("none is loaded")
-	},
+	}),
 }
 
 var nobodyIsTraced = Check{
@@ -117,21 +123,15 @@ var nobodyIsTraced = Check{
 	Why:        "Whoever takes one program of a user reads the memory of the user's others: on an application host the application's, with its password and the values in it.",
 	Mend:       "kernel.yama.ptrace_scope = 1 or higher (redoubt render sysctl prints it) in a file of /etc/sysctl.d, then sysctl --system; a kernel without Yama needs another one.",
 	References: append([]string{"NIST SP 800-53r5 SC-39"}, askForMemory...),
-	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		scope, known, err := host.Setting("/proc/sys/kernel/yama/ptrace_scope")
-		if err != nil {
-			return n.Skip("%v", err)
-		}
+	Run: reading("/proc/sys/kernel/yama/ptrace_scope", func(scope string, known bool, n *Notes) Finding {
 		if !known {
-			n.Saw("this kernel has no /proc/sys/kernel/yama/ptrace_scope")
 			return n.Fail("this kernel has no Yama, and lets every process of a user trace the others")
 		}
-		n.Saw("/proc/sys/kernel/yama/ptrace_scope: %s", scope)
 		if scope == "0" {
 			return n.Fail("ptrace_scope is 0")
 		}
 		return n.Pass("ptrace_scope is %s", scope)
-	},
+	}),
 }
 
 var noHugePages = Check{
@@ -140,16 +140,10 @@ var noHugePages = Check{
 	Why:        "With transparent huge pages everywhere, memory grows past what maxmemory counts: the engine is ended by the kernel, or pushed to swap.",
 	Mend:       "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, and transparent_hugepage=madvise on the kernel's command line.",
 	References: []string{"NIST SP 800-53r5 SC-5", "NIST SP 800-53r5 SI-16"},
-	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		const path = "/sys/kernel/mm/transparent_hugepage/enabled"
-		enabled, known, err := host.Setting(path)
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		n.Saw("%s: %q, there: %v", path, enabled, known)
+	Run: reading("/sys/kernel/mm/transparent_hugepage/enabled", func(enabled string, _ bool, n *Notes) Finding {
 		if strings.Contains(enabled, "[always]") {
 			return n.Fail("they are used everywhere")
 		}
 		return n.Pass("they are not used everywhere")
-	},
+	}),
 }

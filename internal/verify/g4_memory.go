@@ -13,7 +13,7 @@ var nothingIsSwapped = Check{
 	Title:      "No memory of engine, gateway or sidecar is in swap",
 	Why:        "What is swapped lies on a disk, and stays there when the process is long gone.",
 	Mend:       "Turn swap off (swapoff -a, and out of /etc/fstab) or deny it to the services (MemorySwapMax=0 in their units); overwrite the device, since what was swapped is still on it.",
-	References: []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"},
+	References: askForMemory,
 	Needs:      []Need{needProcesses},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, p := range t.ours(ctx) {

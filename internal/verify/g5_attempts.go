@@ -112,7 +112,7 @@ func triedInScripts(c *conversation, n *Notes) Finding {
 func own(args []string) []string {
 	filled := make([]string, len(args))
 	for i, arg := range args {
-		filled[i] = strings.Replace(arg, "{prefix}", guestPrefix, 1)
+		filled[i] = strings.Replace(arg, "{prefix}", engine.GuestPrefix, 1)
 	}
 	return filled
 }

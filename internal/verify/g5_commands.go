@@ -24,7 +24,7 @@ var commandsAreRefused = Check{
 	Needs:      []Need{needEngine, needGuest},
 	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		refused := func(cmd command) bool { return !a.Policy.Opens(a.Version, cmd.name, cmd.categories) }
-		return tryAll(n, c, guestPrefix, refused)
+		return tryAll(n, c, refused)
 	}),
 }
 
@@ -50,7 +50,7 @@ var commandsAreRefusedToTheApplication = Check{
 		refused := func(cmd command) bool {
 			return !open.Opens(v, cmd.name, cmd.categories) && !answeredBySidecar(cmd)
 		}
-		return tryAll(n, c, guestPrefix, refused)
+		return tryAll(n, c, refused)
 	},
 }
 
@@ -79,7 +79,7 @@ var spellings = []struct {
 
 // tryAll attempts every command that must be refused, in each spelling, and then
 // over RESP3.
-func tryAll(n *Notes, c *conversation, prefix string, refused func(command) bool) Finding {
+func tryAll(n *Notes, c *conversation, refused func(command) bool) Finding {
 	all, err := commandsOf(c)
 	if err != nil {
 		return n.Fail("COMMAND, which says what there is, can't be read: %v", err)
@@ -102,7 +102,7 @@ func tryAll(n *Notes, c *conversation, prefix string, refused func(command) bool
 			return n.Fail("HELLO %s: %v", protocol, err)
 		}
 		for _, s := range spellings {
-			answers, open, err := attempt(c, forbidden, prefix, s.write)
+			answers, open, err := attempt(c, forbidden, s.write)
 			if err != nil {
 				return n.Fail("%s, over RESP%s: %v", s.name, protocol, err)
 			}
@@ -132,13 +132,13 @@ var ofTheConnection = []string{"multi", "exec", "discard", "watch", "quit", "res
 
 // attempt queues each command and throws all of it away. open are those that were
 // not refused; answers counts the refusals by kind.
-func attempt(c *conversation, commands []command, prefix string, write func([]string) string) (answers string, open []string, err error) {
+func attempt(c *conversation, commands []command, write func([]string) string) (answers string, open []string, err error) {
 	if reply, err := c.do("MULTI"); err != nil || reply != "+OK" {
 		return "", nil, fmt.Errorf("MULTI: %s %w", code(reply), err)
 	}
 	count := map[string]int{}
 	for _, cmd := range commands {
-		reply, err := c.raw(write(cmd.args(prefix)))
+		reply, err := c.raw(write(cmd.args()))
 		if err != nil {
 			return "", nil, fmt.Errorf("%s: the connection ended: %w", cmd.name, err)
 		}
@@ -175,11 +175,11 @@ func refusal(reply string) string {
 }
 
 // args is the command with as many arguments as it wants at least.
-func (cmd command) args(prefix string) []string {
+func (cmd command) args() []string {
 	args := strings.Split(cmd.name, "|")
 	least := max(cmd.arity, -cmd.arity)
 	for len(args) < least {
-		args = append(args, prefix+"x")
+		args = append(args, engine.GuestPrefix+"x")
 	}
 	return args
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -47,19 +46,15 @@ var codeIsRoots = Check{
 
 // rootsAlone says why somebody else than root could change a file, or exchange it.
 func rootsAlone(path string) error {
-	for at := path; ; at = filepath.Dir(at) {
-		info, err := os.Stat(at)
-		if err != nil {
-			return err
-		}
-		if by := ownerOf(info); by != 0 {
-			return fmt.Errorf("%s belongs to uid %d", at, by)
-		}
-		if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("others can write to %s (mode %04o)", at, info.Mode().Perm())
-		}
-		if at == filepath.Dir(at) {
-			return nil
-		}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
 	}
+	if by := ownerOf(info); by != 0 {
+		return fmt.Errorf("%s belongs to uid %d", path, by)
+	}
+	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("others can write to %s (mode %04o)", path, info.Mode().Perm())
+	}
+	return unchangeable(path, 0)
 }

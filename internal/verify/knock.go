@@ -64,12 +64,21 @@ func knock(ctx context.Context, address string, cfg *tls.Config) (answer string,
 // strangeAnswer stands for an answer that is no Redis's.
 const strangeAnswer = "-STRANGE"
 
+// reachDoor connects.
+func reachDoor(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: knockWithin}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w: %v", address, errUnreachable, err)
+	}
+	return conn, nil
+}
+
 func shakeHands(ctx context.Context, address string, cfg *tls.Config) (*tls.Conn, tls.ConnectionState, error) {
 	ctx, cancel := context.WithTimeout(ctx, knockWithin)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	raw, err := reachDoor(ctx, address)
 	if err != nil {
-		return nil, tls.ConnectionState{}, fmt.Errorf("%s %w: %v", address, errUnreachable, err)
+		return nil, tls.ConnectionState{}, err
 	}
 	conn := tls.Client(raw, cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -154,9 +163,9 @@ func ownCertificate(files tunnel.Files) (*tls.Certificate, error) {
 // plainly sends bytes without TLS and reads what comes back, until the other end
 // closes.
 func plainly(ctx context.Context, address, request string) (answer string, err error) {
-	conn, err := (&net.Dialer{Timeout: knockWithin}).DialContext(ctx, "tcp", address)
+	conn, err := reachDoor(ctx, address)
 	if err != nil {
-		return "", fmt.Errorf("%s %w: %v", address, errUnreachable, err)
+		return "", err
 	}
 	defer conn.Close()
 	if err := conn.SetDeadline(time.Now().Add(knockWithin)); err != nil {

@@ -79,7 +79,7 @@ func (c *conversation) close() { c.conn.Close() }
 // do sends one command and gives its reply as text: "+OK", "-NOPERM …", ":1",
 // "$value", "*a b" for an array, "$" for none.
 func (c *conversation) do(args ...string) (string, error) {
-	return c.raw(string(resp.AppendCommand(nil, args...)))
+	return c.raw(respCommand(args))
 }
 
 // raw sends bytes and reads one reply.
@@ -90,7 +90,7 @@ func (c *conversation) raw(bytes string) (string, error) {
 
 // ask sends one command and gives its reply as a value.
 func (c *conversation) ask(args ...string) (any, error) {
-	return c.exchange(string(resp.AppendCommand(nil, args...)))
+	return c.exchange(respCommand(args))
 }
 
 func (c *conversation) exchange(bytes string) (any, error) {
@@ -194,6 +194,3 @@ func versionOf(c *conversation) (engine.Version, error) {
 	}
 	return engine.VersionFromInfo(reply)
 }
-
-// guestPrefix begins every key that a check writes.
-const guestPrefix = engine.GuestPrefix

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -128,6 +127,16 @@ func needPassword(_ context.Context, t *Target) string {
 	return ""
 }
 
+// needHosts: the deployment's file is named.
+func needHosts(_ context.Context, t *Target) string {
+	if t.Hosts == nil {
+		return noHosts
+	}
+	return ""
+}
+
+const noHosts = "which hosts there are stands in the deployment's file: name it with --deployment"
+
 // needDoor: a gateway's tunnel can be reached.
 func needDoor(ctx context.Context, t *Target) string {
 	if len(t.Doors) == 0 {
@@ -135,9 +144,9 @@ func needDoor(ctx context.Context, t *Target) string {
 	}
 	_, err := t.reached.get(func() (struct{}, error) {
 		for _, door := range t.Doors {
-			conn, err := (&net.Dialer{Timeout: knockWithin}).DialContext(ctx, "tcp", door.Address)
+			conn, err := reachDoor(ctx, door.Address)
 			if err != nil {
-				return struct{}{}, fmt.Errorf("%s %w: %v", door.Address, errUnreachable, err)
+				return struct{}{}, err
 			}
 			conn.Close()
 			from, err := netip.ParseAddrPort(conn.LocalAddr().String())

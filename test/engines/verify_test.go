@@ -87,7 +87,7 @@ func deployed(t *testing.T, b lab.Binary, p engine.Policy) (*up.Deployment, *ver
 	target.Cache.PID, target.App.PID = os.Getpid(), os.Getpid()
 	target.Cache.Listen = d.Gateway.Addr().String()
 	target.App.Listen, target.App.Bound = d.Sidecar.Addr().String(), d.Sidecar.Addr().String()
-	target.Cache.Audit, target.Cache.NewGuest, target.Cache.Dismiss = d.Engine.Audit, d.Engine.NewGuest, d.Engine.Dismiss
+	target.Cache.Own(d.Engine)
 	target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway.Addr().String())}
 	return d, target
 }

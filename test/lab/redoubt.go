@@ -178,6 +178,7 @@ type Deployment struct {
 	Dir     string // its state
 	URL     string // REDIS_URL
 	Sidecar string // HOST:PORT
+	Bound   string // HOST:PORT that the sidecar listens on, which may be every address
 	Gateway string // HOST:PORT
 }
 
@@ -205,7 +206,7 @@ func UpBy(t testing.TB, cmd *exec.Cmd, dir string, args ...string) *Deployment {
 	}
 	d.URL = strings.TrimPrefix(strings.TrimSpace(string(env)), "REDIS_URL=")
 	d.Sidecar = d.URL[strings.LastIndex(d.URL, "@")+1:]
-	d.Gateway = wordAfter(d.Output(), "gateway")
+	d.Gateway, d.Bound = wordAfter(d.Output(), "gateway"), wordAfter(d.Output(), "sidecar")
 	return d
 }
 

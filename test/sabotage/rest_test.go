@@ -12,11 +12,6 @@ import (
 
 func restSabotages() []sabotage {
 	const cache, app = evidence.CacheHost, evidence.AppHost
-	left, err := os.CreateTemp("", "redoubt-sabotage-")
-	if err != nil {
-		panic(err)
-	}
-	os.Remove(left.Name())
 	return []sabotage{
 		{id: "RD-401", from: cache, how: "a proxy before the engine logs what passes", broken: func(t *testing.T, d *deployment) {
 			log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
@@ -48,7 +43,7 @@ func restSabotages() []sabotage {
 		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
 		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
 		{id: "RD-415", from: cache, how: "the engine has no limit of what it may write", over: []instead{{path: ofEngine("limits"), from: `Max file size\s+0\s+0`, to: "Max file size unlimited unlimited"}}},
-		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: left},
+		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: true},
 		{id: "RD-417", from: cache, how: "a file lies in the engine's directory", broken: func(t *testing.T, d *deployment) {
 			a, err := d.target.Cache.Audit(t.Context())
 			if err != nil {

@@ -10,12 +10,9 @@
 package sabotage_test
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,10 +24,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/redoubt-cache/redoubt/internal/admin"
-	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 	"github.com/redoubt-cache/redoubt/internal/up"
 	"github.com/redoubt-cache/redoubt/internal/verify"
@@ -53,7 +49,7 @@ type sabotage struct {
 	env    string    // what the binary with the tag sabotage is told; "": the usual binary
 	args   []string  // of redoubt up
 	extra  []string  // of its environment
-	holds  *os.File  // a file that it finds open, and that its children inherit
+	holds  bool      // it finds a file open for writing, which its children inherit
 	within string    // what the verifying binary with the tag sabotage is told: it runs as a command
 	also   []string  // what must fail with it, since the sabotage needs more than one thing broken
 	over   []instead // files of the kernel that the verification reads otherwise
@@ -213,8 +209,13 @@ func up1(t *testing.T, s sabotage) *deployment {
 		cmd.Path, cmd.Args[0] = lab.Sabotaged(t), lab.Sabotaged(t)
 		cmd.Env = append(cmd.Env, "REDOUBT_SABOTAGE="+s.env)
 	}
-	if s.holds != nil {
-		cmd.ExtraFiles = slices.Repeat([]*os.File{s.holds}, 8) // the first of them the shim uses itself
+	if s.holds {
+		left, err := os.Create(filepath.Join(t.TempDir(), "left"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer left.Close()
+		cmd.ExtraFiles = slices.Repeat([]*os.File{left}, 8) // the first of them the shim uses itself
 	}
 	d := &deployment{Deployment: lab.UpBy(t, cmd, filepath.Join(t.TempDir(), "state"), s.args...)}
 	d.look(t, s.from)
@@ -342,22 +343,11 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 		t.Fatal(err)
 	}
 	d.target, target.Vantage = target, from
-	socket := filepath.Join(d.Dir, "admin.sock")
 	target.Cache.PID, target.App.PID = d.PID(), d.PID()
 	target.Cache.Listen = d.Gateway
-	target.App.Listen, target.App.Bound = d.Sidecar, wordAfter(d.Output(), "sidecar")
+	target.App.Listen, target.App.Bound = d.Sidecar, d.Bound
 	target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
-	target.Cache.Audit = func(ctx context.Context) (a engine.Audit, err error) {
-		err = admin.Call(ctx, socket, http.MethodGet, "/audit", &a)
-		return a, err
-	}
-	target.Cache.NewGuest = func(ctx context.Context) (g engine.Guest, err error) {
-		err = admin.Call(ctx, socket, http.MethodPost, "/guest", &g)
-		return g, err
-	}
-	target.Cache.Dismiss = func(ctx context.Context, user string) error {
-		return admin.Call(ctx, socket, http.MethodDelete, "/guest/"+user, new(json.RawMessage))
-	}
+	target.Cache.Ask(filepath.Join(d.Dir, statedir.AdminSocket))
 	// Here both roles are one process, which listens for both.
 	switch from {
 	case evidence.CacheHost:
@@ -369,13 +359,4 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 		target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(nobodyThere(t))}
 		target.Hosts = hostsAt("127.0.0.9")
 	}
-}
-
-func wordAfter(text, first string) string {
-	for line := range strings.Lines(text) {
-		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == first {
-			return strings.TrimRight(fields[1], ",")
-		}
-	}
-	return ""
 }
