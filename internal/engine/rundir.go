@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // longestSocketPath is what fits into sockaddr_un, with its final NUL: unix(7).
@@ -105,18 +106,33 @@ func (d runDir) claim(id identity) error {
 	return nil
 }
 
+// dyingTime is how long an engine that was killed with its parent may take to
+// let go of its socket: the kernel frees its memory first.
+const dyingTime = 3 * time.Second
+
 // clearSocket removes the socket that a killed engine left behind; one that
-// somebody listens on is another's.
+// somebody goes on listening on is another's.
 func (d runDir) clearSocket() error {
-	conn, err := net.Dial("unix", d.socket())
-	if err == nil {
-		conn.Close()
+	if d.listens() {
 		return fmt.Errorf("another engine listens on %s: stop it first, or choose another run directory", d.socket())
 	}
 	if err := os.Remove(d.socket()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
+}
+
+// listens says whether somebody takes a connection and keeps it: the kernel ends
+// those that a dying engine took.
+func (d runDir) listens() bool {
+	conn, err := net.Dial("unix", d.socket())
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetReadDeadline(time.Now().Add(dyingTime))
+	n, err := conn.Read(make([]byte, 1))
+	return n > 0 || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // strangers counts what lies in the directory beside the socket: nothing, ever.

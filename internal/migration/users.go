@@ -23,7 +23,11 @@ func (r *reader) users() error {
 	if err != nil {
 		return err
 	}
-	if hasFile = hasFile && file.args[0] != ""; hasFile {
+	if hasFile && file.args[0] == "" {
+		hasFile = false
+		r.find(file, Dropped, "", "It names no file.")
+	}
+	if hasFile {
 		r.find(file, Kept, "", "Its users are read as if they stood here.")
 		more, err := readUsers(under(file.file, file.args[0]))
 		if err != nil {
