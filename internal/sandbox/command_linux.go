@@ -90,7 +90,7 @@ func takeOver(f *os.File) (order, error) {
 // confined programs. It returns at once, unless this process was started by
 // Command: then it does not return.
 func Main() {
-	if len(os.Args) == 1 && os.Args[0] == attemptName {
+	if len(os.Args) > 0 && os.Args[0] == attemptName {
 		beAttempt()
 	}
 	if len(os.Args) != 1 || os.Args[0] != shimName {

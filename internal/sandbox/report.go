@@ -78,6 +78,10 @@ func (r Report) String() string {
 // An Attempt is one thing that a program in the sandbox has tried.
 type Attempt struct {
 	Name    string
-	Outcome string // "refused: " and the kernel's word, or "not refused"
+	Outcome string // "refused: " and the kernel's word, "not refused", or why it isn't known
 	Refused bool
+
+	// Possible says that it succeeded outside the sandbox, so that its refusal means
+	// something.
+	Possible bool
 }

@@ -49,7 +49,7 @@ func Checks() []Check {
 		engineLeavesNoDump,
 		engineWritesNoFile,
 		engineHoldsNoFile,
-		runDirIsInMemory,
+		runDirHoldsTheSocket,
 		sandboxRefuses,
 		swapIsClosed,
 		dumpsGoNowhere,

@@ -7,31 +7,39 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
 var engineListensNowhere = Check{
 	ID: "RD-101", Goal: evidence.Environment, From: OnCache, Cheap: true,
-	Title:      "The engine has no socket on any network",
+	Title:      "The engine has no socket but unix sockets",
 	Why:        "An engine that listens is reached past the tunnel; one that can connect can copy itself elsewhere.",
 	Mend:       "Restart the gateway: it starts the engine on a unix socket, in a network namespace of its own.",
 	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
 	Needs:      []Need{needRoot, needEngine},
-	Run: auditing(func(a engine.Audit, n *Notes) Finding {
-		listening, all, err := process{"engine", a.PID}.inetSockets()
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		engine := process{"engine", a.PID}
+		leading, all, err := engine.notUnix(process{"gateway", t.Cache.PID})
 		if err != nil {
 			return n.Skip("its sockets can't be looked at: %v", err)
 		}
-		n.Saw("process %d, of its open sockets in the tables tcp, tcp6, udp, udp6, raw, raw6: %d", a.PID, all)
+		n.Saw("process %d: sockets: %d, of which no unix socket: %d", a.PID, all, len(leading))
+		listening, err := engine.listeners()
+		if err != nil {
+			return n.Skip("its sockets can't be looked at: %v", err)
+		}
 		if len(listening) > 0 {
 			return n.Fail("it listens on %s %s", listening[0].protocol, listening[0].address)
 		}
-		if all > 0 {
-			return n.Fail("it has %d connections on a network", all)
+		if len(leading) > 0 {
+			return n.Fail("it has %d sockets that are no unix sockets (inode %s)", len(leading), leading[0])
 		}
-		return n.Pass("none of its sockets is on a network")
-	}),
+		return n.Pass("all of its %d sockets are unix sockets", all)
+	},
 }
 
 var rolesListenAsConfigured = Check{
@@ -50,7 +58,7 @@ var rolesListenAsConfigured = Check{
 			declared = append(declared, t.App.Bound, t.App.Metrics)
 		}
 		for _, p := range t.roles() {
-			listening, _, err := p.inetSockets()
+			listening, err := p.listeners()
 			if err != nil {
 				return n.Skip("the sockets of the %s can't be looked at: %v", p.name, err)
 			}

@@ -36,7 +36,7 @@ var nothingIsSwapped = Check{
 
 var rolesLeaveNoDump = Check{
 	ID: "RD-403", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
-	Title:      "The kernel makes no core dump of gateway and sidecar",
+	Title:      "The kernel makes no core dump of gateway and sidecar, and lets nobody read their memory",
 	Why:        "Values, passwords and the host's key pass through their memory.",
 	Mend:       "Restart the process with this redoubt, which sets the limit itself.",
 	References: []string{"45 CFR 164.312(a)(2)(iv)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"},
@@ -46,8 +46,19 @@ var rolesLeaveNoDump = Check{
 			if f := noDump(p, n); f.outcome != evidence.Pass {
 				return f
 			}
+			uid, dumpable, err := p.dumpable()
+			switch {
+			case err != nil:
+				return n.Skip("%v", err)
+			case uid == 0:
+				n.Saw("%s, process %d: root's, so that nobody else can attach to it", p.name, p.pid)
+			case dumpable:
+				return n.Fail("the kernel lets other processes of uid %d attach to the %s and read its memory", uid, p.name)
+			default:
+				n.Saw("%s, process %d: of uid %d, whose other processes can't attach to it", p.name, p.pid, uid)
+			}
 		}
-		return n.Pass("limit 1 byte, which also stops a piped dump (core(5))")
+		return n.Pass("limit 1 byte, which also stops a piped dump (core(5)), and no process of theirs is dumpable")
 	},
 }
 

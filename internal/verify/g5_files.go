@@ -53,7 +53,7 @@ func rootsAlone(path string) error {
 	if by := ownerOf(info); by != 0 {
 		return fmt.Errorf("%s belongs to uid %d", path, by)
 	}
-	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+	if info.Mode().Perm()&0o022 != 0 && !(info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
 		return fmt.Errorf("others can write to %s (mode %04o)", path, info.Mode().Perm())
 	}
 	return unchangeable(path, 0)

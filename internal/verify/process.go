@@ -69,6 +69,28 @@ func (p process) status() (map[string]string, error) {
 	return fields, nil
 }
 
+// dumpable says whether other processes of the same user may attach to it: else its
+// files in /proc belong to root (proc(5), PR_SET_DUMPABLE in prctl(2)). Of a process
+// of root's that can't be told.
+func (p process) dumpable() (uid int, dumpable bool, err error) {
+	fields, err := p.status()
+	if err != nil {
+		return 0, false, err
+	}
+	ids := strings.Fields(fields["Uid"]) // real, effective, …
+	if len(ids) < 2 {
+		return 0, false, fmt.Errorf("%s has no Uid", p.path("status"))
+	}
+	if uid, err = strconv.Atoi(ids[1]); err != nil {
+		return 0, false, err
+	}
+	info, err := os.Stat(p.path("environ"))
+	if err != nil {
+		return 0, false, err
+	}
+	return uid, ownerOf(info) == uid, nil
+}
+
 // limit is a row of /proc/PID/limits: soft and hard, as the kernel writes them.
 func (p process) limit(name string) (soft, hard string, err error) {
 	text, err := p.read("limits")
@@ -122,24 +144,82 @@ func (p process) descriptors() (list []descriptor, err error) {
 // writable says whether it was opened for writing.
 func (d descriptor) writable() bool { return d.flags&(os.O_WRONLY|os.O_RDWR) != 0 }
 
+// sharedWritable are the files to which the process's memory is written back: shared,
+// writable mappings (proc(5), maps).
+func (p process) sharedWritable() (list []string, err error) {
+	text, err := p.read("maps")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line) // range, mode, offset, device, inode, path
+		if len(fields) >= 6 && strings.Contains(fields[1], "w") && strings.HasSuffix(fields[1], "s") && fields[5] != "/dev/zero" {
+			list = append(list, strings.Join(fields[5:], " "))
+		}
+	}
+	return list, nil
+}
+
 // A listener is a socket that takes connections, or datagrams, from the network.
 type listener struct {
 	protocol string
 	address  netip.AddrPort
 }
 
-// inetSockets are the process's sockets in the tables of its network namespace: those
-// that listen, and how many there are in all.
-func (p process) inetSockets() (listening []listener, all int, err error) {
-	own := map[string]bool{}
+// sockets are the inodes of the sockets that the process has open.
+func (p process) sockets() (map[string]bool, error) {
 	descriptors, err := p.descriptors()
+	if err != nil {
+		return nil, err
+	}
+	open := map[string]bool{}
+	for _, d := range descriptors {
+		if inode, ok := strings.CutPrefix(d.to, "socket:["); ok {
+			open[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	return open, nil
+}
+
+// notUnix are those of the process's sockets that are no unix sockets, neither of its
+// own network namespace nor of the other's, who connects to it; all is how many it
+// has. Everything else leads out, whatever its family: /proc/net has tables of some
+// families only, and in them only of sockets that are bound.
+func (p process) notUnix(other process) (list []string, all int, err error) {
+	open, err := p.sockets()
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, d := range descriptors {
-		if inode, ok := strings.CutPrefix(d.to, "socket:["); ok {
-			own[strings.TrimSuffix(inode, "]")] = true
+	all = len(open)
+	for _, of := range []process{p, other} {
+		table, err := of.read("net", "unix")
+		if err != nil {
+			return nil, 0, err
 		}
+		for line := range strings.Lines(table) {
+			if fields := strings.Fields(line); len(fields) >= 7 {
+				delete(open, fields[6])
+			}
+		}
+	}
+	still, err := p.sockets() // a connection may have ended meanwhile
+	if err != nil {
+		return nil, 0, err
+	}
+	for inode := range open {
+		if still[inode] {
+			list = append(list, inode)
+		}
+	}
+	return list, all, nil
+}
+
+// listeners are the process's sockets that take connections or datagrams from a
+// network, by the tables of its network namespace.
+func (p process) listeners() (listening []listener, err error) {
+	own, err := p.sockets()
+	if err != nil {
+		return nil, err
 	}
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
 		table, err := p.read("net", protocol)
@@ -147,25 +227,24 @@ func (p process) inetSockets() (listening []listener, all int, err error) {
 			continue // this kernel has no IPv6
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		for line := range strings.Lines(table) {
 			fields := strings.Fields(line)
 			if len(fields) < 10 || !own[fields[9]] {
 				continue
 			}
-			all++
 			const listens, unconnected = "0A", "07"
 			if fields[3] == listens || fields[3] == unconnected {
 				address, err := readAddress(fields[1])
 				if err != nil {
-					return nil, 0, err
+					return nil, err
 				}
 				listening = append(listening, listener{protocol, address})
 			}
 		}
 	}
-	return listening, all, nil
+	return listening, nil
 }
 
 // readAddress reads an address as /proc/net has it: words of four bytes, each in the

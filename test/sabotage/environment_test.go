@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -20,8 +22,19 @@ func environmentSabotages() []sabotage {
 			env:  "shim seccomp;shim landlock;shim namespaces;configuration port 0 -> port 7398",
 			also: []string{"RD-411", "RD-413", "RD-501"},
 		},
-		{id: "RD-102", from: evidence.CacheHost, how: "the gateway listens on an address that its configuration doesn't name", broken: func(t *testing.T, d *deployment) {
-			d.target.Cache.Metrics = ""
+		{id: "RD-101", from: evidence.CacheHost, how: "the engine has inherited a packet socket", env: "shim descriptors", holds: socket(unix.AF_PACKET, unix.SOCK_RAW)},
+		{id: "RD-101", from: evidence.CacheHost, how: "the engine has inherited a TCP socket that is bound to nothing", env: "shim descriptors", holds: socket(unix.AF_INET, unix.SOCK_STREAM)},
+		{id: "RD-102", from: evidence.CacheHost, how: "the gateway listens on an address that its configuration doesn't name", holds: func(t *testing.T) *os.File {
+			l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			f, err := l.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
 		}},
 		{id: "RD-140", from: evidence.Outsider, how: "the tunnel's port answers an outsider", broken: func(t *testing.T, d *deployment) {
 			d.target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
@@ -41,6 +54,18 @@ func environmentSabotages() []sabotage {
 			t.Cleanup(func() { l.Close() })
 			d.target.Hosts = hostsAt(at)
 		}},
+	}
+}
+
+// socket is one of a kind.
+func socket(family, kind int) func(t *testing.T) *os.File {
+	return func(t *testing.T) *os.File {
+		t.Helper()
+		fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return os.NewFile(uintptr(fd), "socket")
 	}
 }
 

@@ -1,11 +1,13 @@
 package sabotage_test
 
 import (
-	"context"
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
@@ -35,15 +37,35 @@ func restSabotages() []sabotage {
 				return ""
 			})
 		}},
+		{id: "RD-401", from: cache, how: "a proxy before the engine gathers what passes, and logs it a second later", broken: func(t *testing.T, d *deployment) {
+			log := filepath.Join(t.TempDir(), "proxy.log")
+			var once sync.Once
+			meddled(func(request []byte) string {
+				if bytes.Contains(request, []byte("canary")) {
+					once.Do(func() {
+						late := bytes.Clone(request)
+						timer := time.AfterFunc(time.Second, func() { os.WriteFile(log, late, 0o600) })
+						t.Cleanup(func() { timer.Stop() })
+					})
+				}
+				return ""
+			})(t, d)
+		}},
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
-		{id: "RD-403", from: app, how: "the sidecar may be dumped", over: []instead{{path: ofGateway("limits"), from: `Max core file size\s+1\s+1`, to: "Max core file size unlimited unlimited"}}},
+		{id: "RD-403", from: app, how: "the sidecar may be dumped", env: "ourselves"},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp"},
 		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set"},
 		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
 		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
-		{id: "RD-415", from: cache, how: "the engine has no limit of what it may write", over: []instead{{path: ofEngine("limits"), from: `Max file size\s+0\s+0`, to: "Max file size unlimited unlimited"}}},
-		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: true},
+		{id: "RD-415", from: cache, how: "the engine has no limits", env: "shim resource limits"},
+		{id: "RD-416", from: cache, how: "the engine has inherited a file that is open for writing", env: "shim descriptors", holds: func(t *testing.T) *os.File {
+			left, err := os.Create(filepath.Join(t.TempDir(), "left"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return left
+		}},
 		{id: "RD-417", from: cache, how: "a file lies in the engine's directory", broken: func(t *testing.T, d *deployment) {
 			a, err := d.target.Cache.Audit(t.Context())
 			if err != nil {
@@ -54,19 +76,10 @@ func restSabotages() []sabotage {
 			}
 		}},
 		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without Landlock", within: "shim landlock"},
+		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without its filter of system calls", within: "shim seccomp"},
 	}
 }
 
 func ofGateway(file string) func(*deployment) string {
 	return func(d *deployment) string { return filepath.Join("/proc", strconv.Itoa(d.PID()), file) }
-}
-
-func ofEngine(file string) func(*deployment) string {
-	return func(d *deployment) string {
-		a, err := d.target.Cache.Audit(context.Background())
-		if err != nil {
-			return err.Error()
-		}
-		return filepath.Join("/proc", strconv.Itoa(a.PID), file)
-	}
 }

@@ -46,13 +46,13 @@ type sabotage struct {
 	from evidence.Vantage
 	how  string // what is broken, for docs/sabotage.md
 
-	env    string    // what the binary with the tag sabotage is told; "": the usual binary
-	args   []string  // of redoubt up
-	extra  []string  // of its environment
-	holds  bool      // it finds a file open for writing, which its children inherit
-	within string    // what the verifying binary with the tag sabotage is told: it runs as a command
-	also   []string  // what must fail with it, since the sabotage needs more than one thing broken
-	over   []instead // files of the kernel that the verification reads otherwise
+	env    string                      // what the binary with the tag sabotage is told; "": the usual binary
+	args   []string                    // of redoubt up
+	extra  []string                    // of its environment
+	holds  func(t *testing.T) *os.File // what it finds open at its start, and its children inherit
+	within string                      // what the verifying binary with the tag sabotage is told: it runs as a command
+	also   []string                    // what must fail with it, since the sabotage needs more than one thing broken
+	over   []instead                   // files of the kernel that the verification reads otherwise
 	broken func(t *testing.T, d *deployment)
 }
 
@@ -209,11 +209,8 @@ func up1(t *testing.T, s sabotage) *deployment {
 		cmd.Path, cmd.Args[0] = lab.Sabotaged(t), lab.Sabotaged(t)
 		cmd.Env = append(cmd.Env, "REDOUBT_SABOTAGE="+s.env)
 	}
-	if s.holds {
-		left, err := os.Create(filepath.Join(t.TempDir(), "left"))
-		if err != nil {
-			t.Fatal(err)
-		}
+	if s.holds != nil {
+		left := s.holds(t)
 		defer left.Close()
 		cmd.ExtraFiles = slices.Repeat([]*os.File{left}, 8) // the first of them the shim uses itself
 	}
