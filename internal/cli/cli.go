@@ -32,6 +32,7 @@ type program struct {
 	Join    joinCmd    `cmd:"" help:"Give this host its identity, with a token."`
 	Secret  secretCmd  `cmd:"" help:"The application's password."`
 	Render  renderCmd  `cmd:"" help:"Print what a host needs, derived from the deployment's hosts."`
+	Host    hostCmd    `cmd:"" help:"Make this host what the deployment asks: packet filter, ssh, kernel, swap."`
 	Import  importCmd  `cmd:"" help:"Plan the way over from Redis behind stunnel, or with TLS of its own."`
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`

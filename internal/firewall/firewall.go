@@ -140,8 +140,8 @@ func (r Rules) writeInbound(line func(string, ...any)) {
 		}
 		line("\t\tip protocol icmp icmp type { destination-unreachable, time-exceeded, parameter-problem } accept")
 		line("\t\tip protocol icmp icmp type echo-request limit rate 10/second accept")
-		line("\t\tmeta l4proto ipv6-icmp icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept")
-		line("\t\tmeta l4proto ipv6-icmp icmpv6 type echo-request limit rate 10/second accept")
+		line("\t\tmeta nfproto ipv6 icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept")
+		line("\t\tmeta nfproto ipv6 icmpv6 type echo-request limit rate 10/second accept")
 		line("\t\tip6 hoplimit 255 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
 		line("\t\tip6 hoplimit 1 ip6 saddr fe80::/10 icmpv6 type { mld-listener-query, mld2-listener-report } accept")
 		line("\t\tudp dport 546 ip6 saddr fe80::/10 accept comment \"DHCPv6\"")

@@ -35,6 +35,34 @@ func (r Rules) ReadBack(ctx context.Context) (have, want []string, err error) {
 	return significant(text), significant(made), nil
 }
 
+// Loaded is the table in force, as text that Restore takes; "" if there is none.
+func Loaded(ctx context.Context) (string, error) {
+	text, err := nft(ctx, "", "nft --stateless list table inet redoubt", false)
+	if err != nil && strings.Contains(err.Error(), "No such file or directory") {
+		return "", nil
+	}
+	return remembered.ReplaceAllString(text, "$1"), err
+}
+
+// Check has nft read the rules, and loads nothing.
+func (r Rules) Check(ctx context.Context) error {
+	_, err := nft(ctx, r.Nftables(), "nft --check -f -", false)
+	return err
+}
+
+// Load puts the rules in force, in place of those that an earlier Load made, all at
+// once.
+func (r Rules) Load(ctx context.Context) error {
+	_, err := nft(ctx, r.Nftables(), "nft -f -", false)
+	return err
+}
+
+// Restore puts a table in force that Loaded returned, or none.
+func Restore(ctx context.Context, table string) error {
+	_, err := nft(ctx, "table inet redoubt\ndelete table inet redoubt\n"+table, "nft -f -", false)
+	return err
+}
+
 func nft(ctx context.Context, input, script string, apart bool) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, nftWithin)
 	defer cancel()

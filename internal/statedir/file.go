@@ -16,9 +16,9 @@ import (
 // must not fill memory. A password has 43 bytes, a key file some 250.
 const maxSecret = 64 << 10
 
-// tempPrefix marks files that are being written; what a crash leaves of them
+// TempPrefix marks files that are being written; what a crash leaves of them
 // is removed by the next writer of the same name.
-const tempPrefix = ".redoubt-new-"
+const TempPrefix = ".redoubt-new-"
 
 // WriteFile replaces the file at path with data, or leaves it as it was. The
 // file gets mode before it holds a byte. The directory must exist.
@@ -51,7 +51,7 @@ func RewriteFile(path string, data []byte, mode os.FileMode) error {
 // write is WriteFile; own gives the new file its owner before it has a byte.
 func write(path string, data []byte, mode os.FileMode, own func(*os.File) error) (err error) {
 	dir, base := filepath.Split(path)
-	temp := filepath.Join(dir, tempPrefix+base)
+	temp := filepath.Join(dir, TempPrefix+base)
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
 // A process is one that runs here, as /proc tells of it (proc(5)).
@@ -236,7 +237,7 @@ func (p process) listeners() (listening []listener, err error) {
 			}
 			const listens, unconnected = "0A", "07"
 			if fields[3] == listens || fields[3] == unconnected {
-				address, err := readAddress(fields[1])
+				address, err := host.ParseAddress(fields[1])
 				if err != nil {
 					return nil, err
 				}
@@ -245,20 +246,4 @@ func (p process) listeners() (listening []listener, err error) {
 		}
 	}
 	return listening, nil
-}
-
-// readAddress reads an address as /proc/net has it: words of four bytes, each in the
-// host's order, and the port.
-func readAddress(text string) (netip.AddrPort, error) {
-	host, port, _ := strings.Cut(text, ":")
-	raw, err := hex.DecodeString(host)
-	number, portErr := strconv.ParseUint(port, 16, 16)
-	if err = errors.Join(err, portErr); err != nil || len(raw)%4 != 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is no address of /proc/net: %v", text, err)
-	}
-	for i := 0; i < len(raw); i += 4 {
-		raw[i], raw[i+1], raw[i+2], raw[i+3] = raw[i+3], raw[i+2], raw[i+1], raw[i]
-	}
-	address, _ := netip.AddrFromSlice(raw)
-	return netip.AddrPortFrom(address.Unmap(), uint16(number)), nil
 }

@@ -32,7 +32,7 @@ var rules = []rule{
 		source{"internal/cli/x.go", "package cli\nimport \"os\"\nfunc f() { os.Exit(1) }\n"}},
 	{"one signal.Notify", "package daemon owns the life of the process", only("os/signal", "Notify", false, "internal/daemon"),
 		source{"internal/gateway/x.go", "package gateway\nimport \"os/signal\"\nfunc f() { signal.Notify(nil) }\n"}},
-	{"programs are started in few places", "each is a way out of the process that a reviewer must know", only("os/exec", "", false, "internal/sandbox", "internal/engine", "internal/cli", "internal/bench", "internal/host", "internal/firewall"),
+	{"programs are started in few places", "each is a way out of the process that a reviewer must know", only("os/exec", "", false, "internal/sandbox", "internal/engine", "internal/cli", "internal/bench", "internal/host", "internal/firewall", "internal/lockdown"),
 		source{"internal/sidecar/x.go", "package sidecar\nimport _ \"os/exec\"\n"}},
 	{"only the command line prints", "packages return values and errors, or log", onlyCLIPrints,
 		source{"internal/engine/x.go", "package engine\nimport \"fmt\"\nfunc f() { fmt.Println() }\n"}},
@@ -59,6 +59,7 @@ var storey = map[string]int{
 	"internal/verify":    3, // looks at all of them from outside
 	"internal/dossier":   4, // tells what verify claims
 	"docs/decisions":     0, // the records, as text
+	"internal/lockdown":  2, // stands on firewall, host, statedir
 	"internal/migration": 3, // stands on engine, config, secret
 	"internal/up":        4, // the one role that is made of roles
 	"internal/daemon":    5,

@@ -14,35 +14,41 @@ import (
 )
 
 // buildRoot returns the folder into which the engine's package and what it
-// depends on are extracted (no package script runs). It lives in the user's
-// cache folder, is built once, and is never written to again: programs run in
-// a throwaway copy (see Command). A lock keeps two builds from running at a
-// time, and the finished root appears in one rename, so a build that was cut
-// short leaves nothing that looks like one.
+// depends on are extracted (no package script runs). Programs run in a throwaway
+// copy (see Command).
 func buildRoot(t testing.TB, r release) string {
+	t.Helper()
+	return keptRoot(t, r.name()+"_"+r.pkg(), func(fresh string) {
+		mmdebstrap(t, r, debianMirror(t), fresh)
+		linkUsr(t, fresh)
+	})
+}
+
+// keptRoot returns a folder of that name in the user's cache folder. It is built once,
+// and never written to again. A lock keeps two builds from running at a time, and the
+// finished root appears in one rename, so a build that was cut short leaves nothing
+// that looks like one.
+func keptRoot(t testing.TB, name string, build func(fresh string)) string {
 	t.Helper()
 	cache := rootCache(t)
 	unlock := lock(t, filepath.Join(cache, "lock"))
 	defer unlock()
 
-	root := filepath.Join(cache, r.name()+"_"+r.pkg())
+	root := filepath.Join(cache, name)
 	if _, err := os.Stat(root); err == nil {
 		return root
 	}
-	mirror := debianMirror(t)
 	fresh := root + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
 		t.Fatalf("lab: clearing an unfinished root: %v", err)
 	}
-
-	t.Logf("lab: unpacking %s of Debian %s into %s", r.pkg(), r.name(), root)
+	t.Logf("lab: unpacking %s", root)
 	begun := time.Now()
-	mmdebstrap(t, r, mirror, fresh)
-	linkUsr(t, fresh)
+	build(fresh)
 	if err := os.Rename(fresh, root); err != nil {
 		t.Fatalf("lab: keeping the root: %v", err)
 	}
-	t.Logf("lab: unpacked Debian %s in %.1f s", r.name(), time.Since(begun).Seconds())
+	t.Logf("lab: unpacked in %.1f s", time.Since(begun).Seconds())
 	return root
 }
 
@@ -85,13 +91,6 @@ func lock(t testing.TB, path string) (unlock func()) {
 // mmdebstrap unpacks the engine's package and what it depends on.
 func mmdebstrap(t testing.TB, r release, mirror, target string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("lab: unpacking a Debian release needs root")
-	}
-	tool, err := exec.LookPath("mmdebstrap")
-	if err != nil {
-		t.Fatal("lab: mmdebstrap is missing: apt-get install mmdebstrap")
-	}
 	args := []string{"--variant=extract", "--include=" + r.pkg()}
 	if r.expired {
 		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
@@ -100,8 +99,20 @@ func mmdebstrap(t testing.TB, r release, mirror, target string) {
 	if r.extra != "" {
 		args = append(args, fmt.Sprintf("deb %s %s main", mirror, r.extra))
 	}
+	runMmdebstrap(t, args...)
+}
+
+func runMmdebstrap(t testing.TB, args ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("lab: unpacking a Debian release needs root")
+	}
+	tool, err := exec.LookPath("mmdebstrap")
+	if err != nil {
+		t.Fatal("lab: mmdebstrap is missing: apt-get install mmdebstrap")
+	}
 	if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
-		t.Fatalf("lab: mmdebstrap of Debian %s: %v\n%s", r.name(), err, out)
+		t.Fatalf("lab: mmdebstrap %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 

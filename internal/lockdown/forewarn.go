@@ -1,0 +1,131 @@
+package lockdown
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/host"
+)
+
+func (p *Plan) note(format string, args ...any) {
+	p.Notes = append(p.Notes, fmt.Sprintf(format, args...))
+}
+
+// forewarn looks for what would surprise: people who could not log in any more, and
+// packet filters of others.
+func (p *Plan) forewarn(ctx context.Context, w Want) {
+	for _, part := range w.Without {
+		p.note("%s is left out: redoubt verify goes on asking for it", part)
+	}
+	if !slices.Contains(w.Without, SSH) {
+		p.forewarnOfKeys(ctx)
+	}
+	if !slices.Contains(w.Without, Firewall) {
+		p.forewarnOfSessions(w)
+		p.forewarnOfNeighbours(ctx, w)
+	}
+}
+
+// forewarnOfKeys: root may not log in, so somebody else must have a key.
+func (p *Plan) forewarnOfKeys(ctx context.Context) {
+	settings, err := host.SSHD(ctx, "nobody", "192.0.2.1")
+	if err != nil {
+		p.note("sshd can't be asked for its settings: %v", err)
+		return
+	}
+	text, err := os.ReadFile(sshdConfig)
+	if err == nil && !includesDropIns(string(text)) {
+		p.note("%s doesn't include sshd_config.d/*.conf, so that the drop-in has no effect: make this its first line: Include /etc/ssh/sshd_config.d/*.conf", sshdConfig)
+	}
+	for _, keyword := range []string{"authorizedkeyscommand", "trustedusercakeys"} {
+		if v := settings[keyword]; v != "" && v != "none" {
+			return // keys come from elsewhere
+		}
+	}
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(passwd)) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		if len(fields) < 7 || fields[2] == "0" || strings.HasSuffix(fields[6], "nologin") || strings.HasSuffix(fields[6], "false") {
+			continue
+		}
+		for _, pattern := range strings.Fields(settings["authorizedkeysfile"]) {
+			path := strings.NewReplacer("%%", "%", "%h", fields[5], "%u", fields[0]).Replace(pattern)
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(fields[5], path)
+			}
+			if keys, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(keys)) > 0 {
+				return
+			}
+		}
+	}
+	p.note("nobody could log in by ssh: root may not, passwords don't count, and no other user has a key; give each person an account with a key first")
+}
+
+func includesDropIns(config string) bool {
+	for line := range strings.Lines(config) {
+		fields := strings.Fields(strings.ToLower(line))
+		if len(fields) > 1 && fields[0] == "include" && strings.HasSuffix(fields[1], "sshd_config.d/*.conf") {
+			return true
+		}
+		if len(fields) > 0 && !strings.HasPrefix(fields[0], "#") {
+			return false // what stands before it counts first
+		}
+	}
+	return false
+}
+
+// forewarnOfSessions: whoever is logged in from elsewhere than a bastion stays, and
+// doesn't come back.
+func (p *Plan) forewarnOfSessions(w Want) {
+	var from []string
+	for _, peer := range host.Peers(w.Rules.SSH) {
+		known := slices.ContainsFunc(w.Rules.Bastions, func(b netip.Prefix) bool { return b.Contains(peer) })
+		if !known && !peer.IsLoopback() && !slices.Contains(from, peer.String()) {
+			from = append(from, peer.String())
+		}
+	}
+	if len(from) > 0 {
+		p.note("somebody is logged in by ssh from %s, which is no bastion: this session stays, a new one from there is refused", strings.Join(from, ", "))
+	}
+}
+
+// neighbours are other packet filters, by what nft lists of them.
+var neighbours = []struct{ sign, means string }{
+	{"table inet firewalld", "firewalld is active: its rules stay, and a packet must pass both; open the cache port there too (firewall-cmd --add-port=%d/tcp)"},
+	{"chain ufw-user-input", "ufw is active: its rules stay, and a packet must pass both; open the cache port there too (ufw allow %d/tcp)"},
+	{"chain DOCKER", "Docker is active: the ports that it publishes are forwarded to containers and don't pass this table; publish none on other addresses than 127.0.0.1"},
+}
+
+func (p *Plan) forewarnOfNeighbours(ctx context.Context, w Want) {
+	ctx, cancel := context.WithTimeout(ctx, commandWithin)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nft", "list", "ruleset").Output()
+	if err != nil {
+		return // ReadBack has said why
+	}
+	for _, n := range neighbours {
+		if strings.Contains(string(out), n.sign) {
+			if strings.Contains(n.means, "%d") {
+				if w.Rules.Cache == 0 {
+					continue // nothing of ours is to be reached
+				}
+				p.note(n.means, w.Rules.Cache)
+				continue
+			}
+			p.note("%s", n.means)
+		}
+	}
+	if names, _ := os.ReadFile("/proc/net/ip_tables_names"); len(bytes.TrimSpace(names)) > 0 {
+		p.note("rules of the old iptables are loaded too (iptables-legacy -S): a packet must pass both")
+	}
+}

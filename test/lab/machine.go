@@ -1,0 +1,161 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A Machine is a Host that is a whole Debian system: systemd is its process 1, with
+// units, journal, sshd and disk of its own, in a container (systemd-nspawn). What it
+// writes to its disk is gone after the test, and there after a Restart.
+//
+// The kernel is the test machine's, so /proc/sys is read-only but for the network, and
+// memory limits of units are taken and not enforced.
+type Machine struct {
+	*Host
+	t    testing.TB
+	name string
+	root string
+	log  string
+
+	container *exec.Cmd
+	ended     chan struct{}
+	pid       string // of its process 1
+}
+
+// machinePackages are what a server of a clinic has besides what we bring.
+const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd"
+
+// Machine boots a machine with this name and address. Its redoubt is this tree's.
+func (n *Network) Machine(name, cidr string) *Machine {
+	n.t.Helper()
+	codename := osRelease(n.t, "VERSION_CODENAME")
+	lower := keptRoot(n.t, "machine_"+codename+"_1", func(fresh string) {
+		runMmdebstrap(n.t, "--variant=minbase", "--include="+machinePackages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(n.t), codename))
+	})
+	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: filepath.Join(n.t.TempDir(), name)}
+	m.log = m.root + ".log"
+	upper, work := m.root+".upper", m.root+".work"
+	for _, dir := range []string{m.root, upper, work} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	must(n.t, exec.Command("mount", "-t", "overlay", "overlay", "-o", fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work), m.root))
+	n.t.Cleanup(func() { must(n.t, exec.Command("umount", m.root)) })
+	must(n.t, exec.Command("cp", Redoubt(n.t), filepath.Join(m.root, "usr/bin/redoubt")))
+	if err := os.WriteFile(m.Path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(m.PowerOff)
+	m.Boot()
+	return m
+}
+
+func must(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+}
+
+// bootWithin is what a boot may take on a busy machine; alone it is some 5 s.
+const bootWithin = 90 * time.Second
+
+// Boot starts it, and returns when all of its units have started.
+func (m *Machine) Boot() {
+	m.t.Helper()
+	log, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer log.Close()
+	must(m.t, m.Host.Command("nft", "flush", "ruleset")) // a kernel starts without any
+	m.container = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "--machine="+m.name, "--hostname="+m.name,
+		"--directory="+m.root, "--network-namespace-path=/run/netns/"+m.ns, "--resolv-conf=off", "--timezone=off",
+		"--capability=CAP_NET_ADMIN", "--boot") // its network is its own
+	m.container.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
+	m.container.Stdout, m.container.Stderr = log, log
+	if err := m.container.Start(); err != nil {
+		m.t.Fatalf("lab: %v (Debian's systemd-container is needed)", err)
+	}
+	m.ended = make(chan struct{})
+	go func(c *exec.Cmd, ended chan struct{}) {
+		c.Wait()
+		close(ended)
+	}(m.container, m.ended)
+	ctx, cancel := context.WithTimeout(context.Background(), bootWithin)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	m.pid = ""
+	for {
+		if m.pid == "" {
+			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.container.Process.Pid))
+			m.pid = strings.TrimSpace(string(children))
+		}
+		if m.pid != "" {
+			// Its exit code says "degraded" too, which a test may have wanted.
+			out, _ := m.commandWithin(ctx, "systemctl", "is-system-running", "--wait").Output()
+			if state := strings.TrimSpace(string(out)); state == "running" || state == "degraded" {
+				return
+			}
+		}
+		select {
+		case <-m.ended:
+			m.t.Fatalf("lab: the machine ended\n%s", m.Console())
+		case <-ctx.Done():
+			m.t.Fatalf("lab: the machine did not start within %s\n%s", bootWithin, m.Console())
+		case <-tick.C:
+		}
+	}
+}
+
+// Command runs on the machine, as root.
+func (m *Machine) Command(args ...string) *exec.Cmd {
+	return m.commandWithin(m.t.Context(), args...)
+}
+
+func (m *Machine) commandWithin(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", m.pid, "-a", "--"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"}
+	return cmd
+}
+
+// Path is where a file of the machine lies for the test.
+func (m *Machine) Path(path string) string { return filepath.Join(m.root, path) }
+
+// Console is what it printed as it started and ended.
+func (m *Machine) Console() string {
+	text, _ := os.ReadFile(m.log)
+	return string(text)
+}
+
+// PowerOff ends it as its operator would, or at once if that takes too long.
+func (m *Machine) PowerOff() {
+	if m.container == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), bootWithin)
+	defer cancel()
+	m.commandWithin(ctx, "systemctl", "poweroff").Run()
+	select {
+	case <-m.ended:
+	case <-ctx.Done():
+		m.Crash()
+	}
+	m.container = nil
+}
+
+// Crash ends it as a power cut would.
+func (m *Machine) Crash() {
+	must(m.t, exec.Command("kill", "-KILL", m.pid)) // its kernel's: all other processes end with it
+	<-m.ended
+	m.container = nil
+}
