@@ -7,7 +7,7 @@ TOOL    := go tool -modfile=tools/go.mod
 
 # What the product runs, and what its tests talk to it with.
 RUN_NEEDS  := redis-server=redis-server
-TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 setpriv=util-linux sshd=openssh-server \
+TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 systemd-analyze=systemd setpriv=util-linux sshd=openssh-server \
 	gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/hiredis/hiredis.h=libhiredis-dev \
 	/usr/bin/python3=python3 /usr/lib/python3/dist-packages/redis/__init__.py=python3-redis \
 	/usr/lib/python3/dist-packages/prometheus_client/__init__.py=python3-prometheus-client \

@@ -20,6 +20,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/units"
 )
 
 // program is every subcommand, in the order in which --help lists them.
@@ -62,7 +63,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		kong.Name("redoubt"), kong.Description(description),
 		kong.Writers(stdout, stderr), kong.Exit(func(int) { asked = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
+		kong.Vars{"program": units.Program, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
 		kong.Bind(e))
 	if err != nil {
 		return e.fail(err)

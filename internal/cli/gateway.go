@@ -75,7 +75,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
-		daemon.Part{Name: "gateway", Run: gw.Run},
+		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
 		report.checks.part())
 }

@@ -13,6 +13,7 @@ import (
 type renderCmd struct {
 	SSH      renderSSHCmd      `cmd:"" name:"ssh" help:"A host's sshd settings, as a drop-in."`
 	Sysctl   renderSysctlCmd   `cmd:"" help:"A host's kernel settings, as a drop-in."`
+	Systemd  renderSystemdCmd  `cmd:"" help:"A role's systemd units, with the sandbox around it."`
 	Nftables renderNftablesCmd `cmd:"" help:"A host's packet filter, for nft -f."`
 }
 

@@ -2,7 +2,11 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net"
+
+	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
@@ -50,7 +54,7 @@ func (c *sidecarCmd) Run(e *env) error {
 	roomForLoops(1)
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
-		daemon.Part{Name: "sidecar", Run: sc.Run},
+		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, log),
 		report.checks.part())
 }
@@ -63,6 +67,9 @@ func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*s
 	}
 	options := sidecarOptions(conf)
 	options.Dial, options.Log = keeper.Dialer.Dial, log
+	if options.Listener, err = fromSystemd(conf.Listen); err != nil {
+		return nil, nil, err
+	}
 	sc, err := sidecar.New(options)
 	if err != nil {
 		return nil, nil, err
@@ -70,6 +77,19 @@ func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*s
 	keeper.Fresh = sc.Refresh
 	keeper.Changed = func() { sc.CutIf(keeper.Credentials.Revoked) }
 	return sc, keeper, nil
+}
+
+// fromSystemd is the listener that systemd has opened for us (redoubt-sidecar.socket,
+// sd_listen_fds(3)); nil if it hasn't.
+func fromSystemd(address string) (net.Listener, error) {
+	passed, err := activation.Listeners()
+	if err != nil || len(passed) == 0 {
+		return nil, err
+	}
+	if len(passed) > 1 || passed[0] == nil || passed[0].Addr().String() != address {
+		return nil, misconfigured(fmt.Errorf("systemd doesn't listen on %s alone, which is what the sidecar's listen says: make ListenStream= of redoubt-sidecar.socket the same, or disable that unit", address))
+	}
+	return passed[0], nil
 }
 
 // sidecarOptions maps the file to the role's options; the caller adds the rest.

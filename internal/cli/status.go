@@ -117,7 +117,7 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 // defaultSocket is where a role answers if nobody says otherwise. It tells apart
 // what may run on one host.
 func defaultSocket(role, name string) string {
-	return filepath.Join(socketDir, role+"-"+name+".sock")
+	return filepath.Join(socketDir, role, name+".sock")
 }
 
 const socketDir = "/run/redoubt"
@@ -219,7 +219,7 @@ func (c *statusCmd) sockets() ([]string, error) {
 		role, err := loadEither(c.Config)
 		return []string{role.socket}, err
 	}
-	all, err := filepath.Glob(filepath.Join(socketDir, "*.sock"))
+	all, err := filepath.Glob(filepath.Join(socketDir, "*", "*.sock"))
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ type PKI struct {
 
 // Admin is where a process answers "redoubt status" and a monitoring system.
 type Admin struct {
-	Socket  File   `yaml:"socket" default:"" doc:"Unix socket for redoubt status, as open as its mode 0600. Empty: /run/redoubt/ROLE-NAME.sock, if it can be made."`
+	Socket  File   `yaml:"socket" default:"" doc:"Unix socket for redoubt status, as open as its mode 0600. Empty: /run/redoubt/ROLE/NAME.sock, if it can be made."`
 	Metrics string `yaml:"metrics" default:"" doc:"HOST:PORT for Prometheus and health checks (/metrics, /livez, /readyz), over plain HTTP: no secret is told there, but keep it on loopback or a network of your own. Empty: none."`
 }
 

@@ -10,7 +10,7 @@
 //   - Run returns when every part has returned, with the first error.
 //
 // It is the only place that listens to signals, and it tells systemd about
-// readiness where systemd asks (sd_notify(3)). Its tests run real signals and,
+// readiness and life where systemd asks (sd_notify(3)). Its tests run real signals and,
 // under synctest, every order of failures.
 package daemon
 
@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 )
@@ -32,6 +33,9 @@ type Part struct {
 	// Run blocks until ctx ends, having called ready once when the part can be
 	// used. It drains within a bound of its own and leaves no goroutine behind.
 	Run func(ctx context.Context, ready func()) error
+	// Alive says, before ctx ends, whether a part that was ready does its work; nil:
+	// it has none that could get stuck.
+	Alive func(ctx context.Context) bool
 }
 
 // ErrInterrupted is the cause of a stop by a second signal.
@@ -69,7 +73,9 @@ func run(ctx context.Context, log *slog.Logger, signals <-chan os.Signal, onRead
 	if stopping == nil {
 		onReady()
 		tell(log, sd.SdNotifyReady)
+		unwatch := watchdog(log, parts)
 		stopping = await(ctx, log, signals, ended, nil)
+		unwatch()
 	}
 	tell(log, sd.SdNotifyStopping)
 	return errors.Join(asFailure(stopping), stop(signals, started, stopping))
@@ -134,6 +140,56 @@ func asFailure(why error) error {
 		return nil
 	}
 	return why
+}
+
+// watchdog tells systemd again and again that all parts do their work, if it asks
+// (WatchdogSec= of the unit, sd_watchdog_enabled(3)); once a part is stuck it tells
+// nothing, and systemd ends and starts us again. stop is for a stop that has begun,
+// which has a bound of its own (TimeoutStopSec=).
+func watchdog(log *slog.Logger, parts []Part) (stop func()) {
+	every, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("systemd's watchdog can't be told anything", "error", err)
+	}
+	if err != nil || every == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every / 3)
+		defer tick.Stop()
+		for {
+			if alive(ctx, log, parts, every/3) {
+				tell(log, sd.SdNotifyWatchdog)
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func alive(ctx context.Context, log *slog.Logger, parts []Part, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for _, p := range parts {
+		if p.Alive == nil || p.Alive(ctx) {
+			continue
+		}
+		if ctx.Err() == context.DeadlineExceeded {
+			log.Error("stuck: systemd will end this process", "part", p.Name)
+		}
+		return false
+	}
+	return true
 }
 
 // tell reports to systemd; without NOTIFY_SOCKET it does nothing.

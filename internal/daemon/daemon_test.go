@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -161,5 +165,64 @@ func TestRunStopsOnARealSignal(t *testing.T) {
 	}
 	if j.events[len(j.events)-1] != "end only" {
 		t.Fatalf("%q", j.events)
+	}
+}
+
+// TestSystemdHearsOfLifeUntilAPartIsStuck speaks to a socket as systemd has it.
+func TestSystemdHearsOfLifeUntilAPartIsStuck(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	const patience = 600 * time.Millisecond
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", strconv.FormatInt(patience.Microseconds(), 10))
+	var stuck atomic.Bool
+	part := Part{
+		Name: "part",
+		Run: func(ctx context.Context, ready func()) error {
+			ready()
+			<-ctx.Done()
+			return nil
+		},
+		Alive: func(ctx context.Context) bool {
+			if stuck.Load() {
+				<-ctx.Done()
+				return false
+			}
+			return true
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx, quiet, make(chan os.Signal), func() {}, []Part{part}) }()
+	heard := func(within time.Duration) string {
+		systemd.SetReadDeadline(time.Now().Add(within))
+		buf := make([]byte, 100)
+		n, err := systemd.Read(buf)
+		if err != nil {
+			return ""
+		}
+		return string(buf[:n])
+	}
+	for _, want := range []string{"READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"} {
+		if got := heard(10 * time.Second); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+	stuck.Store(true)
+	heard(patience) // one may have been on its way
+	if got := heard(2 * patience); got != "" {
+		t.Errorf("of a part that is stuck: %q", got)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := heard(10 * time.Second); got != "STOPPING=1" {
+		t.Errorf("at the end: %q", got)
 	}
 }

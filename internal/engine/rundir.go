@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -54,8 +56,12 @@ func prepareRunDir(path string, id identity) (runDir, error) {
 }
 
 // runParent is where a run directory of our own is made: in memory, where the
-// system has such a place.
+// system has such a place. A unit's is the only one that it may write to
+// (systemd.exec(5), RuntimeDirectory=); there may be several.
 func runParent() string {
+	if dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":"); dir != "" {
+		return dir
+	}
 	if os.Geteuid() == 0 {
 		return "/run"
 	}
@@ -97,7 +103,7 @@ func (d runDir) claim(id identity) error {
 	if err := d.clearSocket(); err != nil {
 		return err
 	}
-	if err := dir.Chmod(0o700); err != nil {
+	if err := dir.Chmod(runDirMode()); err != nil {
 		return err
 	}
 	if id.uid >= 0 {
@@ -109,6 +115,22 @@ func (d runDir) claim(id identity) error {
 // dyingTime is how long an engine that was killed with its parent may take to
 // let go of its socket: the kernel frees its memory first.
 const dyingTime = 3 * time.Second
+
+// runDirMode lets the engine's group in as well where we couldn't enter otherwise:
+// as root that was left few of its powers, and is in that group (our unit).
+func runDirMode() fs.FileMode {
+	const dacOverride = 1 // capabilities(7)
+	status, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(status)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			effective, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			if err == nil && os.Geteuid() == 0 && effective&(1<<dacOverride) == 0 {
+				return 0o770
+			}
+		}
+	}
+	return 0o700
+}
 
 // clearSocket removes the socket that a killed engine left behind; one that
 // somebody goes on listening on is another's.

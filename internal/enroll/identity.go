@@ -142,7 +142,7 @@ func (i *Identity) writeCertificate(path string) error {
 	if err != nil {
 		return fmt.Errorf("write the identity: %w", err)
 	}
-	return statedir.WriteFile(path, text, 0o600)
+	return statedir.WriteFileForOwner(path, text, 0o600)
 }
 
 // writeTrust writes what is to be believed, and only what has changed. The lists
@@ -165,7 +165,7 @@ func writeChanged(path string, text []byte) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
-	return statedir.WriteFile(path, text, 0o644)
+	return statedir.WriteFileForOwner(path, text, 0o644)
 }
 
 func contains(certs []*x509.Certificate, cert *x509.Certificate) bool {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -38,6 +39,7 @@ type mailbox struct {
 	fresh []*relay
 	judge bool // something has changed that peers are judged by
 	drain drainOrder
+	asked []chan<- struct{} // closed by a loop that turns
 }
 
 // drainOrder is given once, and lastCall once later.
@@ -75,6 +77,20 @@ func (s *loops) judge() {
 	}
 }
 
+// turn waits until each loop has turned, and says whether they did before ctx ended.
+func (s *loops) turn(ctx context.Context) bool {
+	for _, l := range s.all {
+		turned := make(chan struct{})
+		l.tell(func(m *mailbox) { m.asked = append(m.asked, turned) })
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
 // beginDrain has every relay end, those that are still handed over too.
 func (s *loops) beginDrain(timeout time.Duration) {
 	for _, l := range s.all {
@@ -106,8 +122,8 @@ func (l *loop) tell(news func(*mailbox)) {
 // collect reads the mail, in the loop.
 func (l *loop) collect() {
 	l.mail.mu.Lock()
-	fresh, judge, order := l.mail.fresh, l.mail.judge, l.mail.drain
-	l.mail.fresh, l.mail.judge = nil, false
+	fresh, judge, order, asked := l.mail.fresh, l.mail.judge, l.mail.drain, l.mail.asked
+	l.mail.fresh, l.mail.judge, l.mail.asked = nil, false, nil
 	l.mail.mu.Unlock()
 	if judge {
 		l.judgeAll()
@@ -116,6 +132,9 @@ func (l *loop) collect() {
 		l.settle(r)
 	}
 	l.drain.order(order)
+	for _, a := range asked {
+		close(a)
+	}
 }
 
 // over says that the loop's work is done.

@@ -1,5 +1,7 @@
 package gateway
 
+import "context"
+
 // Status is what a gateway tells of itself.
 type Status struct {
 	Address     string `json:"address"`
@@ -22,3 +24,7 @@ func (g *Gateway) Status() Status {
 	g.peers.mu.Unlock()
 	return s
 }
+
+// Alive says whether every event loop turns, before ctx ends. It is for the time
+// between ready and the end of Run's ctx.
+func (g *Gateway) Alive(ctx context.Context) bool { return g.loops.turn(ctx) }

@@ -51,6 +51,9 @@ func listenTCP(o Options) (listener, error) {
 	if len(o.AllowUIDs) > 0 && !canTellUIDs {
 		return listener{}, errors.New("sidecar: telling the users of a TCP port apart needs Linux: leave the allowed uids empty")
 	}
+	if o.Listener != nil {
+		return newListener(o.Listener, o.AllowUIDs, uidOfTCP)
+	}
 	l, err := net.Listen("tcp", o.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return listener{}, fmt.Errorf("sidecar: %s is in use (by another Redis?): stop what listens there, or set another address to listen on: %w", o.Listen, err)

@@ -22,6 +22,8 @@ type Options struct {
 	// unless AllowNonLoopback says otherwise.
 	Listen           string
 	AllowNonLoopback bool
+	// Listener listens on Listen already, if somebody else has opened it (systemd).
+	Listener net.Listener
 	// AllowUIDs are the local users who may use the TCP port; none: all.
 	AllowUIDs []int
 	// Unix is a second listener, if wanted.

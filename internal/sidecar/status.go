@@ -47,3 +47,18 @@ func (l *loop) count() func(*Status) {
 		s.SharedLanes, s.Outstanding, s.Commands, s.LanesLost = lanes, outstanding, commands, lost
 	}
 }
+
+// Alive says whether the event loop turns, before ctx ends. It is for the time between
+// ready and the end of Run's ctx.
+func (c *Sidecar) Alive(ctx context.Context) bool {
+	turned := make(chan struct{})
+	if !c.loop.post(func() { close(turned) }) {
+		return false
+	}
+	select {
+	case <-turned:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

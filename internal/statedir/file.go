@@ -39,13 +39,31 @@ func RewriteFile(path string, data []byte, mode os.FileMode) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file: name the file itself", path)
 	}
-	return write(path, data, info.Mode().Perm(), func(f *os.File) error {
+	return write(path, data, info.Mode().Perm(), ownedAs(info))
+}
+
+// WriteFileForOwner is WriteFile, but the file belongs to whoever the directory
+// belongs to: root gives a process of another user what is to be its own.
+func WriteFileForOwner(path string, data []byte, mode os.FileMode) error {
+	info, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || os.Geteuid() != 0 || st.Uid == 0 {
+		return WriteFile(path, data, mode)
+	}
+	return write(path, data, mode, ownedAs(info))
+}
+
+// ownedAs gives a file the owner and group of another one, unless they are ours.
+func ownedAs(info os.FileInfo) func(*os.File) error {
+	return func(f *os.File) error {
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok || int(st.Uid) == os.Geteuid() && int(st.Gid) == os.Getegid() {
 			return nil
 		}
 		return f.Chown(int(st.Uid), int(st.Gid))
-	})
+	}
 }
 
 // write is WriteFile; own gives the new file its owner before it has a byte.

@@ -222,3 +222,26 @@ func TestVisitFindsADeploymentThatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestRootGivesAFileToTheDirectorysOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("root is needed")
+	}
+	for _, owner := range []int{0, 61234} {
+		dir := t.TempDir()
+		if err := os.Chown(dir, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "tls.pem")
+		if err := statedir.WriteFileForOwner(path, []byte("key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := info.Sys().(*syscall.Stat_t); int(st.Uid) != owner || int(st.Gid) != owner || info.Mode() != 0o600 {
+			t.Errorf("in a directory of %d: %v of %d:%d", owner, info.Mode(), st.Uid, st.Gid)
+		}
+	}
+}

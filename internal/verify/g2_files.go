@@ -180,3 +180,10 @@ func ownerOf(info fs.FileInfo) int {
 	}
 	return -1
 }
+
+func groupOf(info fs.FileInfo) int {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Gid)
+	}
+	return -1
+}

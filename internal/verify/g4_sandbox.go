@@ -230,7 +230,7 @@ var runDirHoldsTheSocket = Check{
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		n.Saw("%s: %s, uid %d, on %s", a.RunDir, info.Mode(), ownerOf(info), kind)
+		n.Saw("%s: %s, uid %d, gid %d, on %s", a.RunDir, info.Mode(), ownerOf(info), groupOf(info), kind)
 		entries, err := os.ReadDir(a.RunDir)
 		if err != nil {
 			return n.Skip("%v", err)
@@ -241,10 +241,15 @@ var runDirHoldsTheSocket = Check{
 				return n.Fail("%s holds more than a socket: %d entries", a.RunDir, len(entries))
 			}
 		}
-		if info.Mode().Perm() != 0o700 || a.UID >= 0 && ownerOf(info) != a.UID {
-			return n.Fail("%s is %s and belongs to uid %d", a.RunDir, info.Mode(), ownerOf(info))
+		_, group, err := p.ids()
+		if err != nil {
+			return n.Skip("%v", err)
 		}
-		return n.Pass("a socket, mode 0700, on %s", kind)
+		others := info.Mode().Perm()&0o007 != 0 || info.Mode().Perm()&0o070 != 0 && groupOf(info) != group
+		if others || a.UID >= 0 && ownerOf(info) != a.UID {
+			return n.Fail("%s is %s and belongs to uid %d, gid %d", a.RunDir, info.Mode(), ownerOf(info), groupOf(info))
+		}
+		return n.Pass("a socket, for the engine's user and group alone, on %s", kind)
 	}),
 }
 

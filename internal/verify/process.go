@@ -70,19 +70,27 @@ func (p process) status() (map[string]string, error) {
 	return fields, nil
 }
 
+// ids are the effective user and group.
+func (p process) ids() (uid, gid int, err error) {
+	fields, err := p.status()
+	if err != nil {
+		return 0, 0, err
+	}
+	users, groups := strings.Fields(fields["Uid"]), strings.Fields(fields["Gid"]) // real, effective, …
+	if len(users) < 2 || len(groups) < 2 {
+		return 0, 0, fmt.Errorf("%s has no Uid or Gid", p.path("status"))
+	}
+	uid, err = strconv.Atoi(users[1])
+	gid, err2 := strconv.Atoi(groups[1])
+	return uid, gid, errors.Join(err, err2)
+}
+
 // dumpable says whether other processes of the same user may attach to it: else its
 // files in /proc belong to root (proc(5), PR_SET_DUMPABLE in prctl(2)). Of a process
 // of root's that can't be told.
 func (p process) dumpable() (uid int, dumpable bool, err error) {
-	fields, err := p.status()
+	uid, _, err = p.ids()
 	if err != nil {
-		return 0, false, err
-	}
-	ids := strings.Fields(fields["Uid"]) // real, effective, …
-	if len(ids) < 2 {
-		return 0, false, fmt.Errorf("%s has no Uid", p.path("status"))
-	}
-	if uid, err = strconv.Atoi(ids[1]); err != nil {
 		return 0, false, err
 	}
 	info, err := os.Stat(p.path("environ"))

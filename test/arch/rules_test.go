@@ -58,6 +58,7 @@ var storey = map[string]int{
 	"internal/workload":  3, // stands on tunnel
 	"internal/verify":    3, // looks at all of them from outside
 	"internal/dossier":   4, // tells what verify claims
+	"internal/units":     1, // stands on identity
 	"docs/decisions":     0, // the records, as text
 	"internal/lockdown":  2, // stands on firewall, host, statedir
 	"internal/migration": 3, // stands on engine, config, secret

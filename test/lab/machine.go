@@ -79,7 +79,8 @@ func (m *Machine) Boot() {
 	must(m.t, m.Host.Command("nft", "flush", "ruleset")) // a kernel starts without any
 	m.container = exec.Command("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "--machine="+m.name, "--hostname="+m.name,
 		"--directory="+m.root, "--network-namespace-path=/run/netns/"+m.ns, "--resolv-conf=off", "--timezone=off",
-		"--capability=CAP_NET_ADMIN", "--boot") // its network is its own
+		"--capability=CAP_NET_ADMIN", // its network is its own
+		"--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self", "--boot")
 	m.container.Env = append(os.Environ(), "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1")
 	m.container.Stdout, m.container.Stderr = log, log
 	if err := m.container.Start(); err != nil {
