@@ -15,6 +15,8 @@ type renderCmd struct {
 	Sysctl   renderSysctlCmd   `cmd:"" help:"A host's kernel settings, as a drop-in."`
 	Systemd  renderSystemdCmd  `cmd:"" help:"A role's systemd units, with the sandbox around it."`
 	Nftables renderNftablesCmd `cmd:"" help:"A host's packet filter, for nft -f."`
+
+	Terraform renderTerraformCmd `cmd:"" help:"The hosts' network on AWS, as Terraform."`
 }
 
 type renderNftablesCmd struct {

@@ -176,6 +176,17 @@ apps: [{name: web-1, address: 10.77.0.3}, {name: workers, network: 10.77.1.0/24}
 bastions: [10.77.0.9]
 `
 
+const onAWS = `deployment: clinic
+gateways: [{name: cache-1, address: 10.77.9.20}]
+apps: [{name: web-1, address: 10.77.0.13}]
+bastions: [10.77.0.9]
+aws:
+  vpc: 10.77.0.0/16
+  subnets:
+    - {name: cache-a, network: 10.77.9.0/24, zone: a}
+    - {name: apps, network: 10.77.0.0/24, zone: b}
+`
+
 func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 	var d Deployment
 	if err := parse("d.yaml", []byte(goodDeployment+"ssh_port: 2222\n"), &d); err != nil {
@@ -183,6 +194,9 @@ func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 	}
 	if d.Gateways[0].Address[0].String() != "10.77.0.2/32" || d.Apps[1].Network[0].String() != "10.77.1.0/24" || d.Bastions[0].String() != "10.77.0.9/32" || d.SSHPort != 2222 || d.Gateways[0].Port != 6379 {
 		t.Errorf("%+v", d)
+	}
+	if err := parse("d.yaml", []byte(onAWS), new(Deployment)); err != nil {
+		t.Error(err)
 	}
 	for text, want := range map[string]string{
 		"deployment: clinic\n":                                            "gateways is missing",
@@ -195,6 +209,16 @@ func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 		strings.Replace(goodDeployment, "10.77.0.9", "jump.example", 1):   "an address or a network",
 		strings.Replace(goodDeployment, ", network: 10.77.1.0/24", "", 1): "an address or a network, and not both",
 		strings.Replace(goodDeployment, "port: 6379", "port: 0", 1):       "between 1 and 65535",
+		strings.Replace(onAWS, "vpc: 10.77.0.0/16", "vpc: 10.0.0.0/8", 1): "aws.vpc is 10.0.0.0/8, must be IPv4, from a /16 to a /28",
+		strings.Replace(onAWS, "  vpc: 10.77.0.0/16\n", "", 1):            "aws.vpc is missing",
+		strings.Replace(onAWS, "10.77.9.0/24", "10.78.9.0/24", 1):         "aws.subnets[0].network is 10.78.9.0/24, which is not in the VPC's",
+		strings.Replace(onAWS, "10.77.0.0/24", "10.77.9.128/25", 1):       "overlaps cache-a's",
+		strings.Replace(onAWS, "{name: apps", "{name: cache-a", 1):        "another subnet's",
+		strings.Replace(onAWS, "zone: b", "zone: ''", 1):                  "zone is missing",
+		strings.Replace(onAWS, "10.77.9.2", "10.77.8.2", 1):               "needs just one IPv4 address in a subnet",
+		strings.Replace(onAWS, "10.77.9.20", "10.77.9.3", 1):              "the first four addresses",
+		strings.Replace(onAWS, "10.77.9.20", "10.77.9.255", 1):            "the last one of 10.77.9.0/24",
+		strings.Replace(onAWS, "10.77.0.9", "10.77.9.9", 1):               "where 10.77.9.9/32 is too",
 	} {
 		if err := parse("d.yaml", []byte(text), new(Deployment)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "d.yaml") {
 			t.Errorf("%s\ngives %v, want %q", text, err, want)

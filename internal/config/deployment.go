@@ -17,6 +17,8 @@ type Deployment struct {
 	SSHPort    int     `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
 	EngineUID  int     `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
 
+	AWS AWS `yaml:"aws" doc:"Where the hosts are in an Amazon VPC, for redoubt render terraform; docs/aws.md."`
+
 	Exceptions []Exception `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail for a time on every host, as in gateway.yaml."`
 }
 
@@ -106,6 +108,7 @@ func (c *Deployment) check() (problems []problem) {
 			}
 		}
 	}
+	problems = append(problems, c.checkAWS()...)
 	problems = append(problems, checkExceptions(c.Exceptions)...)
 	for i, b := range c.Bastions {
 		if b.Bits() == 0 {

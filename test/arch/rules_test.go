@@ -61,6 +61,7 @@ var storey = map[string]int{
 	"internal/units":     1, // stands on identity
 	"docs/decisions":     0, // the records, as text
 	"internal/lockdown":  2, // stands on firewall, host, statedir
+	"internal/aws":       2, // stands on firewall
 	"internal/migration": 3, // stands on engine, config, secret
 	"internal/up":        4, // the one role that is made of roles
 	"internal/daemon":    5,
