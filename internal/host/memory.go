@@ -35,14 +35,40 @@ func Swaps() (list []Swap, err error) {
 	return list, nil
 }
 
-// encrypted says whether a block device is dm-crypt's: its uuid begins with CRYPT-.
+// encrypted says whether a block device is dm-crypt's, or made of such alone.
 func encrypted(device string) bool {
 	real, err := filepath.EvalSymlinks(device)
-	if err != nil {
+	return err == nil && encryptedBlock(filepath.Join("/sys/class/block", filepath.Base(real)), 0)
+}
+
+// A Disk is what a path lies on.
+type Disk struct {
+	Device    string // 259:2, or "memory"
+	Name      string // nvme0n1p2; "": the kernel tells of no device
+	Encrypted bool   // by dm-crypt, or memory
+}
+
+// deepest is how many devices stand on each other at most: a volume on a RAID on
+// partitions is three.
+const deepest = 8
+
+// encryptedBlock looks at a device and, if it is made of others, at all of them: a
+// volume (LVM) on an encrypted disk is encrypted.
+func encryptedBlock(at string, depth int) bool {
+	uuid, err := os.ReadFile(filepath.Join(at, "dm/uuid"))
+	if err == nil && strings.HasPrefix(string(uuid), "CRYPT-") {
+		return true
+	}
+	under, err := os.ReadDir(filepath.Join(at, "slaves"))
+	if err != nil || len(under) == 0 || depth == deepest {
 		return false
 	}
-	uuid, err := os.ReadFile(filepath.Join("/sys/class/block", filepath.Base(real), "dm/uuid"))
-	return err == nil && strings.HasPrefix(string(uuid), "CRYPT-")
+	for _, device := range under {
+		if !encryptedBlock(filepath.Join(at, "slaves", device.Name()), depth+1) {
+			return false
+		}
+	}
+	return true
 }
 
 // SwapDenied says whether the control group of a process keeps it out of swap

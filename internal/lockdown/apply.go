@@ -49,7 +49,11 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 		if r.Pending != nil {
 			until = r.Pending.Until
 		}
-		return p, until, nil
+		if r.Host != "" && !slices.Equal(r.Without, w.Without) { // less, or more, is asked for from now on
+			r.Without = w.Without
+			err = r.write()
+		}
+		return p, until, err
 	}
 	if err := p.rehearse(ctx, w); err != nil {
 		return nil, until, err
@@ -96,7 +100,7 @@ func (p *Plan) rehearse(ctx context.Context, w Want) error {
 
 // before writes down what is there.
 func (r *record) before(ctx context.Context, w Want, p *Plan, within time.Duration) error {
-	r.Host, r.Unfinished, r.WentBack = w.Rules.Host, true, nil
+	r.Host, r.Program, r.Without, r.Unfinished, r.WentBack = w.Rules.Host, w.Program, w.Without, true, nil
 	for _, s := range p.files {
 		keep(&r.Files, s)
 	}

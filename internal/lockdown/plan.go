@@ -38,6 +38,8 @@ type Plan struct {
 type State struct {
 	Applied    bool
 	Host       string
+	Program    string // as Want has it
+	Without    []Part
 	Unfinished bool
 	Until      time.Time // the deadline of what waits for Confirm; zero: nothing does
 	WentBack   time.Time // when something was not confirmed; zero: never
@@ -49,7 +51,7 @@ func Known() (s State, err error) {
 	if r == nil || err != nil {
 		return s, err
 	}
-	s.Applied, s.Host, s.Unfinished = true, r.Host, r.Unfinished
+	s.Applied, s.Host, s.Program, s.Without, s.Unfinished = true, r.Host, r.Program, r.Without, r.Unfinished
 	if r.Pending != nil {
 		s.Until = r.Pending.Until
 	}

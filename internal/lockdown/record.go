@@ -24,7 +24,9 @@ const lockPatience = 30 * time.Second
 
 // record is what was there before.
 type record struct {
-	Host string `json:"host"`
+	Host    string `json:"host"`
+	Program string `json:"program"`
+	Without []Part `json:"without,omitempty"`
 
 	// As the first Apply found it.
 	Files    []saved           `json:"files"`

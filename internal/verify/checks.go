@@ -11,6 +11,9 @@ func Checks() []Check {
 		sshLetsNoRootIn,
 		sshForwardsNothing,
 		sshIsModern,
+		rootIsAlone,
+		updatesThemselves,
+		hostIsAsApplied,
 		outsiderMeetsNoCache,
 		outsiderMeetsNoSSH,
 		outsiderMeetsNothingElse,
@@ -24,6 +27,7 @@ func Checks() []Check {
 		certificateAloneOpensNothing,
 		wrongPasswordIsRefused,
 		secretsAreTheirOwners,
+		noSecretLiesOpen,
 		certificateIsGood,
 		gatewayIsTheOne,
 		sidecarWantsThePassword,
@@ -57,6 +61,7 @@ func Checks() []Check {
 		noCrashKernel,
 		nobodyIsTraced,
 		noHugePages,
+		disksAreEncrypted,
 
 		// 5: no change
 		settingsAreRendered,

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/firewall"
 	"github.com/redoubt-cache/redoubt/internal/host"
+	"github.com/redoubt-cache/redoubt/internal/lockdown"
 )
 
 var filterIsInForce = Check{
@@ -155,4 +156,103 @@ func isBroken(algorithm string) bool {
 		}
 	}
 	return algorithm == "ssh-rsa" || strings.HasPrefix(algorithm, "ssh-rsa-cert-v01")
+}
+
+var rootIsAlone = Check{
+	ID: "RD-125", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "Only root is root, and no account opens without a password",
+	Why:        "A second name for root, or an account that anybody opens, is a way in that no list of people has. Who may become root is told besides, for whoever reviews it.",
+	Mend:       "Give the other user id 0 an id of its own, or remove it (userdel); lock an account without a password (passwd -l NAME). Who may become root stands in /etc/sudoers, /etc/sudoers.d and the groups that they name.",
+	References: []string{"45 CFR 164.312(a)(2)(i)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 IA-5"},
+	Needs:      []Need{needRoot},
+	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
+		accounts, err := host.Accounts()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		members, rules, err := host.Sudo()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		login, wrong := 0, ""
+		for _, a := range accounts {
+			if a.Login() {
+				login++
+				n.Saw("%s, uid %s, logs in to %s", a.Name, a.UID, a.Shell)
+			}
+			switch {
+			case a.UID == "0" && a.Name != "root":
+				wrong = fmt.Sprintf("%s has user id 0 too", a.Name)
+			case a.Open:
+				wrong = fmt.Sprintf("%s has no password", a.Name)
+			}
+		}
+		for _, line := range members {
+			n.Saw("group %s", line)
+		}
+		for _, line := range rules {
+			n.Saw("%s", line)
+		}
+		if wrong != "" {
+			return n.Fail("%s", wrong)
+		}
+		return n.Pass("accounts that log in: %d; groups and rules of sudo: %d", login, len(members)+len(rules))
+	},
+}
+
+var updatesThemselves = Check{
+	ID: "RD-126", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "Security updates install themselves",
+	Why:        "A flaw in kernel, sshd or the engine is used within days of its being known; whoever waits for a person to think of it is late.",
+	Mend:       "apt install unattended-upgrades && dpkg-reconfigure unattended-upgrades. Where images are replaced instead of updated, an exception says so.",
+	References: []string{"45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 SI-2"},
+	Run: func(ctx context.Context, _ *Target, n *Notes) Finding {
+		yes, why, err := host.UpdatesThemselves(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("%s", why)
+		if !yes {
+			return n.Fail("%s", why)
+		}
+		return n.Pass("%s", why)
+	},
+}
+
+var hostIsAsApplied = Check{
+	ID: "RD-127", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "The host is as redoubt host made it, and that was confirmed",
+	Why:        "What was put back by hand, by an update or by a deadline that nobody met is in no record.",
+	Mend:       "redoubt host plan shows what is otherwise, redoubt host apply makes it so, redoubt host confirm lets it stay.",
+	References: []string{"45 CFR 164.308(a)(8)", "NIST SP 800-53r5 CM-6"},
+	Needs:      []Need{needRoot},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		if t.Filter == nil {
+			return n.Skip(noHosts)
+		}
+		state, err := lockdown.Known()
+		if err != nil {
+			return n.Fail("%v", err)
+		}
+		if !state.Applied {
+			return n.Skip("redoubt host apply was never used here: who set the host up otherwise goes by the other checks")
+		}
+		plan, err := lockdown.Look(ctx, lockdown.Want{Rules: *t.Filter, Program: state.Program, Without: state.Without})
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("applied as %s, left out: %v; finished: %v, waits to be confirmed: %v, otherwise now: %d", state.Host, state.Without, !state.Unfinished, !state.Until.IsZero(), len(plan.Changes))
+		for _, change := range plan.Changes {
+			n.Saw("%s: %s is otherwise", change.Part, change.What)
+		}
+		switch {
+		case state.Unfinished:
+			return n.Fail("an apply didn't get to its end")
+		case !state.Until.IsZero():
+			return n.Fail("packet filter and sshd go back unless it is confirmed")
+		case len(plan.Changes) > 0:
+			return n.Fail("%s is otherwise", plan.Changes[0].What)
+		}
+		return n.Pass("applied, confirmed, and still so")
+	},
 }

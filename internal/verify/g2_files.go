@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
 var secretsAreTheirOwners = Check{
@@ -67,6 +68,32 @@ var secretsAreTheirOwners = Check{
 			}
 		}
 		return n.Pass("files with a secret: %d, others that we go by: %d", len(secrets), others)
+	},
+}
+
+var noSecretLiesOpen = Check{
+	ID: "RD-214", Goal: evidence.Access, From: OnBoth, OfHost: true,
+	Title:      "No private key and no Redis password lies in /etc for everybody to read",
+	Why:        "A key or password of an earlier set-up, of a tunnel or of a Redis that was locked down by hand, often still opens something.",
+	Mend:       "Remove what is left of the earlier set-up, or chmod 600 it; and replace the secret, since every user of the host could read it.",
+	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
+	Needs:      []Need{needRoot},
+	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
+		found, looked, all, err := host.Strewn("/etc")
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("/etc: %d files that everybody can read, of which %d hold a secret", looked, len(found))
+		for _, path := range found {
+			n.Saw("%s holds a secret, and everybody can read it", path)
+		}
+		switch {
+		case len(found) > 0:
+			return n.Fail("%s holds one", found[0])
+		case !all:
+			return n.Skip("/etc has more files than are looked at")
+		}
+		return n.Pass("none of %d files that everybody can read has one", looked)
 	},
 }
 

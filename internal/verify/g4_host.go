@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -146,4 +148,54 @@ var noHugePages = Check{
 		}
 		return n.Pass("they are not used everywhere")
 	}),
+}
+
+var disksAreEncrypted = Check{
+	ID: "RD-447", Goal: evidence.AtRest, From: OnBoth, OfHost: true,
+	Title:      "What lies on the host's disks is encrypted",
+	Why:        "No cached value reaches a disk, but keys, passwords and logs do; and an encrypted disk is the last lock should the others fail.",
+	Mend:       "Install the host on LUKS (cryptsetup). Where a hypervisor or a disk encrypts below what the host sees (EBS, a self-encrypting disk), an exception says so.",
+	References: askForMemory,
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		kind, by := host.Machine()
+		n.Saw("this is %s (%s)", kind, by)
+		paths := []string{"/", "/etc", "/var", "/tmp"}
+		for _, h := range t.hosts() {
+			paths = append(paths, named(h.files.Certificate, h.files.Key)...)
+		}
+		disks := map[string]host.Disk{}
+		for _, path := range paths {
+			disk, err := host.DiskOf(path)
+			if err != nil {
+				return n.Skip("%v", err)
+			}
+			disks[path] = disk
+		}
+		return judgeDisks(kind, disks, n)
+	},
+}
+
+// judgeDisks: what a hypervisor encrypts, or the machine around a container, can't be
+// seen from inside, so that only a machine of its own fails.
+func judgeDisks(kind host.Kind, disks map[string]host.Disk, n *Notes) Finding {
+	open, unseen := "", ""
+	for _, path := range slices.Sorted(maps.Keys(disks)) {
+		disk := disks[path]
+		n.Saw("%s lies on %s (%s), encrypted: %v", path, disk.Name, disk.Device, disk.Encrypted)
+		switch {
+		case disk.Name == "":
+			unseen = path
+		case !disk.Encrypted:
+			open = path
+		}
+	}
+	switch {
+	case open == "" && unseen == "":
+		return n.Pass("by dm-crypt, as far as it isn't memory")
+	case kind != host.Metal:
+		return n.Skip("this is %s: whether something encrypts below it can't be seen from here", kind)
+	case open != "":
+		return n.Fail("%s lies on %s, which isn't encrypted", open, disks[open].Name)
+	}
+	return n.Skip("what device %s lies on, its file system doesn't tell", unseen)
 }

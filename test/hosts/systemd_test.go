@@ -134,6 +134,34 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		}
 	})
 
+	t.Run("the host itself is judged", func(t *testing.T) {
+		verdict := func() string {
+			out, _ := run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
+			return out
+		}
+		type breach struct{ break_, mend, says string }
+		for _, both := range []struct{ updates, applied breach }{
+			{breach{"echo 'APT::Periodic::Unattended-Upgrade \"0\";' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", `Unattended-Upgrade is "0"`},
+				breach{"systemctl unmask hibernate.target", "redoubt host apply --no-rollback", "hibernate.target is otherwise"}},
+			{breach{"systemctl mask apt-daily-upgrade.timer", "systemctl unmask apt-daily-upgrade.timer", "is masked"},
+				breach{"rm /etc/ssh/sshd_config.d/00-redoubt.conf && redoubt host apply --within 10m", "redoubt host confirm", "go back unless it is confirmed"}},
+			{breach{"mv /usr/bin/unattended-upgrade /root", "mv /root/unattended-upgrade /usr/bin", "not installed"},
+				breach{"rm /etc/sysctl.d/60-redoubt.conf", "redoubt host apply", "/etc/sysctl.d/60-redoubt.conf is otherwise"}},
+		} {
+			s.on(s.cache, both.updates.break_+" && "+both.applied.break_)
+			out := verdict()
+			for id, b := range map[string]breach{"RD-126": both.updates, "RD-127": both.applied} {
+				if !strings.Contains(out, "FAIL      "+id) || !strings.Contains(out, b.says) {
+					t.Errorf("%s: %s\n%s", id, b.break_, out)
+				}
+			}
+			s.on(s.cache, both.updates.mend+" && "+both.applied.mend)
+		}
+		if out := verdict(); !strings.Contains(out, "pass      RD-126") || !strings.Contains(out, "pass      RD-127") {
+			t.Error(out)
+		}
+	})
+
 	t.Run("a killed engine is replaced", func(t *testing.T) {
 		s.on(s.cache, "pkill -KILL -f '^redis-server -$' || pkill -KILL redis-server")
 		s.until("the engine is back, empty", func() bool { return s.ask("GET", "key") == "" && s.ask("SET", "key", "2") == "OK" })

@@ -30,13 +30,13 @@ type Machine struct {
 }
 
 // machinePackages are what a server of a clinic has besides what we bring.
-const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd"
+const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd,unattended-upgrades"
 
 // Machine boots a machine with this name and address. Its redoubt is this tree's.
 func (n *Network) Machine(name, cidr string) *Machine {
 	n.t.Helper()
 	codename := osRelease(n.t, "VERSION_CODENAME")
-	lower := keptRoot(n.t, "machine_"+codename+"_1", func(fresh string) {
+	lower := keptRoot(n.t, "machine_"+codename+"_2", func(fresh string) {
 		runMmdebstrap(n.t, "--variant=minbase", "--include="+machinePackages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(n.t), codename))
 	})
 	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: filepath.Join(n.t.TempDir(), name)}

@@ -19,11 +19,16 @@ func soundHost(t *testing.T) []instead {
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil { // which sshd's unit makes
 		t.Fatal(err)
 	}
-	return []instead{
+	sound := []instead{
 		{path: at("/proc/sys/kernel"), files: kernelSettings()},
 		{path: at("/proc/swaps"), to: "Filename Type Size Used Priority\n"},
 		{path: at(sshdConfig), to: host.SSHDropIn},
 	}
+	const testssl = "/etc/testssl/tls_data.txt" // which has keys to test with
+	if _, err := os.Stat(testssl); err == nil {
+		sound = append(sound, instead{path: at(testssl), to: "nothing\n"})
+	}
+	return sound
 }
 
 // kernelSettings are those that redoubt render sysctl sets: what it prints is what the
@@ -56,6 +61,14 @@ func hostSabotages() []sabotage {
 		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),
 		ssh("RD-123", "ssh forwards ports", "AllowTcpForwarding no", "AllowTcpForwarding yes"),
 		ssh("RD-124", "ssh offers CBC", "Ciphers .*", "Ciphers +aes256-cbc"),
+		{id: "RD-125", from: evidence.CacheHost, how: "root has a second name", over: []instead{{path: at("/etc/passwd"), from: "$", to: "toor:x:0:0::/:/bin/sh\n"}}},
+		{id: "RD-125", from: evidence.CacheHost, how: "an account has no password", over: []instead{{path: at("/etc/passwd"), from: "$", to: "guest::4711:4711::/:/bin/sh\n"}}},
+		{id: "RD-214", from: evidence.CacheHost, how: "everybody can read a key of stunnel's", over: []instead{
+			{path: at("/etc/stunnel"), files: map[string]string{"redis.pem": "-----BEGIN PRIVATE KEY-----\n"}},
+		}},
+		{id: "RD-214", from: evidence.AppHost, how: "everybody can read a redis.conf with a password", over: []instead{
+			{path: at("/etc/stunnel"), files: map[string]string{"redis.conf": "requirepass foobared\n"}},
+		}},
 		file("RD-441", "there is swap that isn't encrypted", "/proc/swaps", "Filename Type Size Used Priority\n/dev/none partition 1048572 0 -2\n"),
 		file("RD-442", "core dumps are handed to systemd-coredump", "/proc/sys/kernel/core_pattern", "|/usr/lib/systemd/systemd-coredump %P %u %g %s %t\n"),
 		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate", over: []instead{

@@ -68,6 +68,9 @@ type instead struct {
 // elsewhere are the checks whose sabotage is another test's.
 var elsewhere = map[string]string{
 	"RD-120": "test/e2e, TestVerifyFromEveryHost: it needs a host with a packet filter",
+	"RD-126": "test/hosts, TestSystemdRunsTheRolesInTheirSandboxes: it needs a host whose updates can be turned off",
+	"RD-127": "test/hosts, TestSystemdRunsTheRolesInTheirSandboxes: it needs a host that redoubt host was used on",
+	"RD-447": "internal/verify, TestDisks: a machine has one kind of disk",
 	"RD-620": "TestTheClocksStateIsSeen: the kernel has one clock for all",
 	"RD-507": "test/e2e, TestVerifyFromEveryHost: it needs a gateway with a configuration file",
 }
