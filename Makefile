@@ -22,7 +22,7 @@ help: ## list the targets
 FIPS_MODULE := v1.0.0
 
 # TAGS=spiffe adds the client of a SPIFFE Workload API (docs/spiffe.md).
-BUILD = CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags="-s -w -X github.com/redoubt-cache/redoubt/internal/cli.version=$(VERSION)"
+BUILD = CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags "-s -w -X github.com/redoubt-cache/redoubt/internal/cli.version=$(VERSION)"
 
 .PHONY: build
 build: ## the binary, bin/redoubt (10 s)
@@ -31,6 +31,11 @@ build: ## the binary, bin/redoubt (10 s)
 .PHONY: build-fips
 build-fips: ## the same in FIPS 140-3 mode, on the validated module, bin/redoubt-fips (10 s)
 	GOFIPS140=$(FIPS_MODULE) $(BUILD) -o bin/redoubt-fips ./cmd/redoubt
+
+.PHONY: package
+package: ## .deb and .rpm for amd64 and arm64, with SBOM and checksums, in dist (1 min)
+	@$(NEED) git=git
+	@BUILD='$(BUILD)' PACKAGE_VERSION='$(PACKAGE_VERSION)' OUT='$(OUT)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' SIGNING_KEY='$(SIGNING_KEY)' deploy/package/build
 
 .PHONY: run
 run: ## a whole deployment on this machine, until Ctrl-C
@@ -47,9 +52,10 @@ test: ## every test but the slow ones, with the race detector (3 min)
 
 .PHONY: test-slow
 test-slow: ## every generation of engines, whole hosts, TLS scanners, a short soak (10 min; more the first time)
-	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap systemd-nspawn=systemd-container sslscan=sslscan testssl=testssl.sh selfserv=libnss3-tools
+	@$(NEED) $(TEST_NEEDS) mmdebstrap=mmdebstrap systemd-nspawn=systemd-container sslscan=sslscan testssl=testssl.sh selfserv=libnss3-tools \
+		lintian=lintian rpm=rpm gpg=gnupg groff=groff-base fish=fish zsh=zsh
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix test/terraform
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/...
+	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 20m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
 
 .PHONY: test-browser
 test-browser: ## the dossier in a real browser: rendering, accessibility, phone, paper (1 min)
@@ -92,7 +98,7 @@ fuzz: ## each fuzz target for a few seconds (3 min)
 lint: ## formatting, vet, staticcheck, on every platform that we build for
 	@out=$$(gofmt -l cmd internal test); [ -z "$$out" ] || { echo "gofmt -w these: $$out" >&2; exit 1; }
 	go vet ./...
-	go vet -tags slow ./test/engines/... ./test/scale/... ./test/scan/... ./test/browser/... ./test/hosts/... ./test/terraform/...
+	go vet -tags slow ./test/engines/... ./test/scale/... ./test/scan/... ./test/browser/... ./test/hosts/... ./test/terraform/... ./test/packages/...
 	go vet -tags sabotage ./internal/engine/... ./internal/sandbox/...
 	go vet -tags slow,spiffe ./internal/workload/... ./internal/cli/... ./test/spire/...
 	$(TOOL) staticcheck ./...

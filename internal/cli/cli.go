@@ -42,6 +42,9 @@ type program struct {
 	Dossier dossierCmd `cmd:"" help:"The auditor's documents, from what is true."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
 	Version versionCmd `cmd:"" help:"Print what this is and how it was built."`
+
+	Completion completionCmd `cmd:"" help:"Print what a shell needs to complete all of this."`
+	Manual     manualCmd     `cmd:"" hidden:"" help:"Write the manual pages."`
 }
 
 const description = `A Redis cache that patient data may be put in: locked down, reached through mutually authenticated TLS, nothing on a disk.
@@ -59,12 +62,7 @@ type env struct {
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{ctx: context.Background(), stdin: stdin, stdout: stdout, stderr: stderr}
 	asked := false // for help, which kong has printed by then
-	parser, err := kong.New(&program{},
-		kong.Name("redoubt"), kong.Description(description),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { asked = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"program": units.Program, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
-		kong.Bind(e))
+	parser, err := newParser(e, func(int) { asked = true })
 	if err != nil {
 		return e.fail(err)
 	}
@@ -79,6 +77,15 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return e.fail(usage(err, helpFor(args)))
 	}
 	return e.fail(call.Run())
+}
+
+func newParser(e *env, exit func(int)) (*kong.Kong, error) {
+	return kong.New(&program{},
+		kong.Name("redoubt"), kong.Description(description),
+		kong.Writers(e.stdout, e.stderr), kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Vars{"program": units.Program, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
+		kong.Bind(e))
 }
 
 // helpFor names the help that fits: of the subcommand, if one was named.

@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/internal/units"
 )
 
 type joinCmd struct {
@@ -61,6 +64,11 @@ func (c *joinCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if token.Identity.Role() == identity.App {
+		if err := makeForSidecar(filepath.Dir(place.files.Certificate)); err != nil {
+			return err
+		}
+	}
 	if err := got.Install(place.files); err != nil {
 		return err
 	}
@@ -74,6 +82,34 @@ func (c *joinCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "configuration  %s\n", place.config)
 	return nil
+}
+
+// makeForSidecar makes the directory of an application host's identity, if it isn't
+// there. Where the sidecar's service has a user of its own (docs/systemd.md), it
+// belongs to that, who renews what lies in it; what we write there follows.
+func makeForSidecar(dir string) error {
+	u, err := user.Lookup(units.Sidecar)
+	if err != nil || os.Geteuid() != 0 {
+		return nil // Install makes it, for whoever runs us
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return os.Chown(dir, uid, gid)
 }
 
 func (c *joinCmd) text(e *env) (string, error) {

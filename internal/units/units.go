@@ -26,6 +26,9 @@ var texts embed.FS
 // Program is where the units find redoubt.
 const Program = "/usr/bin/redoubt"
 
+// Sidecar is the user that the sidecar's service runs as.
+const Sidecar = "redoubt-sidecar"
+
 // Files are those of a role, for a program that lies elsewhere if need be.
 func Files(role identity.Role, program string) []File {
 	gateway := []string{
@@ -36,7 +39,6 @@ func Files(role identity.Role, program string) []File {
 		"systemd/system/redoubt-sidecar.service",
 		"systemd/system/redoubt-sidecar.socket",
 		"sysusers.d/redoubt-sidecar.conf",
-		"tmpfiles.d/redoubt-sidecar.conf",
 	}
 	paths := gateway
 	if role == identity.App {
@@ -44,11 +46,7 @@ func Files(role identity.Role, program string) []File {
 	}
 	var files []File
 	for _, path := range paths {
-		name := path[strings.LastIndexByte(path, '/')+1:]
-		if strings.HasPrefix(path, "tmpfiles.d/") {
-			name = "redoubt-sidecar.tmpfiles.conf"
-		}
-		text, err := texts.ReadFile(name)
+		text, err := texts.ReadFile(path[strings.LastIndexByte(path, '/')+1:])
 		if err != nil {
 			panic(err) // it is in the binary, or the binary wasn't built
 		}

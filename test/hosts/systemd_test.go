@@ -4,6 +4,7 @@ package hosts_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-// served are two whole hosts on which systemd runs the roles with their units, as
-// docs/operations.md has a person do it.
+// served are two whole hosts on which the package is installed and systemd runs the
+// roles, as docs/operations.md has a person do it.
 type served struct {
 	t          *testing.T
 	cache, web *lab.Machine
@@ -25,8 +26,10 @@ func newServed(t *testing.T) *served {
 	t.Helper()
 	n := lab.NewNetwork(t)
 	s := &served{t: t, cache: n.Machine("cache-1", "10.77.0.2/16"), web: n.Machine("web-1", "10.77.0.3/16")}
-	for m, role := range map[*lab.Machine]string{s.cache: "gateway", s.web: "sidecar"} {
-		s.on(m, "systemctl stop redis-server; systemctl mask redis-server; redoubt render systemd "+role+" --out /etc && systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload")
+	deb := lab.Package(t, packageVersion)
+	for _, m := range []*lab.Machine{s.cache, s.web} {
+		s.on(m, "systemctl stop redis-server; systemctl mask redis-server; rm /usr/bin/redoubt")
+		s.install(m, deb)
 		s.write(m, "/etc/redoubt/deployment.yaml", deployment, 0o644)
 	}
 	s.write(s.cache, "/etc/redoubt/gateway.yaml", `deployment: clinic
@@ -51,6 +54,16 @@ engine: {memory: 64mb, max_value: 8mb}
 	s.write(s.web, "/etc/app/app.env", string(env), 0o600)
 	_, s.url, _ = strings.Cut(strings.TrimSpace(string(env)), "=")
 	return s
+}
+
+// packageVersion is what the hosts have at first.
+const packageVersion = "1.2.3"
+
+// install is dpkg's, of a package that lies on the test's machine.
+func (s *served) install(m *lab.Machine, deb string) string {
+	s.t.Helper()
+	sure(s.t, exec.Command("cp", deb, m.Path("/root/redoubt.deb")))
+	return s.on(m, "dpkg --install /root/redoubt.deb")
 }
 
 func (s *served) on(m *lab.Machine, script string) string {
@@ -206,6 +219,8 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		}
 	})
 
+	t.Run("the package is upgraded", func(t *testing.T) { s.upgrade(t) })
+
 	t.Run("they stop in order", func(t *testing.T) {
 		s.on(s.web, "systemctl stop redoubt-sidecar.socket redoubt-sidecar.service")
 		s.on(s.cache, "systemctl stop redoubt-gateway")
@@ -221,4 +236,6 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 			t.Errorf("left in /run/redoubt: %s", out)
 		}
 	})
+
+	t.Run("the package is removed", func(t *testing.T) { s.remove(t) })
 }

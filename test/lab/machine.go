@@ -32,23 +32,31 @@ type Machine struct {
 // machinePackages are what a server of a clinic has besides what we bring.
 const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd,unattended-upgrades"
 
+// DebianRoot is the disk of a whole Debian system, whose changes are gone after the
+// test.
+func DebianRoot(t testing.TB) string {
+	t.Helper()
+	codename := osRelease(t, "VERSION_CODENAME")
+	lower := keptRoot(t, "machine_"+codename+"_2", func(fresh string) {
+		runMmdebstrap(t, "--variant=minbase", "--include="+machinePackages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(t), codename))
+	})
+	root := filepath.Join(t.TempDir(), "root")
+	upper, work := root+".upper", root+".work"
+	for _, dir := range []string{root, upper, work} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, exec.Command("mount", "-t", "overlay", "overlay", "-o", fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work), root))
+	t.Cleanup(func() { must(t, exec.Command("umount", root)) })
+	return root
+}
+
 // Machine boots a machine with this name and address. Its redoubt is this tree's.
 func (n *Network) Machine(name, cidr string) *Machine {
 	n.t.Helper()
-	codename := osRelease(n.t, "VERSION_CODENAME")
-	lower := keptRoot(n.t, "machine_"+codename+"_2", func(fresh string) {
-		runMmdebstrap(n.t, "--variant=minbase", "--include="+machinePackages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(n.t), codename))
-	})
-	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: filepath.Join(n.t.TempDir(), name)}
+	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: DebianRoot(n.t)}
 	m.log = m.root + ".log"
-	upper, work := m.root+".upper", m.root+".work"
-	for _, dir := range []string{m.root, upper, work} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			n.t.Fatal(err)
-		}
-	}
-	must(n.t, exec.Command("mount", "-t", "overlay", "overlay", "-o", fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work), m.root))
-	n.t.Cleanup(func() { must(n.t, exec.Command("umount", m.root)) })
 	must(n.t, exec.Command("cp", Redoubt(n.t), filepath.Join(m.root, "usr/bin/redoubt")))
 	if err := os.WriteFile(m.Path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
 		n.t.Fatal(err)

@@ -76,6 +76,24 @@ func build(flags ...string) (string, error) {
 	return path, nil
 }
 
+// Package is the .deb of this tree for this machine, in this version.
+func Package(t testing.TB, version string) string {
+	t.Helper()
+	return filepath.Join(Packages(t, "../..", version, "ARCHES=amd64", "FORMATS=deb"), "redoubt_"+version+"_amd64.deb")
+}
+
+// Packages has make package build a tree's packages, and returns the directory.
+func Packages(t testing.TB, tree, version string, variables ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("make", append([]string{"--no-print-directory", "package"}, append(variables, "PACKAGE_VERSION="+version, "OUT="+dir)...)...)
+	cmd.Dir = tree
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make package: %v\n%s", err, out)
+	}
+	return dir
+}
+
 // Process is a running redoubt.
 type Process struct {
 	t    testing.TB
