@@ -10,7 +10,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -173,16 +172,22 @@ func readNames(path string, role identity.Role) (deployment, name string, tls co
 	return c.Deployment, c.Name, c.TLS, err
 }
 
-// configFor is a configuration that works. All that stands in it are names and
-// addresses that were checked when the token was read; quoted, since YAML takes
-// some names for something else.
+// configFor is a configuration that works.
 func configFor(t enroll.Token) string {
-	key := map[identity.Role]string{identity.App: "gateways", identity.Gateway: "renew_from"}[t.Identity.Role()]
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Written by redoubt join; docs/configuration.md has every key.\ndeployment: %q\nname: %q\n%s:\n", t.Identity.Deployment(), t.Identity.Name(), key)
+	const certificate, ca = "tls/tls.pem", "tls/ca.crt" // beside it, wherever --dir is
+	var peers []config.Peer
 	for _, g := range t.Gateways {
-		fmt.Fprintf(&b, "  - {name: %q, address: %q}\n", g.Name, g.Address)
+		peers = append(peers, config.Peer{Name: g.Name, Address: g.Address})
 	}
-	b.WriteString("tls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
-	return b.String()
+	const head = "# Written by redoubt join; docs/configuration.md has every key.\n"
+	if t.Identity.Role() == identity.Gateway {
+		c := config.NewGateway()
+		c.Deployment, c.Name, c.RenewFrom = t.Identity.Deployment(), t.Identity.Name(), peers
+		c.TLS.Certificate, c.TLS.CA = certificate, ca
+		return head + config.Text(c)
+	}
+	c := config.NewSidecar()
+	c.Deployment, c.Name, c.Gateways = t.Identity.Deployment(), t.Identity.Name(), peers
+	c.TLS.Certificate, c.TLS.CA = certificate, ca
+	return head + config.Text(c)
 }

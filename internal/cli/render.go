@@ -11,6 +11,7 @@ import (
 )
 
 type renderCmd struct {
+	Config   renderConfigCmd   `cmd:"" help:"A host's gateway.yaml or sidecar.yaml."`
 	SSH      renderSSHCmd      `cmd:"" name:"ssh" help:"A host's sshd settings, as a drop-in."`
 	Sysctl   renderSysctlCmd   `cmd:"" help:"A host's kernel settings, as a drop-in."`
 	Systemd  renderSystemdCmd  `cmd:"" help:"A role's systemd units, with the sandbox around it."`

@@ -208,6 +208,7 @@ func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 		strings.Replace(goodDeployment, "10.77.1.0/24", "'::/0'", 1):      "every address",
 		strings.Replace(goodDeployment, "10.77.0.9", "jump.example", 1):   "an address or a network",
 		strings.Replace(goodDeployment, ", network: 10.77.1.0/24", "", 1): "an address or a network, and not both",
+		goodDeployment + "engine: {memory: 64mb, max_value: 128mb}\n":     "more than engine.memory (64mb)",
 		strings.Replace(goodDeployment, "port: 6379", "port: 0", 1):       "between 1 and 65535",
 		strings.Replace(onAWS, "vpc: 10.77.0.0/16", "vpc: 10.0.0.0/8", 1): "aws.vpc is 10.0.0.0/8, must be IPv4, from a /16 to a /28",
 		strings.Replace(onAWS, "  vpc: 10.77.0.0/16\n", "", 1):            "aws.vpc is missing",
@@ -222,6 +223,96 @@ func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 	} {
 		if err := parse("d.yaml", []byte(text), new(Deployment)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "d.yaml") {
 			t.Errorf("%s\ngives %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestTextIsReadAsTheSame: what Text writes is the configuration that it was written
+// from, and repeats no default.
+func TestTextIsReadAsTheSame(t *testing.T) {
+	gateway := parseAs(t, new(Gateway), goodGateway+`listen: '[::]:7000'
+admit: [10.0.0.0/8, fd77::/64]
+limits: {handshake_timeout: 3s, connections: 17}
+engine: {memory: 64mb, max_value: 8mb, uses: [cache, "queues"], user: 'no'}
+exceptions: [{check: RD-441, owner: "me: myself", reason: '#1', until: 2030-01-01}]
+renew_from: [{name: cache-2, address: 'cache-2:6379'}]
+`)
+	text := Text(gateway)
+	if again := parseAs(t, new(Gateway), text); !reflect.DeepEqual(gateway, again) {
+		t.Errorf("%+v\n%+v\n%s", gateway, again, text)
+	}
+	for _, usual := range []string{"per_identity", "tls", "allow"} {
+		if strings.Contains(text, usual) {
+			t.Errorf("%s is as it is by default:\n%s", usual, text)
+		}
+	}
+	if text := Text(NewSidecar()); text != "{}\n" {
+		t.Error(text)
+	}
+}
+
+func parseAs[T schema](t *testing.T, into T, text string) T {
+	t.Helper()
+	if err := parse("/etc/redoubt/x.yaml", []byte(text), into); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return into
+}
+
+// TestConfigOfEachHost: what follows from the deployment loads, and says what it must.
+func TestConfigOfEachHost(t *testing.T) {
+	d := parseAs(t, new(Deployment), `deployment: clinic
+gateways: [{name: cache-1, address: 10.77.0.2, ca: true}, {name: cache-2, address: [10.77.0.12, "fd77::12"], port: 7000}]
+apps: [{name: web-1, address: 10.77.0.3}, {name: workers, network: [10.77.1.0/24, "fd77:1::/64"]}]
+bastions: [10.77.0.9]
+engine: {memory: 4gb, uses: [cache, sessions]}
+`)
+	for host, want := range map[string]string{
+		"cache-1": `deployment: clinic
+name: cache-1
+listen: 10.77.0.2:6379
+admit: [10.77.0.3/32, 10.77.1.0/24, 'fd77:1::/64', 10.77.0.2/32, 10.77.0.12/32, 'fd77::12/128']
+pki:
+    dir: ca
+engine:
+    uses: [cache, sessions]
+    memory: 4gb
+`,
+		"cache-2": `deployment: clinic
+name: cache-2
+listen: '[::]:7000'
+admit: [10.77.0.3/32, 10.77.1.0/24, 'fd77:1::/64', 10.77.0.2/32, 10.77.0.12/32, 'fd77::12/128']
+renew_from:
+    - {name: cache-1, address: '10.77.0.2:6379'}
+engine:
+    uses: [cache, sessions]
+    memory: 4gb
+`,
+		"workers": `deployment: clinic
+name: worker-7
+gateways:
+    - {name: cache-1, address: '10.77.0.2:6379'}
+    - {name: cache-2, address: '10.77.0.12:7000'}
+`,
+	} {
+		name := host
+		if host == "workers" {
+			name = "worker-7"
+		}
+		of, err := d.ConfigOf(host, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Text(of)
+		if got != want {
+			t.Errorf("%s:\n%s", host, got)
+		}
+		load := gw
+		if host == "workers" {
+			load = sc
+		}
+		if err := load(got); err != nil {
+			t.Error(err)
 		}
 	}
 }

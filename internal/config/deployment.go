@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
@@ -17,6 +19,8 @@ type Deployment struct {
 	SSHPort    int     `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
 	EngineUID  int     `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
 
+	Engine Policy `yaml:"engine" doc:"What the applications use the cache for, on every cache host, for redoubt render config; each key as in gateway.yaml."`
+
 	AWS AWS `yaml:"aws" doc:"Where the hosts are in an Amazon VPC, for redoubt render terraform; docs/aws.md."`
 
 	Exceptions []Exception `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail for a time on every host, as in gateway.yaml."`
@@ -27,6 +31,17 @@ type Gate struct {
 	Name    string  `yaml:"name" doc:"Its name in its certificate."`
 	Address Sources `yaml:"address" default:"[]" example:"10.77.0.2" doc:"Required. Its address; a list if it has several."`
 	Port    int     `yaml:"port" default:"6379" min:"1" max:"65535" doc:"The one port that application hosts reach."`
+	CA      bool    `yaml:"ca" default:"false" doc:"The deployment's CA lies on this host, in /etc/redoubt/ca: it enrols the others."`
+}
+
+// Policy is the part of Engine that is the same on all cache hosts.
+type Policy struct {
+	Uses       []string `yaml:"uses" default:"[cache]" doc:"cache, sessions, locks, pubsub, queues."`
+	Allow      []string `yaml:"allow" default:"[]" doc:"scripting, functions."`
+	Deny       []string `yaml:"deny" default:"[]" doc:"keys, flushdb, pubsub."`
+	Memory     Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" doc:"For data and clients."`
+	MaxValue   Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value."`
+	MaxClients int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts."`
 }
 
 // App is an application host, or a group of them.
@@ -57,6 +72,71 @@ func (s *Source) set(text string) (string, bool) {
 func LoadDeployment(path string) (*Deployment, error) {
 	c := new(Deployment)
 	return c, load(path, c)
+}
+
+// ConfigOf is the configuration of one host, a *Gateway or a *Sidecar, as far as it
+// follows from the deployment. name is the host's in its certificate, where host is a
+// group's.
+func (c *Deployment) ConfigOf(host, name string) (any, error) {
+	for _, g := range c.Gateways {
+		if g.Name == host {
+			return c.gatewayOf(g, name), nil
+		}
+	}
+	for _, a := range c.Apps {
+		if a.Name == host {
+			s := NewSidecar()
+			s.Deployment, s.Name, s.Gateways = c.Deployment, name, c.peers("")
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("no host is called %q", host)
+}
+
+func (c *Deployment) gatewayOf(g Gate, name string) *Gateway {
+	w := NewGateway()
+	w.Deployment, w.Name = c.Deployment, name
+	// One of several addresses isn't known to be the one: then the packet filter alone
+	// says which networks reach it.
+	listen := "::"
+	if len(g.Address) == 1 {
+		listen = g.Address[0].Addr().String()
+	}
+	w.Listen = net.JoinHostPort(listen, strconv.Itoa(g.Port))
+	for _, a := range c.Apps {
+		w.Admit = append(w.Admit, networks(a.Address)...)
+		w.Admit = append(w.Admit, networks(a.Network)...)
+	}
+	for _, other := range c.Gateways { // itself too, so that redoubt verify can try it
+		w.Admit = append(w.Admit, networks(other.Address)...)
+	}
+	if g.CA {
+		w.PKI.Dir = "ca"
+	} else if slices.ContainsFunc(c.Gateways, func(g Gate) bool { return g.CA }) {
+		w.RenewFrom = c.peers(g.Name)
+	}
+	p := c.Engine
+	w.Engine.Uses, w.Engine.Allow, w.Engine.Deny = p.Uses, p.Allow, p.Deny
+	w.Engine.Memory, w.Engine.MaxValue, w.Engine.MaxClients = p.Memory, p.MaxValue, p.MaxClients
+	return w
+}
+
+// peers are the gateways; for one of them, those others that have the CA.
+func (c *Deployment) peers(except string) (peers []Peer) {
+	for _, g := range c.Gateways {
+		if g.Name == except || except != "" && !g.CA {
+			continue
+		}
+		peers = append(peers, Peer{g.Name, net.JoinHostPort(g.Address[0].Addr().String(), strconv.Itoa(g.Port))})
+	}
+	return peers
+}
+
+func networks(sources Sources) (list []Network) {
+	for _, s := range sources {
+		list = append(list, Network{s.Prefix})
+	}
+	return list
 }
 
 func (c *Deployment) resolve(string) []problem { return nil }
@@ -107,6 +187,9 @@ func (c *Deployment) check() (problems []problem) {
 				wrong(fmt.Sprintf("%s.network[%d]", at, j), "is every address there is")
 			}
 		}
+	}
+	if c.Engine.MaxValue > c.Engine.Memory {
+		wrong("engine.max_value", "is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)
 	}
 	problems = append(problems, c.checkAWS()...)
 	problems = append(problems, checkExceptions(c.Exceptions)...)
