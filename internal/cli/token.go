@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
@@ -32,6 +33,7 @@ type tokenCreateCmd struct {
 	Name    string        `required:"" placeholder:"HOST" help:"The new host's name in the deployment."`
 	TTL     time.Duration `name:"ttl" default:"1h" placeholder:"DURATION" help:"How long the token is good for, a week at most (${default})."`
 	Gateway []string      `placeholder:"NAME=HOST:PORT" help:"A gateway, in order of preference. At least one has the CA. Not needed where --dir is of redoubt up."`
+	Deploy  string        `name:"deployment" placeholder:"FILE" help:"deployment.yaml, whose gateways these are, instead of --gateway."`
 	DNS     []string      `name:"dns" placeholder:"NAME" help:"Further DNS names of the host, for its certificate."`
 	IP      []netip.Addr  `name:"ip" placeholder:"ADDR" help:"Further addresses of the host, for its certificate."`
 }
@@ -75,6 +77,16 @@ func (c *tokenCreateCmd) Run(e *env) error {
 
 func (c *tokenCreateCmd) gateways() ([]enroll.Gateway, error) {
 	var gateways []enroll.Gateway
+	if c.Deploy != "" {
+		d, err := config.LoadDeployment(c.Deploy)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range d.Peers() {
+			gateways = append(gateways, enroll.Gateway{Name: p.Name, Address: p.Address})
+		}
+		return gateways, nil
+	}
 	for _, text := range c.Gateway {
 		name, address, ok := strings.Cut(text, "=")
 		if !ok {

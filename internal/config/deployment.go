@@ -86,7 +86,7 @@ func (c *Deployment) ConfigOf(host, name string) (any, error) {
 	for _, a := range c.Apps {
 		if a.Name == host {
 			s := NewSidecar()
-			s.Deployment, s.Name, s.Gateways = c.Deployment, name, c.peers("")
+			s.Deployment, s.Name, s.Gateways = c.Deployment, name, c.Peers()
 			return s, nil
 		}
 	}
@@ -121,6 +121,9 @@ func (c *Deployment) gatewayOf(g Gate, name string) *Gateway {
 	return w
 }
 
+// Peers are the gateways as a sidecar knows them.
+func (c *Deployment) Peers() []Peer { return c.peers("") }
+
 // peers are the gateways; for one of them, those others that have the CA.
 func (c *Deployment) peers(except string) (peers []Peer) {
 	for _, g := range c.Gateways {
@@ -134,7 +137,7 @@ func (c *Deployment) peers(except string) (peers []Peer) {
 
 func networks(sources Sources) (list []Network) {
 	for _, s := range sources {
-		list = append(list, Network{s.Prefix})
+		list = append(list, Network(s))
 	}
 	return list
 }
