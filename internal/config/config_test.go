@@ -273,26 +273,26 @@ name: cache-1
 listen: 10.77.0.2:6379
 admit: [10.77.0.3/32, 10.77.1.0/24, 'fd77:1::/64', 10.77.0.2/32, 10.77.0.12/32, 'fd77::12/128']
 pki:
-    dir: ca
+  dir: ca
 engine:
-    uses: [cache, sessions]
-    memory: 4gb
+  uses: [cache, sessions]
+  memory: 4gb
 `,
 		"cache-2": `deployment: clinic
 name: cache-2
 listen: '[::]:7000'
 admit: [10.77.0.3/32, 10.77.1.0/24, 'fd77:1::/64', 10.77.0.2/32, 10.77.0.12/32, 'fd77::12/128']
 renew_from:
-    - {name: cache-1, address: '10.77.0.2:6379'}
+  - {name: cache-1, address: '10.77.0.2:6379'}
 engine:
-    uses: [cache, sessions]
-    memory: 4gb
+  uses: [cache, sessions]
+  memory: 4gb
 `,
 		"workers": `deployment: clinic
 name: worker-7
 gateways:
-    - {name: cache-1, address: '10.77.0.2:6379'}
-    - {name: cache-2, address: '10.77.0.12:7000'}
+  - {name: cache-1, address: '10.77.0.2:6379'}
+  - {name: cache-2, address: '10.77.0.12:7000'}
 `,
 	} {
 		name := host

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -21,12 +23,13 @@ func withDefaults[T any](of *T) *T {
 // Text is a configuration as a file: what differs from the defaults, in the schema's
 // order. Read again it is the same configuration. of is a pointer to a schema.
 func Text(of any) string {
-	root := reflect.ValueOf(of).Elem()
-	text, err := yaml.Marshal(nodeOf(root))
-	if err != nil {
+	var b strings.Builder
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := errors.Join(encoder.Encode(nodeOf(reflect.ValueOf(of).Elem())), encoder.Close()); err != nil {
 		panic(fmt.Sprintf("config: %T can't be written: %v", of, err)) // the schema has a type that YAML hasn't
 	}
-	return string(text)
+	return b.String()
 }
 
 // nodeOf is a struct as a mapping, without what is as it is by default.
