@@ -32,7 +32,8 @@ type pkiCmd struct {
 type pkiInitCmd struct {
 	Deployment     string `required:"" placeholder:"NAME" help:"The deployment's name, part of every identity (spiffe://NAME/app/HOST)."`
 	Dir            string `required:"" placeholder:"DIR" help:"Where the CA is kept (made, 0700): a place for it alone."`
-	PassphraseFile string `placeholder:"FILE" help:"File with the passphrase that encrypts the CA's keys, or credential:NAME for a systemd credential. Without it a terminal is asked."`
+	PassphraseFile string `xor:"passphrase" placeholder:"FILE" help:"File with the passphrase that encrypts the CA's keys, or credential:NAME for a systemd credential. Without it a terminal is asked."`
+	NoPassphrase   bool   `xor:"passphrase" help:"Ask for none: the CA's key lies in plain."`
 	KeyType        string `enum:"ecdsa,rsa,ed25519" default:"ecdsa" help:"ecdsa (P-256), rsa (4096 bits) or ed25519 (${default})."`
 }
 
@@ -52,9 +53,12 @@ func (c *pkiInitCmd) Run(e *env) error {
 	if exists(filepath.Join(c.Dir, "ca.crt")) {
 		return fmt.Errorf("there is a CA in %s already: every certificate that it signed would be void (choose another --dir)", c.Dir)
 	}
-	passphrase, err := newPassphrase(e, c.PassphraseFile)
-	if err != nil {
-		return err
+	var passphrase []byte
+	if !c.NoPassphrase {
+		var err error
+		if passphrase, err = newPassphrase(e, c.PassphraseFile); err != nil {
+			return err
+		}
 	}
 	if len(passphrase) == 0 {
 		fmt.Fprintln(e.stderr, "warning: the CA's key lies in plain: whoever reads ca.key can make certificates (--passphrase-file encrypts it)")

@@ -325,6 +325,10 @@ func searchFor(t *testing.T, r *running, text string) {
 			if owner != r.id.uid {
 				return nil
 			}
+			// Another engine's directory, of a user that was drawn twice.
+			if other := strings.HasPrefix(path, "/run/redoubt-") && path != r.dir; other && d.IsDir() {
+				return fs.SkipDir
+			}
 			if path != r.dir && path != filepath.Join(r.dir, socketName) {
 				t.Errorf("%s belongs to the engine", path)
 			}

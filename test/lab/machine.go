@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,12 +34,13 @@ type Machine struct {
 const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd,unattended-upgrades"
 
 // DebianRoot is the disk of a whole Debian system, whose changes are gone after the
-// test.
-func DebianRoot(t testing.TB) string {
+// test; extra are packages that it has besides.
+func DebianRoot(t testing.TB, extra ...string) string {
 	t.Helper()
 	codename := osRelease(t, "VERSION_CODENAME")
-	lower := keptRoot(t, "machine_"+codename+"_2", func(fresh string) {
-		runMmdebstrap(t, "--variant=minbase", "--include="+machinePackages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(t), codename))
+	packages := strings.Join(append([]string{machinePackages}, extra...), ",")
+	lower := keptRoot(t, fmt.Sprintf("machine_%s_%08x", codename, crc32.ChecksumIEEE([]byte(packages))), func(fresh string) {
+		runMmdebstrap(t, "--variant=minbase", "--include="+packages, codename, fresh, fmt.Sprintf("deb %s %s main", debianMirror(t), codename))
 	})
 	root := filepath.Join(t.TempDir(), "root")
 	upper, work := root+".upper", root+".work"
@@ -55,14 +57,22 @@ func DebianRoot(t testing.TB) string {
 // Machine boots a machine with this name and address. Its redoubt is this tree's.
 func (n *Network) Machine(name, cidr string) *Machine {
 	n.t.Helper()
-	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: DebianRoot(n.t)}
-	m.log = m.root + ".log"
+	m := n.Unbooted(name, cidr)
 	must(n.t, exec.Command("cp", Redoubt(n.t), filepath.Join(m.root, "usr/bin/redoubt")))
+	m.Boot()
+	return m
+}
+
+// Unbooted is a machine whose disk can still be written to before it Boots. extra are
+// packages that it has besides; it has no redoubt.
+func (n *Network) Unbooted(name, cidr string, extra ...string) *Machine {
+	n.t.Helper()
+	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: DebianRoot(n.t, extra...)}
+	m.log = m.root + ".log"
 	if err := os.WriteFile(m.Path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
 		n.t.Fatal(err)
 	}
 	n.t.Cleanup(m.PowerOff)
-	m.Boot()
 	return m
 }
 
