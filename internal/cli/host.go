@@ -50,6 +50,7 @@ func (c *lockdownFlags) want() (w lockdown.Want, err error) {
 	if w.Rules, err = firewallRules(d, c.Host); err != nil {
 		return w, usage(fmt.Errorf("%s: %w; name this one with --host", c.Deployment, err), "redoubt host --help")
 	}
+	w.Forwards = d.SSHForwards
 	for _, part := range c.Without {
 		w.Without = append(w.Without, lockdown.Part(part))
 	}

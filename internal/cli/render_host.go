@@ -6,7 +6,9 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
-type renderSSHCmd struct{}
+type renderSSHCmd struct {
+	Allow []string `enum:"tcp,agent,x11" placeholder:"WHAT" help:"What it forwards nevertheless: tcp, agent, x11, as ssh_forwards in deployment.yaml says."`
+}
 
 func (renderSSHCmd) Help() string {
 	return `Prints a drop-in for sshd: keys only, nobody as root, nothing forwarded, no broken algorithms. It is what redoubt verify asks for (RD-121 to RD-124). Keep a session open until a new one has worked.
@@ -17,8 +19,8 @@ Example:
   sshd -t && systemctl reload ssh`
 }
 
-func (renderSSHCmd) Run(e *env) error {
-	_, err := io.WriteString(e.stdout, host.SSHDropIn)
+func (c *renderSSHCmd) Run(e *env) error {
+	_, err := io.WriteString(e.stdout, host.SSHDropIn(c.Allow...))
 	return err
 }
 

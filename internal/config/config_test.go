@@ -208,6 +208,7 @@ func TestDeploymentReadsEveryHostOnce(t *testing.T) {
 		strings.Replace(goodDeployment, "10.77.1.0/24", "'::/0'", 1):      "every address",
 		strings.Replace(goodDeployment, "10.77.0.9", "jump.example", 1):   "an address or a network",
 		strings.Replace(goodDeployment, ", network: 10.77.1.0/24", "", 1): "an address or a network, and not both",
+		goodDeployment + "ssh_forwards: [tcp, udp]\n":                     "ssh_forwards[1] is \"udp\"",
 		goodDeployment + "engine: {memory: 64mb, max_value: 128mb}\n":     "more than engine.memory (64mb)",
 		strings.Replace(goodDeployment, "port: 6379", "port: 0", 1):       "between 1 and 65535",
 		strings.Replace(onAWS, "vpc: 10.77.0.0/16", "vpc: 10.0.0.0/8", 1): "aws.vpc is 10.0.0.0/8, must be IPv4, from a /16 to a /28",

@@ -7,17 +7,19 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
 
 // Deployment is deployment.yaml: every host, once, from which firewalls are made.
 type Deployment struct {
-	Deployment string  `yaml:"deployment" doc:"The deployment's name, as in its certificates."`
-	Gateways   []Gate  `yaml:"gateways" doc:"The cache hosts."`
-	Apps       []App   `yaml:"apps" doc:"The application hosts; a group of hosts that come and go is one entry with a network."`
-	Bastions   Sources `yaml:"bastions" default:"[]" example:"[10.77.0.9]" doc:"At least one. Where ssh may come from: addresses or CIDRs."`
-	SSHPort    int     `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
-	EngineUID  int     `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
+	Deployment  string   `yaml:"deployment" doc:"The deployment's name, as in its certificates."`
+	Gateways    []Gate   `yaml:"gateways" doc:"The cache hosts."`
+	Apps        []App    `yaml:"apps" doc:"The application hosts; a group of hosts that come and go is one entry with a network."`
+	Bastions    Sources  `yaml:"bastions" default:"[]" example:"[10.77.0.9]" doc:"At least one. Where ssh may come from: addresses or CIDRs."`
+	SSHPort     int      `yaml:"ssh_port" default:"22" min:"1" max:"65535" doc:"Where sshd listens, on all hosts."`
+	SSHForwards []string `yaml:"ssh_forwards" default:"[]" doc:"What ssh forwards on all hosts nevertheless: tcp, agent, x11. Each is a way past the packet filter."`
+	EngineUID   int      `yaml:"engine_uid" default:"0" min:"0" max:"4294967294" doc:"The engine's user (id -u redoubt-engine): it may send nothing. 0: there is no such rule; the engine's sandbox has no network in any case."`
 
 	Engine Policy `yaml:"engine" doc:"What the applications use the cache for, on every cache host, for redoubt render config; each key as in gateway.yaml."`
 
@@ -75,22 +77,22 @@ func LoadDeployment(path string) (*Deployment, error) {
 }
 
 // ConfigOf is the configuration of one host, a *Gateway or a *Sidecar, as far as it
-// follows from the deployment. name is the host's in its certificate, where host is a
-// group's.
-func (c *Deployment) ConfigOf(host, name string) (any, error) {
+// follows from the deployment; entry is its name there, or its group's, and name the
+// one in its certificate.
+func (c *Deployment) ConfigOf(entry, name string) (any, error) {
 	for _, g := range c.Gateways {
-		if g.Name == host {
+		if g.Name == entry {
 			return c.gatewayOf(g, name), nil
 		}
 	}
 	for _, a := range c.Apps {
-		if a.Name == host {
+		if a.Name == entry {
 			s := NewSidecar()
 			s.Deployment, s.Name, s.Gateways = c.Deployment, name, c.Peers()
 			return s, nil
 		}
 	}
-	return nil, fmt.Errorf("no host is called %q", host)
+	return nil, fmt.Errorf("no host is called %q", entry)
 }
 
 func (c *Deployment) gatewayOf(g Gate, name string) *Gateway {
@@ -193,6 +195,11 @@ func (c *Deployment) check() (problems []problem) {
 	}
 	if c.Engine.MaxValue > c.Engine.Memory {
 		wrong("engine.max_value", "is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)
+	}
+	for i, name := range c.SSHForwards {
+		if host.Forwards[name] == "" {
+			wrong(fmt.Sprintf("ssh_forwards[%d]", i), "is %q, must be tcp, agent or x11", name)
+		}
 	}
 	problems = append(problems, c.checkAWS()...)
 	problems = append(problems, checkExceptions(c.Exceptions)...)

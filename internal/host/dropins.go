@@ -1,9 +1,23 @@
 package host
 
+import "strings"
+
+// Forwards are what ssh may be allowed to forward nevertheless, with sshd's keyword
+// for it.
+var Forwards = map[string]string{"tcp": "AllowTcpForwarding", "agent": "AllowAgentForwarding", "x11": "X11Forwarding"}
+
 // SSHDropIn is what /etc/ssh/sshd_config.d/00-redoubt.conf says on every host: sshd
 // takes the first value of a keyword (sshd_config(5)), so the name must come first.
-// redoubt verify asks for the same, RD-121 to RD-124.
-const SSHDropIn = `# Redoubt: ssh for people, by key, and for nothing else. As /etc/ssh/sshd_config.d/00-redoubt.conf;
+// redoubt verify asks for the same, RD-121 to RD-124. allowed are names of Forwards.
+func SSHDropIn(allowed ...string) string {
+	text := sshDropIn
+	for _, name := range allowed {
+		text = strings.Replace(text, Forwards[name]+" no", Forwards[name]+" yes", 1)
+	}
+	return text
+}
+
+const sshDropIn = `# Redoubt: ssh for people, by key, and for nothing else. As /etc/ssh/sshd_config.d/00-redoubt.conf;
 # sshd -t && systemctl reload ssh
 
 # Keys only. Keep a session open until a new one has worked.

@@ -34,9 +34,10 @@ func (p Part) locksOut() bool { return p == SSH || p == Firewall }
 
 // Want is what a host is to be.
 type Want struct {
-	Rules   firewall.Rules
-	Program string // this redoubt, which the host's unit starts
-	Without []Part
+	Rules    firewall.Rules
+	Program  string // this redoubt, which the host's unit starts
+	Without  []Part
+	Forwards []string // what ssh forwards nevertheless, by host.Forwards
 }
 
 // A file is to lie on the host.
@@ -116,7 +117,7 @@ func (w Want) files() (list []file) {
 	mask(Hibernation, "hibernate.target", "hybrid-sleep.target", "suspend-then-hibernate.target")
 	mask(Swap, "swap.target")
 	if _, err := os.Stat("/etc/ssh/sshd_config"); err == nil {
-		add(SSH, sshDropInPath, host.SSHDropIn, 0o644)
+		add(SSH, sshDropInPath, host.SSHDropIn(w.Forwards...), 0o644)
 	}
 	add(Firewall, FilterPath, w.Rules.Nftables(), 0o640)
 	add(Firewall, unitPath, fmt.Sprintf(unit, w.Program), 0o644)

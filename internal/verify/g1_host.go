@@ -71,6 +71,10 @@ func sshRule(id, title, why string, want map[string][]string) Check {
 			return everySSHConnection(ctx, t, n, func(who string, settings map[string]string) string {
 				for keyword, values := range want {
 					n.Saw("%s: %s %s", who, keyword, settings[keyword])
+					if t.forwards(keyword) {
+						n.Saw("%s is asked for: ssh_forwards in deployment.yaml", keyword)
+						continue
+					}
 					if !slices.Contains(values, settings[keyword]) {
 						return fmt.Sprintf("%s is %q for %s", keyword, settings[keyword], who)
 					}
@@ -79,6 +83,13 @@ func sshRule(id, title, why string, want map[string][]string) Check {
 			})
 		},
 	}
+}
+
+// forwards says whether deployment.yaml wants sshd's keyword open.
+func (t *Target) forwards(keyword string) bool {
+	return t.Hosts != nil && slices.ContainsFunc(t.Hosts.SSHForwards, func(name string) bool {
+		return strings.EqualFold(host.Forwards[name], keyword)
+	})
 }
 
 // everySSHConnection asks sshd about root and an ordinary user, from a bastion and from
@@ -119,7 +130,7 @@ var (
 		"Who acted as root can't be told afterwards: people log in as themselves.",
 		map[string][]string{"permitrootlogin": no})
 
-	sshForwardsNothing = sshRule("RD-123", "ssh forwards no ports, no agents, no X11, no tunnels",
+	sshForwardsNothing = sshRule("RD-123", "ssh forwards no ports, no agents, no X11, no tunnels, but for what deployment.yaml asks for",
 		"A forwarded port is a way past the packet filter, straight to the cache's loopback or unix sockets.",
 		map[string][]string{"allowtcpforwarding": no, "allowstreamlocalforwarding": no, "allowagentforwarding": no, "x11forwarding": no, "permittunnel": no, "gatewayports": no})
 
@@ -237,7 +248,7 @@ var hostIsAsApplied = Check{
 		if !state.Applied {
 			return n.Skip("redoubt host apply was never used here: who set the host up otherwise goes by the other checks")
 		}
-		plan, err := lockdown.Look(ctx, lockdown.Want{Rules: *t.Filter, Program: state.Program, Without: state.Without})
+		plan, err := lockdown.Look(ctx, lockdown.Want{Rules: *t.Filter, Program: state.Program, Without: state.Without, Forwards: t.Hosts.SSHForwards})
 		if err != nil {
 			return n.Skip("%v", err)
 		}

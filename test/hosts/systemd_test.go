@@ -176,6 +176,20 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		if out := verdict(); !strings.Contains(out, "pass      RD-126") || !strings.Contains(out, "pass      RD-127") {
 			t.Error(out)
 		}
+
+		// What is asked for is open, and nothing else; asked for no more it is closed.
+		s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment+"ssh_forwards: [tcp]\n", 0o644)
+		if out := s.on(s.cache, "redoubt host apply --no-rollback >/dev/null && sshd -T | grep -i forwarding | sort"); !strings.Contains(out, "allowtcpforwarding yes\n") || strings.Count(out, " yes\n") != 1 {
+			t.Error(out)
+		}
+		if out := verdict(); !strings.Contains(out, "pass      RD-123") || !strings.Contains(out, "pass      RD-127") {
+			t.Error(out)
+		}
+		s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment, 0o644)
+		if out := verdict(); !strings.Contains(out, "FAIL      RD-123") || !strings.Contains(out, "FAIL      RD-127") {
+			t.Error(out)
+		}
+		s.on(s.cache, "redoubt host apply --no-rollback")
 	})
 
 	t.Run("a killed engine is replaced", func(t *testing.T) {

@@ -22,7 +22,7 @@ func soundHost(t *testing.T) []instead {
 	sound := []instead{
 		{path: at("/proc/sys/kernel"), files: kernelSettings()},
 		{path: at("/proc/swaps"), to: "Filename Type Size Used Priority\n"},
-		{path: at(sshdConfig), to: host.SSHDropIn},
+		{path: at(sshdConfig), to: host.SSHDropIn()},
 	}
 	const testssl = "/etc/testssl/tls_data.txt" // which has keys to test with
 	if _, err := os.Stat(testssl); err == nil {
