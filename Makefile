@@ -37,6 +37,10 @@ package: ## .deb and .rpm for amd64 and arm64, with SBOM and checksums, in dist 
 	@$(NEED) git=git
 	@BUILD='$(BUILD)' PACKAGE_VERSION='$(PACKAGE_VERSION)' OUT='$(OUT)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' SIGNING_KEY='$(SIGNING_KEY)' deploy/package/build
 
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what is linked, asked of Go's database (1 min)
+	go tool -modfile=tools/vuln/go.mod govulncheck ./cmd/redoubt
+
 .PHONY: run
 run: ## a whole deployment on this machine, until Ctrl-C
 	@$(NEED) $(RUN_NEEDS)

@@ -9,7 +9,6 @@ package automation_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,9 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/aymanbagabas/go-udiff"
 
@@ -56,7 +53,7 @@ func newGiven(t *testing.T) given {
 	if err := os.WriteFile(g.deployment, []byte(deployment), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	sure(t, exec.Command(lab.Redoubt(t), "secret", "new", "--out", filepath.Dir(g.env)))
+	lab.Sure(t, exec.Command(lab.Redoubt(t), "secret", "new", "--out", filepath.Dir(g.env)))
 	return g
 }
 
@@ -92,12 +89,12 @@ func newHosts(t *testing.T, g given) *hosts {
 			if path == g.deb {
 				name = "redoubt.deb"
 			}
-			sure(t, exec.Command("install", "-m", "600", path, m.Path("/root/"+name)))
+			lab.Sure(t, exec.Command("install", "-m", "600", path, m.Path("/root/"+name)))
 		}
 		h.write(m, "/etc/cloud/cloud-init.disabled", "", 0o644)
 	}
 	// An application host has no Redis of its own.
-	sure(t, exec.Command("systemctl", "--root", h.web.Path("/"), "disable", "redis-server"))
+	lab.Sure(t, exec.Command("systemctl", "--root", h.web.Path("/"), "disable", "redis-server"))
 	return h
 }
 
@@ -118,9 +115,9 @@ func (h *hosts) write(m *lab.Machine, path, text string, mode os.FileMode) {
 
 func (h *hosts) on(m *lab.Machine, script string) string {
 	h.t.Helper()
-	out, code := run(h.t, m.Command("sh", "-ec", script))
+	out, code := lab.Run(h.t, m.Command("sh", "-ec", script))
 	if code != 0 {
-		journal, _ := run(h.t, m.Command("journalctl", "--no-pager", "-n", "40"))
+		journal, _ := lab.Run(h.t, m.Command("journalctl", "--no-pager", "-n", "40"))
 		h.t.Fatalf("%s: %d\n%s\n%s", script, code, out, journal)
 	}
 	return out
@@ -130,35 +127,6 @@ func (h *hosts) on(m *lab.Machine, script string) string {
 func (h *hosts) token() string {
 	h.t.Helper()
 	return h.on(h.cache, "redoubt token create --dir /etc/redoubt/ca --name web-1 --deployment /etc/redoubt/deployment.yaml 2>/dev/null")
-}
-
-// toolWithin is what a tool may take on a busy machine; alone it is less than a minute.
-const toolWithin = 4 * time.Minute
-
-func run(t *testing.T, cmd *exec.Cmd) (out string, code int) {
-	t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second
-	stop := time.AfterFunc(toolWithin, func() {
-		t.Errorf("%s takes longer than %s", strings.Join(cmd.Args, " "), toolWithin)
-		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	})
-	defer stop.Stop()
-	text, err := cmd.CombinedOutput()
-	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) {
-		t.Fatalf("%s: %v", strings.Join(cmd.Args, " "), err)
-	}
-	return string(text), cmd.ProcessState.ExitCode()
-}
-
-func sure(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	out, code := run(t, cmd)
-	if code != 0 {
-		t.Fatalf("%s: %d\n%s", strings.Join(cmd.Args, " "), code, out)
-	}
-	return out
 }
 
 // TestEachToolMakesTheSameHosts.
@@ -208,7 +176,7 @@ find /etc/systemd/system -type l -printf '%p -> %l\n' | grep -v 'redis.service\|
 nft --stateless list table inet redoubt
 sshd -T | sort
 for u in redoubt-gateway redoubt-sidecar.socket redoubt-sidecar redis-server; do echo "$u $(systemctl is-enabled $u) $(systemctl is-active $u)"; done || true`))
-	out, code := run(h.t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml --json /root/report.json "+flags))
+	out, code := lab.Run(h.t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml --json /root/report.json "+flags))
 	if code != 0 {
 		h.t.Errorf("redoubt verify: %d\n%s", code, out)
 	}
@@ -258,7 +226,7 @@ redoubt host apply --no-rollback`)
 func byAnsible(h *hosts) {
 	h.boot()
 	dir := h.t.TempDir()
-	sure(h.t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/key"))
+	lab.Sure(h.t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", dir+"/key"))
 	public, err := os.ReadFile(dir + "/key.pub")
 	if err != nil {
 		h.t.Fatal(err)
@@ -292,7 +260,7 @@ ansible_python_interpreter=/usr/bin/python3
 	play := func(more ...string) (string, int) {
 		cmd := h.bastion.Command(append([]string{"/usr/bin/ansible-playbook", "-i", dir + "/hosts", "--extra-vars", "@" + dir + "/vars.json", "../../deploy/ansible/site.yml"}, more...)...)
 		cmd.Env = append(os.Environ(), "HOME="+dir, "ANSIBLE_HOST_KEY_CHECKING=False", "ANSIBLE_NOCOLOR=1", "ANSIBLE_LOCALHOST_WARNING=False", "LC_ALL=C.UTF-8")
-		return run(h.t, cmd)
+		return lab.Run(h.t, cmd)
 	}
 	if out, code := play("--extra-vars", `{"redoubt_without": ["disks"]}`); code == 0 || !strings.Contains(out, "disks") {
 		h.t.Errorf("a part that there is not: %d\n%s", code, out)
@@ -309,13 +277,13 @@ ansible_python_interpreter=/usr/bin/python3
 // byPuppet applies a manifest on each host; secrets are read where they are applied.
 func byPuppet(h *hosts) {
 	for _, m := range []*lab.Machine{h.cache, h.web} {
-		sure(h.t, exec.Command("cp", "-r", "../../deploy/puppet/redoubt", m.Path("/root/modules.redoubt")))
+		lab.Sure(h.t, exec.Command("cp", "-r", "../../deploy/puppet/redoubt", m.Path("/root/modules.redoubt")))
 	}
 	h.boot()
 	common := "class { 'redoubt': deployment => file('/root/deployment.yaml'), package_source => '/root/redoubt.deb' }\n"
 	apply := func(m *lab.Machine, manifest string) (string, int) {
 		h.write(m, "/root/site.pp", common+manifest, 0o600)
-		return run(h.t, m.Command("sh", "-c", "mkdir -p /root/modules && cp -r /root/modules.redoubt /root/modules/redoubt 2>/dev/null; puppet apply --color false --detailed-exitcodes --modulepath /root/modules /root/site.pp"))
+		return lab.Run(h.t, m.Command("sh", "-c", "mkdir -p /root/modules && cp -r /root/modules.redoubt /root/modules/redoubt 2>/dev/null; puppet apply --color false --detailed-exitcodes --modulepath /root/modules /root/site.pp"))
 	}
 	// 2: something was changed. 0: nothing.
 	twice := func(m *lab.Machine, manifest string) {
@@ -357,11 +325,11 @@ func byCloudInit(h *hosts) {
 			h.t.Fatal(err)
 		}
 		m.Boot()
-		if out, code := run(h.t, m.Command("cloud-init", "status", "--wait", "--long")); code != 0 {
-			log, _ := run(h.t, m.Command("tail", "-n", "60", "/var/log/cloud-init-output.log"))
+		if out, code := lab.Run(h.t, m.Command("cloud-init", "status", "--wait", "--long")); code != 0 {
+			log, _ := lab.Run(h.t, m.Command("tail", "-n", "60", "/var/log/cloud-init-output.log"))
 			h.t.Fatalf("%s\n%s", out, log)
 		}
-		if out, code := run(h.t, m.Command("cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data")); code != 0 {
+		if out, code := lab.Run(h.t, m.Command("cloud-init", "schema", "--config-file", "/var/lib/cloud/seed/nocloud/user-data")); code != 0 {
 			h.t.Error(out)
 		}
 	}

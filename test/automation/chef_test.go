@@ -62,7 +62,7 @@ func byChef(h *hosts) {
 		h.t.Skip(noChef)
 	}
 	for _, m := range []*lab.Machine{h.cache, h.web} {
-		sure(h.t, exec.Command("sh", "-c", `mkdir -p "$1/root/cookbooks" && cp -r ../../deploy/chef/redoubt "$1/root/cookbooks" && cp -r "$2" "$1/root/chef"`, "sh", m.Path("/"), chefDir))
+		lab.Sure(h.t, exec.Command("sh", "-c", `mkdir -p "$1/root/cookbooks" && cp -r ../../deploy/chef/redoubt "$1/root/cookbooks" && cp -r "$2" "$1/root/chef"`, "sh", m.Path("/"), chefDir))
 	}
 	h.boot()
 	converge := func(m *lab.Machine, recipe string, attributes map[string]any, secrets map[string]string) string {

@@ -35,7 +35,7 @@ func newClinic(t *testing.T) *clinic {
 	c := &clinic{t: t, bastion: n.Host("bastion", "10.77.0.9/16"), outsider: n.Host("outsider", "10.77.0.66/16"), cache: n.Machine("cache-1", "10.77.0.2/16")}
 	dir := t.TempDir()
 	c.key, c.password = filepath.Join(dir, "key"), filepath.Join(dir, "askpass")
-	sure(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", c.key))
+	lab.Sure(t, exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", c.key))
 	public, err := os.ReadFile(c.key + ".pub")
 	if err != nil {
 		t.Fatal(err)
@@ -52,20 +52,20 @@ func newClinic(t *testing.T) *clinic {
 			t.Fatal(err)
 		}
 	}
-	sure(t, c.cache.Command("sh", "-c", "useradd --create-home --shell /bin/sh alice && echo alice:alices-own | chpasswd"))
+	lab.Sure(t, c.cache.Command("sh", "-c", "useradd --create-home --shell /bin/sh alice && echo alice:alices-own | chpasswd"))
 	return c
 }
 
 // giveKey gives alice a key.
 func (c *clinic) giveKey() {
 	c.t.Helper()
-	sure(c.t, c.cache.Command("sh", "-c", "install -d -m 700 -o alice -g alice ~alice/.ssh && install -m 600 -o alice -g alice /root/.ssh/authorized_keys ~alice/.ssh/authorized_keys"))
+	lab.Sure(c.t, c.cache.Command("sh", "-c", "install -d -m 700 -o alice -g alice ~alice/.ssh && install -m 600 -o alice -g alice /root/.ssh/authorized_keys ~alice/.ssh/authorized_keys"))
 }
 
 // redoubt runs it on the cache host.
 func (c *clinic) redoubt(args ...string) (out string, code int) {
 	c.t.Helper()
-	return run(c.t, c.cache.Command(append([]string{"redoubt"}, args...)...))
+	return lab.Run(c.t, c.cache.Command(append([]string{"redoubt"}, args...)...))
 }
 
 // must run it with this exit code, and say this.
@@ -85,7 +85,7 @@ func (c *clinic) ssh(from *lab.Host, user string, options ...string) string {
 		"-o", "ConnectTimeout=2", "-o", "NumberOfPasswordPrompts=1"}, options...)
 	cmd := from.Command(append(args, user+"@10.77.0.2", "echo", "in")...)
 	cmd.Env = append(os.Environ(), "SSH_ASKPASS="+c.password, "SSH_ASKPASS_REQUIRE=force", "SSH_AUTH_SOCK=")
-	out, _ := run(c.t, cmd)
+	out, _ := lab.Run(c.t, cmd)
 	all := strings.Split(strings.TrimSpace(out), "\n")
 	return all[len(all)-1]
 }
@@ -136,7 +136,7 @@ func (c *clinic) closed(when string) {
 // disk is every file and directory of /etc, with owner, mode and what is in it.
 func (c *clinic) disk() string {
 	c.t.Helper()
-	return sure(c.t, c.cache.Command("sh", "-c", `find /etc -printf '%p %y %m %U:%G %l\n' | sort; find /etc -type f -exec sha256sum {} + | sort -k 2`))
+	return lab.Sure(c.t, c.cache.Command("sh", "-c", `find /etc -printf '%p %y %m %U:%G %l\n' | sort; find /etc -type f -exec sha256sum {} + | sort -k 2`))
 }
 
 func (c *clinic) same(when, before string) {
@@ -144,7 +144,7 @@ func (c *clinic) same(when, before string) {
 	if diff := differences(before, c.disk()); diff != "" {
 		c.t.Errorf("%s /etc is otherwise:\n%s", when, diff)
 	}
-	if out, _ := run(c.t, c.cache.Command("nft", "list", "ruleset")); out != "" {
+	if out, _ := lab.Run(c.t, c.cache.Command("nft", "list", "ruleset")); out != "" {
 		c.t.Errorf("%s there is a packet filter:\n%s", when, out)
 	}
 }
@@ -186,8 +186,8 @@ func TestAHostIsLockedDownAndBack(t *testing.T) {
 	}
 
 	// Somebody changes things by hand.
-	sure(t, c.cache.Command("nft", "add", "rule", "inet", "redoubt", "inbound", "tcp", "dport", "23", "accept"))
-	sure(t, c.cache.Command("sed", "-i", "s/^PasswordAuthentication no/PasswordAuthentication yes/", "/etc/ssh/sshd_config.d/00-redoubt.conf"))
+	lab.Sure(t, c.cache.Command("nft", "add", "rule", "inet", "redoubt", "inbound", "tcp", "dport", "23", "accept"))
+	lab.Sure(t, c.cache.Command("sed", "-i", "s/^PasswordAuthentication no/PasswordAuthentication yes/", "/etc/ssh/sshd_config.d/00-redoubt.conf"))
 	c.must(1, "2 things are otherwise", "host", "check")
 	c.must(0, "2 changes made", "host", "apply", "--no-rollback")
 	c.closed("applied again")
@@ -211,7 +211,7 @@ func TestWhatNobodyConfirmsGoesBack(t *testing.T) {
 	deadline := time.Now().Add(20 * time.Second)
 	for c.byPassword(c.outsider, "alice") != "in" {
 		if time.Now().After(deadline) {
-			out, _ := run(t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
+			out, _ := lab.Run(t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
 			t.Fatalf("it doesn't go back: %s\n%s", c.byPassword(c.outsider, "alice"), out)
 		}
 	}
@@ -267,7 +267,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	reached := map[string]int{}
 	for i := range moments {
 		apply := c.cache.Command("timeout", "--signal=KILL", fmt.Sprintf("%.4f", (took*time.Duration(i+1)/moments).Seconds()), "redoubt", "host", "apply", "--no-rollback")
-		run(t, apply)
+		lab.Run(t, apply)
 		if i%2 == 0 {
 			c.must(0, "", "host", "apply", "--no-rollback")
 			c.must(0, "", "host", "check")
@@ -296,16 +296,16 @@ func TestBadHostsAreRefusedBeforeAnythingIsChanged(t *testing.T) {
 	c := newClinic(t)
 	c.must(2, "no host is called", "host", "plan", "--host", "web-9")
 	c.must(2, "--within", "host", "apply", "--within", "2h")
-	sure(t, c.cache.Command("sh", "-c", "echo Nonsense yes >> /etc/ssh/sshd_config"))
+	lab.Sure(t, c.cache.Command("sh", "-c", "echo Nonsense yes >> /etc/ssh/sshd_config"))
 	before := c.disk()
 	c.must(3, "Nonsense", "host", "apply")
 	c.same("refused", before)
-	sure(t, c.cache.Command("sed", "-i", "/Nonsense/d", "/etc/ssh/sshd_config"))
+	lab.Sure(t, c.cache.Command("sed", "-i", "/Nonsense/d", "/etc/ssh/sshd_config"))
 
-	sure(t, c.cache.Command("chmod", "o+w", "/usr/bin/redoubt"))
+	lab.Sure(t, c.cache.Command("chmod", "o+w", "/usr/bin/redoubt"))
 	c.must(3, "others than root can change", "host", "apply")
-	sure(t, c.cache.Command("chmod", "o-w", "/usr/bin/redoubt"))
-	if out, code := run(t, c.cache.Command("setpriv", "--reuid=alice", "--regid=alice", "--clear-groups", "redoubt", "host", "plan")); code != 3 || !strings.Contains(out, "only root") {
+	lab.Sure(t, c.cache.Command("chmod", "o-w", "/usr/bin/redoubt"))
+	if out, code := lab.Run(t, c.cache.Command("setpriv", "--reuid=alice", "--regid=alice", "--clear-groups", "redoubt", "host", "plan")); code != 3 || !strings.Contains(out, "only root") {
 		t.Errorf("as alice: %d %s", code, out)
 	}
 }
@@ -321,12 +321,12 @@ func TestKernelSettingsAreSetAndPutBack(t *testing.T) {
 	}
 	for path, s := range settings {
 		stand := "/run/stand-" + strings.ReplaceAll(path[1:], "/", "-")
-		sure(t, c.cache.Command("sh", "-c", fmt.Sprintf("echo '%s' > %s && mount --bind %[2]s %s", s.was, stand, path)))
+		lab.Sure(t, c.cache.Command("sh", "-c", fmt.Sprintf("echo '%s' > %s && mount --bind %[2]s %s", s.was, stand, path)))
 	}
 	are := func(when string, want func(path string) string) {
 		t.Helper()
 		for path := range settings {
-			if got := strings.TrimSpace(sure(t, c.cache.Command("cat", path))); got != want(path) {
+			if got := strings.TrimSpace(lab.Sure(t, c.cache.Command("cat", path))); got != want(path) {
 				t.Errorf("%s, %s is %q, want %q", when, path, got, want(path))
 			}
 		}

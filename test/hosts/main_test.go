@@ -6,10 +6,7 @@
 package hosts_test
 
 import (
-	"errors"
 	"os"
-	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -18,27 +15,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
-
-// run is a command's output and exit code.
-func run(t *testing.T, cmd *exec.Cmd) (out string, code int) {
-	t.Helper()
-	text, err := cmd.CombinedOutput()
-	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) {
-		t.Fatalf("%s: %v", strings.Join(cmd.Args, " "), err)
-	}
-	return string(text), cmd.ProcessState.ExitCode()
-}
-
-// sure is a command that must succeed.
-func sure(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	out, code := run(t, cmd)
-	if code != 0 {
-		t.Fatalf("%s: exit code %d\n%s", strings.Join(cmd.Args, " "), code, out)
-	}
-	return out
-}
 
 // differences is "" if there are none.
 func differences(before, now string) string { return udiff.Unified("before", "now", before, now) }

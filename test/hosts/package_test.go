@@ -50,7 +50,7 @@ func (s *served) upgrade(t *testing.T) {
 // remove takes the package away: not from a host that needs it for its packet filter,
 // and never with what nobody could make again.
 func (s *served) remove(t *testing.T) {
-	if out, code := run(t, s.cache.Command("dpkg", "--remove", "redoubt")); code == 0 || !strings.Contains(out, "redoubt host undo") {
+	if out, code := lab.Run(t, s.cache.Command("dpkg", "--remove", "redoubt")); code == 0 || !strings.Contains(out, "redoubt host undo") {
 		t.Errorf("a host that is locked down loses its program: %d\n%s", code, out)
 	}
 	s.on(s.cache, "redoubt host undo && systemctl start redoubt-gateway")

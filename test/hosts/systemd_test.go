@@ -62,15 +62,15 @@ const packageVersion = "1.2.3"
 // install is dpkg's, of a package that lies on the test's machine.
 func (s *served) install(m *lab.Machine, deb string) string {
 	s.t.Helper()
-	sure(s.t, exec.Command("cp", deb, m.Path("/root/redoubt.deb")))
+	lab.Sure(s.t, exec.Command("cp", deb, m.Path("/root/redoubt.deb")))
 	return s.on(m, "dpkg --install /root/redoubt.deb")
 }
 
 func (s *served) on(m *lab.Machine, script string) string {
 	s.t.Helper()
-	out, code := run(s.t, m.Command("sh", "-c", script))
+	out, code := lab.Run(s.t, m.Command("sh", "-c", script))
 	if code != 0 {
-		journal, _ := run(s.t, m.Command("journalctl", "--no-pager", "-n", "30"))
+		journal, _ := lab.Run(s.t, m.Command("journalctl", "--no-pager", "-n", "30"))
 		s.t.Fatalf("%s: %d\n%s\n%s", script, code, out, journal)
 	}
 	return out
@@ -82,7 +82,7 @@ func (s *served) write(m *lab.Machine, path, text string, mode os.FileMode) {
 	if strings.HasPrefix(path, m.Path("/run/")) { // in the machine's memory, not on its disk
 		cmd := m.Command("sh", "-c", "umask 077; cat > "+strings.TrimPrefix(path, m.Path("")))
 		cmd.Stdin = strings.NewReader(text)
-		sure(s.t, cmd)
+		lab.Sure(s.t, cmd)
 		return
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -96,7 +96,7 @@ func (s *served) write(m *lab.Machine, path, text string, mode os.FileMode) {
 // ask speaks to the cache as the application does.
 func (s *served) ask(args ...string) string {
 	s.t.Helper()
-	out, _ := run(s.t, s.web.Command(append([]string{"redis-cli", "--no-auth-warning", "-u", s.url}, args...)...))
+	out, _ := lab.Run(s.t, s.web.Command(append([]string{"redis-cli", "--no-auth-warning", "-u", s.url}, args...)...))
 	return strings.TrimSpace(out)
 }
 
@@ -107,8 +107,8 @@ func (s *served) until(what string, is func() bool) {
 	defer tick.Stop()
 	for !is() {
 		if time.Now().After(deadline) {
-			gateway, _ := run(s.t, s.cache.Command("journalctl", "--no-pager", "-n", "40", "-u", "redoubt-gateway"))
-			sidecar, _ := run(s.t, s.web.Command("journalctl", "--no-pager", "-n", "40", "-u", "redoubt-sidecar"))
+			gateway, _ := lab.Run(s.t, s.cache.Command("journalctl", "--no-pager", "-n", "40", "-u", "redoubt-gateway"))
+			sidecar, _ := lab.Run(s.t, s.web.Command("journalctl", "--no-pager", "-n", "40", "-u", "redoubt-sidecar"))
 			s.t.Fatalf("not within 45 s: %s\n%s\n%s", what, gateway, sidecar)
 		}
 		<-tick.C
@@ -137,7 +137,7 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		s.on(s.cache, "redoubt host apply --no-rollback")
 		s.on(s.web, "redoubt host apply --no-rollback")
 		for m, args := range map[*lab.Machine]string{s.cache: "", s.web: " --env /etc/app/app.env"} {
-			out, _ := run(t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml"+args))
+			out, _ := lab.Run(t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml"+args))
 			for line := range strings.Lines(out) {
 				words := strings.Fields(line)
 				if len(words) > 1 && words[0] == "FAIL" && !slices.Contains(ofThisMachine, words[1]) {
@@ -152,7 +152,7 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 
 	t.Run("the host itself is judged", func(t *testing.T) {
 		verdict := func() string {
-			out, _ := run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
+			out, _ := lab.Run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
 			return out
 		}
 		type breach struct{ break_, mend, says string }
@@ -243,7 +243,7 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 				t.Errorf("%s: %s", unit, got)
 			}
 		}
-		if out, code := run(t, s.cache.Command("pgrep", "-l", "redis-server")); code == 0 {
+		if out, code := lab.Run(t, s.cache.Command("pgrep", "-l", "redis-server")); code == 0 {
 			t.Errorf("the engine outlives its gateway: %s", out)
 		}
 		if out := s.on(s.cache, "ls -A /run/redoubt"); strings.TrimSpace(out) != "" {

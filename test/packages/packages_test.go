@@ -22,15 +22,6 @@ func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
 
 const version = "1.2.3"
 
-func run(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
-	}
-	return string(out)
-}
-
 func sums(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -52,7 +43,7 @@ func sums(t *testing.T, dir string) map[string]string {
 func copyOf(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "elsewhere")
-	run(t, exec.Command("sh", "-c", `mkdir "$1" && cd ../.. && { git ls-files -z --cached --others --exclude-standard; printf '.git\0'; } | xargs -0 cp --archive --parents --target-directory="$1" --`, "sh", dir))
+	lab.Sure(t, exec.Command("sh", "-c", `mkdir "$1" && cd ../.. && { git ls-files -z --cached --others --exclude-standard; printf '.git\0'; } | xargs -0 cp --archive --parents --target-directory="$1" --`, "sh", dir))
 	return dir
 }
 
@@ -81,14 +72,14 @@ func TestPackages(t *testing.T) {
 	t.Run("signatures", func(t *testing.T) {
 		check := exec.Command("gpg", "--homedir", key.home, "--batch", "--verify", "SHA256SUMS.asc", "SHA256SUMS")
 		check.Dir = dir
-		run(t, check)
+		lab.Sure(t, check)
 		check = exec.Command("sha256sum", "--check", "SHA256SUMS")
 		check.Dir = dir
-		run(t, check)
+		lab.Sure(t, check)
 		base := t.TempDir()
-		run(t, exec.Command("rpm", "--dbpath", base, "--import", key.public))
+		lab.Sure(t, exec.Command("rpm", "--dbpath", base, "--import", key.public))
 		for _, arch := range []string{"amd64", "arm64"} {
-			out := run(t, exec.Command("rpm", "--dbpath", base, "--checksig", "--verbose", dir+"/redoubt_1.2.3_"+arch+".rpm"))
+			out := lab.Sure(t, exec.Command("rpm", "--dbpath", base, "--checksig", "--verbose", dir+"/redoubt_1.2.3_"+arch+".rpm"))
 			if !strings.Contains(out, "Signature, key ID") || strings.Contains(out, "NOT OK") || strings.Contains(out, "NOKEY") {
 				t.Error(out)
 			}
@@ -106,7 +97,7 @@ func TestPackages(t *testing.T) {
 		if err := json.Unmarshal(text, &bom); err != nil || bom.BOMFormat != "CycloneDX" {
 			t.Fatalf("%v\n%s", err, text)
 		}
-		linked := run(t, exec.Command("go", "version", "-m", lab.Redoubt(t)))
+		linked := lab.Sure(t, exec.Command("go", "version", "-m", lab.Redoubt(t)))
 		has := map[string]bool{}
 		for _, c := range bom.Components {
 			has[c.Name] = true
@@ -122,7 +113,7 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("rpm", func(t *testing.T) { byRPM(t, dir+"/redoubt_1.2.3_amd64.rpm") })
 	root := t.TempDir()
-	run(t, exec.Command("dpkg-deb", "--extract", dir+"/redoubt_1.2.3_amd64.deb", root))
+	lab.Sure(t, exec.Command("dpkg-deb", "--extract", dir+"/redoubt_1.2.3_amd64.deb", root))
 	t.Run("manual pages", func(t *testing.T) { readManual(t, root+"/usr/share/man/man1") })
 	t.Run("completion", func(t *testing.T) { complete(t, root+"/usr/share") })
 }
@@ -143,7 +134,7 @@ func signingKey(t *testing.T) pgp {
 	key := pgp{home, filepath.Join(home, "private.asc"), filepath.Join(home, "public.asc")}
 	gpg := func(args ...string) {
 		t.Helper()
-		run(t, exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...))
+		lab.Sure(t, exec.Command("gpg", append([]string{"--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...))
 	}
 	gpg("--quick-generate-key", "Releases <releases@redoubt-cache.example>", "rsa3072", "sign", "1d")
 	gpg("--armor", "--output", key.private, "--export-secret-keys")
@@ -167,7 +158,7 @@ func byRPM(t *testing.T, older string) {
 		}
 	}
 	sure("--install", "--nodeps", older) // the root has no base system by rpm
-	if out := run(t, exec.Command("chroot", root, "redoubt", "version")); !strings.Contains(out, "redoubt") {
+	if out := lab.Sure(t, exec.Command("chroot", root, "redoubt", "version")); !strings.Contains(out, "redoubt") {
 		t.Error(out)
 	}
 	users, err := os.ReadFile(root + "/etc/passwd")
@@ -212,7 +203,7 @@ func readManual(t *testing.T, dir string) {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
 	for _, page := range pages {
-		out := run(t, exec.Command("sh", "-c", `zcat "$1" | groff -man -Tutf8 -ww -Wbreak -rLL=78n 2>&1`, "sh", page))
+		out := lab.Sure(t, exec.Command("sh", "-c", `zcat "$1" | groff -man -Tutf8 -ww -Wbreak -rLL=78n 2>&1`, "sh", page))
 		if strings.Contains(out, "warning:") || strings.Contains(out, "error:") || !strings.Contains(out, " done.") {
 			t.Errorf("%s\n%s", page, out)
 		}
