@@ -15,7 +15,6 @@ package aws
 import (
 	_ "embed"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -64,6 +63,15 @@ func (n Network) Terraform() (string, error) {
 	if count := max(len(in), len(out)); count > maxACL {
 		return "", fmt.Errorf("the network ACL would need %d rules, and Amazon takes 20 (two are kept for variable \"outbound\"): put application hosts into fewer subnets, or give groups of them a network", count)
 	}
+	var cacheSubnets []string
+	for _, g := range n.Gateways {
+		cacheSubnets = append(cacheSubnets, g.Subnet)
+		if count := len(ipv4(g.Rules.Clients)) + len(bastions); count > maxGroup {
+			return "", fmt.Errorf("%s's security group would need %d rules, and Amazon takes %d: give groups of application hosts a network", g.Rules.Host, count, maxGroup)
+		}
+	}
+	slices.Sort(cacheSubnets)
+	cacheSubnets = slices.Compact(cacheSubnets)
 	l := locals{}
 	l.line("# The network of deployment %s on AWS, printed by redoubt render terraform", n.Deployment)
 	l.line("# from deployment.yaml: change that file, not this one.")
@@ -78,24 +86,17 @@ func (n Network) Terraform() (string, error) {
 			row(s.Name, "network", quote(s.Network), "zone", quote(s.Zone))
 		}
 	})
-	cacheSubnets := map[string]bool{}
-	var tooMany error
 	l.table("gateways", func(row func(string, ...string)) {
 		for _, g := range n.Gateways {
-			clients := ipv4(g.Rules.Clients)
-			if count := len(clients) + len(bastions); count > maxGroup {
-				tooMany = fmt.Errorf("%s's security group would need %d rules, and Amazon takes %d: give groups of application hosts a network", g.Rules.Host, count, maxGroup)
-			}
-			cacheSubnets[g.Subnet] = true
-			row(g.Rules.Host, "subnet", quote(g.Subnet), "address", quote(g.Address), "port", fmt.Sprint(g.Rules.Cache), "clients", list(clients))
+			row(g.Rules.Host, "subnet", quote(g.Subnet), "address", quote(g.Address), "port", fmt.Sprint(g.Rules.Cache), "clients", list(ipv4(g.Rules.Clients)))
 		}
 	})
 	l.line("")
-	l.line("  cache_subnets = %s", list(slices.Sorted(maps.Keys(cacheSubnets))))
+	l.line("  cache_subnets = %s", list(cacheSubnets))
 	l.rules("acl_in", in)
 	l.rules("acl_out", out)
 	l.line("}")
-	return l.String() + body, tooMany
+	return l.String() + body, nil
 }
 
 // rule lets packets of one protocol pass, for one network.
@@ -132,7 +133,7 @@ func (n Network) acl() (in, out []rule) {
 			add(&out, rule{"tcp", own, g.Rules.Cache, g.Rules.Cache})
 		}
 		for _, p := range ipv4(g.Rules.Bastions) {
-			bastion := n.coarse(netip.MustParsePrefix(p))
+			bastion := n.coarse(p)
 			add(&in, rule{"tcp", bastion, g.Rules.SSH, g.Rules.SSH})
 			add(&out, rule{"tcp", bastion, firstAnswer, lastPort})
 		}
@@ -151,14 +152,10 @@ func (n Network) coarse(p netip.Prefix) netip.Prefix {
 }
 
 // ipv4 are the networks of that family, sorted, each once.
-func ipv4(prefixes []netip.Prefix) (texts []string) {
-	for _, p := range prefixes {
-		if p.Addr().Is4() {
-			texts = append(texts, p.String())
-		}
-	}
-	slices.Sort(texts)
-	return slices.Compact(texts)
+func ipv4(prefixes []netip.Prefix) []netip.Prefix {
+	own := slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return !p.Addr().Is4() })
+	slices.SortFunc(own, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
+	return slices.Compact(own)
 }
 
 // locals is a text as terraform fmt has it.
@@ -192,10 +189,10 @@ func (l *locals) rules(name string, rules []rule) {
 
 func quote(v any) string { return fmt.Sprintf("%q", fmt.Sprint(v)) }
 
-func list(texts []string) string {
-	quoted := make([]string, len(texts))
-	for i, t := range texts {
-		quoted[i] = quote(t)
+func list[T any](values []T) string {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -47,8 +47,7 @@ func (c *renderNftablesCmd) Run(e *env) error {
 	return err
 }
 
-// firewallRules says whom a host serves. A cache host serves its fellows too:
-// one without the CA renews its certificate at one that has it.
+// firewallRules says whom a host serves.
 func firewallRules(d *config.Deployment, host string) (firewall.Rules, error) {
 	rules := firewall.Rules{Deployment: d.Deployment, Host: host, SSH: d.SSHPort, Bastions: prefixes(d.Bastions)}
 	var names []string
@@ -63,15 +62,7 @@ func firewallRules(d *config.Deployment, host string) (firewall.Rules, error) {
 		if g.Name != host {
 			continue
 		}
-		rules.Cache, rules.EngineUID = g.Port, d.EngineUID
-		for _, a := range d.Apps {
-			rules.Clients = append(rules.Clients, append(prefixes(a.Address), prefixes(a.Network)...)...)
-		}
-		for _, other := range d.Gateways {
-			if other.Name != host {
-				rules.Clients = append(rules.Clients, prefixes(other.Address)...)
-			}
-		}
+		rules.Cache, rules.EngineUID, rules.Clients = g.Port, d.EngineUID, prefixes(d.Clients(host))
 		return rules, nil
 	}
 	return rules, fmt.Errorf("no host is called %q: there are %s", host, strings.Join(names, ", "))

@@ -23,10 +23,14 @@ func (c *Gateway) check() []problem {
 	if c.TLS.WorkloadAPI != "" && (c.PKI.Dir != "" || len(c.RenewFrom) > 0) {
 		problems = append(problems, problem{path: "tls.workload_api", text: "brings the certificates of another CA: leave pki.dir and renew_from out"})
 	}
-	if c.Engine.MaxValue > c.Engine.Memory {
-		problems = append(problems, problem{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)})
+	return append(problems, checkSizes(c.Engine.Memory, c.Engine.MaxValue)...)
+}
+
+func checkSizes(memory, maxValue Size) []problem {
+	if maxValue > memory {
+		return []problem{{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", maxValue, memory)}}
 	}
-	return problems
+	return nil
 }
 
 func (c *Gateway) resolve(dir string) []problem {

@@ -105,12 +105,8 @@ func (c *Deployment) gatewayOf(g Gate, name string) *Gateway {
 		listen = g.Address[0].Addr().String()
 	}
 	w.Listen = net.JoinHostPort(listen, strconv.Itoa(g.Port))
-	for _, a := range c.Apps {
-		w.Admit = append(w.Admit, networks(a.Address)...)
-		w.Admit = append(w.Admit, networks(a.Network)...)
-	}
-	for _, other := range c.Gateways { // itself too, so that redoubt verify can try it
-		w.Admit = append(w.Admit, networks(other.Address)...)
+	for _, s := range c.Clients("") { // itself too, so that redoubt verify can try it
+		w.Admit = append(w.Admit, Network(s))
 	}
 	if g.CA {
 		w.PKI.Dir = "ca"
@@ -121,6 +117,21 @@ func (c *Deployment) gatewayOf(g Gate, name string) *Gateway {
 	w.Engine.Uses, w.Engine.Allow, w.Engine.Deny = p.Uses, p.Allow, p.Deny
 	w.Engine.Memory, w.Engine.MaxValue, w.Engine.MaxClients = p.Memory, p.MaxValue, p.MaxClients
 	return w
+}
+
+// Clients are who may use the cache on a host: application hosts, and the other cache
+// hosts, since one without the CA renews its certificate at one that has it.
+func (c *Deployment) Clients(of string) (clients Sources) {
+	for _, a := range c.Apps {
+		clients = append(clients, a.Address...)
+		clients = append(clients, a.Network...)
+	}
+	for _, g := range c.Gateways {
+		if g.Name != of {
+			clients = append(clients, g.Address...)
+		}
+	}
+	return clients
 }
 
 // Peers are the gateways as a sidecar knows them.
@@ -135,13 +146,6 @@ func (c *Deployment) peers(except string) (peers []Peer) {
 		peers = append(peers, Peer{g.Name, net.JoinHostPort(g.Address[0].Addr().String(), strconv.Itoa(g.Port))})
 	}
 	return peers
-}
-
-func networks(sources Sources) (list []Network) {
-	for _, s := range sources {
-		list = append(list, Network(s))
-	}
-	return list
 }
 
 func (c *Deployment) resolve(string) []problem { return nil }
@@ -193,9 +197,7 @@ func (c *Deployment) check() (problems []problem) {
 			}
 		}
 	}
-	if c.Engine.MaxValue > c.Engine.Memory {
-		wrong("engine.max_value", "is %s, more than engine.memory (%s) can hold", c.Engine.MaxValue, c.Engine.Memory)
-	}
+	problems = append(problems, checkSizes(c.Engine.Memory, c.Engine.MaxValue)...)
 	for i, name := range c.SSHForwards {
 		if host.Forwards[name] == "" {
 			wrong(fmt.Sprintf("ssh_forwards[%d]", i), "is %q, must be tcp, agent or x11", name)

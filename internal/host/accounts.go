@@ -12,9 +12,9 @@ import (
 
 // An Account is a user of this host (passwd(5), shadow(5)).
 type Account struct {
-	Name, UID string
-	Shell     string
-	Open      bool // without a password
+	Name, UID   string
+	Home, Shell string
+	Open        bool // without a password
 }
 
 // Login says whether the account is for somebody who logs in.
@@ -45,7 +45,7 @@ func Accounts() (list []Account, err error) {
 		}
 		// An x says that the password stands in /etc/shadow; nothing says that there is
 		// none.
-		list = append(list, Account{fields[0], fields[2], fields[6], fields[1] == "" || fields[1] == "x" && open[fields[0]]})
+		list = append(list, Account{fields[0], fields[2], fields[5], fields[6], fields[1] == "" || fields[1] == "x" && open[fields[0]]})
 	})
 	return list, err
 }

@@ -49,19 +49,18 @@ func (p *Plan) forewarnOfKeys(ctx context.Context) {
 			return // keys come from elsewhere
 		}
 	}
-	passwd, err := os.ReadFile("/etc/passwd")
+	accounts, err := host.Accounts()
 	if err != nil {
 		return
 	}
-	for line := range strings.Lines(string(passwd)) {
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if len(fields) < 7 || fields[2] == "0" || strings.HasSuffix(fields[6], "nologin") || strings.HasSuffix(fields[6], "false") {
+	for _, a := range accounts {
+		if a.UID == "0" || !a.Login() {
 			continue
 		}
 		for _, pattern := range strings.Fields(settings["authorizedkeysfile"]) {
-			path := strings.NewReplacer("%%", "%", "%h", fields[5], "%u", fields[0]).Replace(pattern)
+			path := strings.NewReplacer("%%", "%", "%h", a.Home, "%u", a.Name).Replace(pattern)
 			if !filepath.IsAbs(path) {
-				path = filepath.Join(fields[5], path)
+				path = filepath.Join(a.Home, path)
 			}
 			if keys, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(keys)) > 0 {
 				return
