@@ -103,6 +103,14 @@ func writeSets(line func(string, ...any), name, what string, prefixes []netip.Pr
 	}
 }
 
+// toLoopback drops what is sent to a loopback address, which never comes from outside
+// (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). The kernel sees to that itself only until
+// somebody sets route_localnet, as kube-proxy does; the sidecar's port is there.
+func toLoopback(line func(string, ...any)) {
+	line("\t\tip daddr 127.0.0.0/8 counter drop")
+	line("\t\tip6 daddr ::1 counter drop")
+}
+
 // writeArrivals writes what is looked at before anything else. A source that the
 // route back to it doesn't lead through the same interface is invented (strict
 // reverse path, RFC 3704 §2.2); one that isn't known yet, as in the first steps
@@ -111,6 +119,7 @@ func (r Rules) writeArrivals(line func(string, ...any)) {
 	line("\n\tchain arrivals {")
 	line("\t\ttype filter hook prerouting priority raw; policy accept;")
 	line("\t\tiifname \"lo\" accept")
+	toLoopback(line)
 	line("\t\tip saddr 0.0.0.0 accept")
 	line("\t\tip6 saddr :: accept")
 	line("\t\tip saddr 127.0.0.0/8 counter drop")
@@ -128,6 +137,7 @@ func (r Rules) writeInbound(line func(string, ...any)) {
 	line("\t\tiifname \"lo\" accept")
 	line("\t\tct state established, related accept")
 	line("\t\tct state invalid counter drop")
+	toLoopback(line) // again: another table may have rewritten where it goes
 	line("\t\ttcp dport %d ip saddr @bastions4 accept", r.SSH)
 	line("\t\ttcp dport %d ip6 saddr @bastions6 accept", r.SSH)
 	if r.Cache == 0 {

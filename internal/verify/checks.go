@@ -7,6 +7,7 @@ func Checks() []Check {
 		engineListensNowhere,
 		rolesListenAsConfigured,
 		filterIsInForce,
+		loopbackIsOurs,
 		sshTakesKeysOnly,
 		sshLetsNoRootIn,
 		sshForwardsNothing,

@@ -8,49 +8,9 @@ import (
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
-	"github.com/redoubt-cache/redoubt/internal/firewall"
 	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/lockdown"
 )
-
-var filterIsInForce = Check{
-	ID: "RD-120", Goal: evidence.Environment, From: OnBoth, OfHost: true,
-	Title:      "The packet filter in force is the one that the deployment's hosts make",
-	Why:        "It lets application hosts reach the cache, bastions reach ssh, and nobody else; a rule that was changed by hand is in no document.",
-	Mend:       "Load it anew: redoubt render nftables --deployment FILE --host NAME > /etc/redoubt/redoubt.nft, then nft -f /etc/redoubt/redoubt.nft.",
-	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 AC-4", "NIST SP 800-53r5 CM-6"},
-	Needs:      []Need{needRoot},
-	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
-		if t.Filter == nil {
-			return n.Skip(noHosts)
-		}
-		have, want, err := t.Filter.ReadBack(ctx)
-		if errors.Is(err, firewall.ErrNoTable) {
-			n.Saw("nft list table inet redoubt: %v", err)
-			return n.Fail("%v", err)
-		}
-		if err != nil {
-			return n.Skip("%v", err)
-		}
-		for _, line := range have {
-			n.Saw("%s", line)
-		}
-		for _, line := range want {
-			if !slices.Contains(have, line) {
-				return n.Fail("a rule is missing: %s", line)
-			}
-		}
-		for _, line := range have {
-			if !slices.Contains(want, line) {
-				return n.Fail("there is a rule that nobody made: %s", line)
-			}
-		}
-		if !slices.Equal(have, want) {
-			return n.Fail("the rules stand in another order")
-		}
-		return n.Pass("line by line: %d", len(have))
-	},
-}
 
 var askForSSH = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(a)(2)(i)", "45 CFR 164.312(d)", "NIST SP 800-53r5 AC-17", "NIST SP 800-53r5 IA-2"}
 

@@ -245,3 +245,62 @@ func TestTheWholeOfItBehindItsFirewall(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+// TestNothingFromOutsideReachesTheLoopback: on hosts whose kernel lets it
+// (route_localnet, as kube-proxy sets it), a neighbour tries the port where an
+// application speaks in the clear: at its own address, and at one that another table
+// rewrites to it. IPv6 has no such setting, and no way in, with the filter or without.
+func TestNothingFromOutsideReachesTheLoopback(t *testing.T) {
+	g := newGuarded(t)
+	on := func(host, script string) {
+		t.Helper()
+		if out, code := run(t, g.hosts[host].Command("sh", "-ec", script)); code != 0 {
+			t.Fatalf("%s: %s: %s", host, script, out)
+		}
+	}
+	for _, c := range []struct{ host, from, address, address6 string }{
+		{"web-1", "outsider", "10.77.0.3", "fd77::3"},
+		{"cache-1", "worker", "10.77.0.2", "fd77::2"}, // who may use the cache, at its address
+	} {
+		lab.Start(t, g.hosts[c.host].Command("/usr/bin/python3", "-u", "-c", onLoopback), "listening")
+		on(c.host, `echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet
+nft 'table inet other { chain c { type nat hook prerouting priority dstnat; meta nfproto ipv4 tcp dport 8081 dnat ip to 127.0.0.1:6379; meta nfproto ipv6 tcp dport 8081 dnat ip6 to [::1]:6379; }; }'`)
+		on(c.from, "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet; ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via "+c.address)
+		reached := func() string {
+			out, _ := run(t, g.hosts[c.from].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", c.address, "8081", c.address6, "8081"))
+			return out
+		}
+		if got, want := reached(), "127.0.0.1 6379\n"+c.address+" 8081\n"; got != want {
+			t.Errorf("%s: the control reaches %q, want %q", c.host, got, want)
+		}
+		g.guard(c.host)
+		if got := reached(); got != "" {
+			t.Errorf("%s behind its filter is reached on its loopback: %s", c.host, got)
+		}
+		if out, _ := run(t, g.hosts[c.host].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", "::1", "6379")); strings.Count(out, "6379") != 2 {
+			t.Errorf("%s doesn't reach its own loopback: %q", c.host, out)
+		}
+	}
+}
+
+const onLoopback = `
+import selectors, socket
+ready = selectors.DefaultSelector()
+for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+    ready.register(socket.create_server((address, 6379), family=family), selectors.EVENT_READ)
+print("listening", flush=True)
+while True:
+    for key, _ in ready.select():
+        key.fileobj.accept()[0].close()
+`
+
+// attempt prints the addresses and ports that it reaches.
+const attempt = `
+import socket, sys
+for address, port in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        socket.create_connection((address, int(port)), timeout=0.7).close()
+        print(address, port)
+    except OSError:
+        pass
+`

@@ -56,6 +56,7 @@ func hostSabotages() []sabotage {
 		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(path), to: text}}}
 	}
 	return []sabotage{
+		file("RD-130", "every interface takes packets for the loopback", "/proc/sys/net/ipv4/conf/all/route_localnet", "1\n"),
 		ssh("RD-121", "ssh takes passwords", "PasswordAuthentication no", "PasswordAuthentication yes"),
 		ssh("RD-121", "ssh takes passwords, in a Match block", "$", "Match Address 192.0.2.0/24\nPasswordAuthentication yes\n"),
 		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),

@@ -1,0 +1,69 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/firewall"
+	"github.com/redoubt-cache/redoubt/internal/host"
+)
+
+var filterIsInForce = Check{
+	ID: "RD-120", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "The packet filter in force is the one that the deployment's hosts make",
+	Why:        "It lets application hosts reach the cache, bastions reach ssh, and nobody else; a rule that was changed by hand is in no document.",
+	Mend:       "Load it anew: redoubt render nftables --deployment FILE --host NAME > /etc/redoubt/redoubt.nft, then nft -f /etc/redoubt/redoubt.nft.",
+	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 AC-4", "NIST SP 800-53r5 CM-6"},
+	Needs:      []Need{needRoot},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		if t.Filter == nil {
+			return n.Skip(noHosts)
+		}
+		have, want, err := t.Filter.ReadBack(ctx)
+		if errors.Is(err, firewall.ErrNoTable) {
+			n.Saw("nft list table inet redoubt: %v", err)
+			return n.Fail("%v", err)
+		}
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		for _, line := range have {
+			n.Saw("%s", line)
+		}
+		for _, line := range want {
+			if !slices.Contains(have, line) {
+				return n.Fail("a rule is missing: %s", line)
+			}
+		}
+		for _, line := range have {
+			if !slices.Contains(want, line) {
+				return n.Fail("there is a rule that nobody made: %s", line)
+			}
+		}
+		if !slices.Equal(have, want) {
+			return n.Fail("the rules stand in another order")
+		}
+		return n.Pass("line by line: %d", len(have))
+	},
+}
+
+var loopbackIsOurs = Check{
+	ID: "RD-130", Goal: evidence.Environment, From: OnBoth, OfHost: true, Cheap: true,
+	Title:      "No interface takes packets from outside that are for the loopback (route_localnet)",
+	Why:        "Applications speak to the sidecar at 127.0.0.1, in the clear. The kernel keeps neighbours away from there, unless route_localnet is set; then only the packet filter does.",
+	Mend:       "Find out what sets it (kube-proxy does for node ports, unless it has --iptables-localhost-nodeports=false), and then: sysctl net.ipv4.conf.all.route_localnet=0, and the same for the interface. Where it must be set, an exception says so; the packet filter drops what comes.",
+	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-6"},
+	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
+		open, looked, err := host.LoopbackFromOutside()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("interfaces: %d; route_localnet is set for: %v", looked, open)
+		if len(open) > 0 {
+			return n.Fail("route_localnet is set for %s", open[0])
+		}
+		return n.Pass("for none of %d interfaces", looked)
+	},
+}
