@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -78,6 +80,12 @@ func identityOf(name string) (identity, error) {
 	return identity{uid, gid}, nil
 }
 
+// FreeUID is a uid that nobody uses now.
+func FreeUID() (int, error) {
+	id, err := freeIdentity()
+	return id.uid, err
+}
+
 // freeIdentity draws a uid of systemd's dynamic range that nobody uses now.
 func freeIdentity() (identity, error) {
 	const tries = 64
@@ -112,14 +120,17 @@ func uidInUse(uid int) (bool, error) {
 		if _, err := strconv.Atoi(entry.Name()); err != nil {
 			continue
 		}
-		info, err := os.Stat(filepath.Join("/proc", entry.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
+		// Not the directory's owner: of a process that isn't dumpable that is root.
+		status, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "status"))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // ended meanwhile
 		}
 		if err != nil {
 			return false, err
 		}
-		if int(info.Sys().(*syscall.Stat_t).Uid) == uid {
+		_, uids, _ := strings.Cut(string(status), "\nUid:")
+		uids, _, _ = strings.Cut(uids, "\n")
+		if slices.Contains(strings.Fields(uids), number) { // real, effective, saved, of the file system
 			return true, nil
 		}
 	}

@@ -106,6 +106,8 @@ const (
 	execute    = "execute a program"
 	succeeded  = "not refused"
 	wasRefused = "refused: "
+
+	aboutStatus = "status " // before the name of a field of the program's own status
 )
 
 func opened(path string, flags int) error {
@@ -139,6 +141,7 @@ func beAttempt() {
 		tell(execute, succeeded)
 		unix.Exit(0)
 	}
+	tellStatus(tell)
 	for _, a := range attempts {
 		outcome := succeeded
 		if err := a.try(); err != nil {
@@ -147,6 +150,20 @@ func beAttempt() {
 		tell(a.name, outcome)
 	}
 	unix.Exit(0)
+}
+
+// tellStatus tells what the kernel shows of this program (proc(5), status). It comes
+// before the attempts: the last of them, should it succeed, ends the program.
+func tellStatus(tell func(name, outcome string)) {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return // and the caller finds nothing told
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok {
+			tell(aboutStatus+name, strings.TrimSpace(value))
+		}
+	}
 }
 
 // attemptsWithin bounds a program that tries.
@@ -158,30 +175,35 @@ const attemptsWithin = 10 * time.Second
 // kernel refuses there as well says nothing of the sandbox. An error is that nothing
 // could be started; what a program that ended early didn't tell counts as not
 // refused.
-func Try(ctx context.Context, uid, gid int, isolate bool) ([]Attempt, error) {
+func Try(ctx context.Context, uid, gid int, isolate bool) (Trial, error) {
 	// In the shim this is redoubt's own file too, wherever that lies: uid need not be
 	// able to walk there.
 	confined, err := tried(ctx, uid, gid, func(dir string) (*exec.Cmd, error) {
 		return Command(Spec{Path: "/proc/self/exe", Args: []string{attemptName}, Dir: dir, UID: uid, GID: gid, Isolate: isolate})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("in the sandbox: %w", err)
+		return Trial{}, fmt.Errorf("in the sandbox: %w", err)
 	}
 	free, err := tried(ctx, -1, -1, func(dir string) (*exec.Cmd, error) {
 		return &exec.Cmd{Path: "/proc/self/exe", Args: []string{attemptName}, Dir: dir, Env: []string{}}, nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("outside the sandbox: %w", err)
+		return Trial{}, fmt.Errorf("outside the sandbox: %w", err)
 	}
-	list := make([]Attempt, len(attempts))
+	t := Trial{Attempts: make([]Attempt, len(attempts)), Status: map[string]string{}}
+	for name, value := range confined {
+		if field, ok := strings.CutPrefix(name, aboutStatus); ok {
+			t.Status[field] = value
+		}
+	}
 	for i, a := range attempts {
 		outcome, told := confined[a.name]
 		if !told {
 			outcome = "not told: the program ended before"
 		}
-		list[i] = Attempt{Name: a.name, Outcome: outcome, Refused: strings.HasPrefix(outcome, wasRefused), Possible: free[a.name] == succeeded}
+		t.Attempts[i] = Attempt{Name: a.name, Outcome: outcome, Refused: strings.HasPrefix(outcome, wasRefused), Possible: free[a.name] == succeeded}
 	}
-	return list, nil
+	return t, nil
 }
 
 // tried runs the program in a directory of its own (of uid, unless that is negative)

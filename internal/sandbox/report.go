@@ -75,6 +75,12 @@ func (r Report) String() string {
 	return strings.Join([]string{landlock, have(r.Seccomp, "seccomp"), have(r.MDWE, "MDWE"), have(r.Namespaces, "namespaces")}, ", ")
 }
 
+// A Trial is what came of attempting everything in the sandbox.
+type Trial struct {
+	Attempts []Attempt
+	Status   map[string]string // what the kernel showed of the program that tried (proc(5), /proc/PID/status)
+}
+
 // An Attempt is one thing that a program in the sandbox has tried.
 type Attempt struct {
 	Name    string

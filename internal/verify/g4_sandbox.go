@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -29,57 +28,40 @@ func onEngine(look func(p process, a engine.Audit, n *Notes) Finding) func(conte
 
 var callsAreFiltered = Check{
 	ID: "RD-411", Goal: evidence.AtRest, From: OnCache, Cheap: true,
-	Title:      "The kernel filters the system calls of every thread of the engine, and lets it gain no privilege",
-	Why:        "The filter refuses to open a file for writing, to make a socket or a process: even to code that runs inside the engine.",
+	Title:      "The kernel filters the system calls of every thread of the engine by a filter of its own, and lets it gain no privilege",
+	Why:        "The filter refuses to open a file for writing, to make a socket or a process: even to code that runs inside the engine. What the engine inherits from its service's own filter refuses much less.",
 	Mend:       restartTheSandbox,
 	References: askForIsolation,
 	Needs:      needEngineAsRoot,
-	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
-		tasks, err := os.ReadDir(p.path("task"))
-		if err != nil {
-			return n.Skip("its threads can't be looked at: %v", err)
-		}
-		for _, task := range tasks {
-			id, _ := strconv.Atoi(task.Name()) // a thread's number
-			s, err := process{"thread", id}.status()
-			if err != nil {
-				continue // it has ended
-			}
-			n.Saw("thread %d (%s): Seccomp %s, filters %s, NoNewPrivs %s", id, s["Name"], s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"])
-			const filter = "2" // SECCOMP_MODE_FILTER
-			if s["Seccomp"] != filter || s["NoNewPrivs"] != "1" {
-				return n.Fail("thread %d (%s) has Seccomp %s, NoNewPrivs %s", id, s["Name"], s["Seccomp"], s["NoNewPrivs"])
-			}
-		}
-		return n.Pass("a filter on each of its threads: %d", len(tasks))
-	}),
-}
-
-var engineIsNobody = Check{
-	ID: "RD-412", Goal: evidence.AtRest, From: OnCache, Cheap: true,
-	Title:      "The engine runs as a user of its own, in no further group, without any capability",
-	Why:        "As root, or as a user that others share, a taken engine reaches the files and processes of those.",
-	Mend:       "Start the gateway as root (or with its unit), with engine.user left out or set to a user of its own.",
-	References: askForIsolation,
-	Needs:      needEngineAsRoot,
-	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
-		s, err := p.status()
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		a, err := t.audit(ctx)
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		uids := strings.Fields(s["Uid"]) // real, effective, saved, of the file system
-		n.Saw("Uid %v, Gid %v, Groups %q", uids, strings.Fields(s["Gid"]), s["Groups"])
-		if len(slices.Compact(uids)) != 1 || uids[0] == "0" || s["Groups"] != "" {
-			return n.Fail("it runs as uid %v, in the groups %q", uids, s["Groups"])
+		inherited, err := process{"gateway", t.Cache.PID}.mostFilters()
+		if err != nil {
+			return n.Skip("the filters that the engine has inherited can't be counted: %v", err)
 		}
-		for _, field := range capabilityFields {
-			n.Saw("%s %s", field, s[field])
-			if strings.Trim(s[field], "0") != "" {
-				return n.Fail("it has capabilities: %s %s", field, s[field])
+		n.Saw("gateway, process %d: at most %d filters on a thread", t.Cache.PID, inherited)
+		threads, err := process{"engine", a.PID}.threads()
+		if err != nil {
+			return n.Skip("its threads can't be looked at: %v", err)
+		}
+		for _, s := range threads {
+			who := fmt.Sprintf("thread %s (%s)", s["Pid"], s["Name"])
+			n.Saw("%s: Seccomp %s, filters %s, NoNewPrivs %s", who, s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"])
+			if s["Seccomp"] != modeFilter || s["NoNewPrivs"] != "1" {
+				return n.Fail("%s has Seccomp %s, NoNewPrivs %s", who, s["Seccomp"], s["NoNewPrivs"])
+			}
+			switch own, err := filters(s); {
+			case err != nil && inherited > 0:
+				return n.Skip("whether the filter is its own: %v", err)
+			case err == nil && own <= inherited:
+				return n.Fail("%s has %d filters, and the gateway that started it %d: none is its own", who, own, inherited)
 			}
 		}
-		return n.Pass("uid %s, no group, no capability", uids[0])
-	}),
+		return n.Pass("a filter of its own on each of its threads: %d", len(threads))
+	},
 }
 
 var engineIsApart = Check{
@@ -283,8 +265,8 @@ func filesystemOf(path string) (kind string, err error) {
 
 var sandboxRefuses = Check{
 	ID: "RD-418", Goal: evidence.AtRest, From: OnCache,
-	Title:      "In the engine's sandbox, on this kernel, everything that a taken engine would try is refused",
-	Why:        "What the kernel reports of a sandbox says that it is there; what is attempted in it says that it holds.",
+	Title:      "In the engine's sandbox, on this kernel, everything that a taken engine would try is refused, and the engine that runs shows the marks of that sandbox",
+	Why:        "What the kernel reports of a sandbox says that it is there; what is attempted in it says that it holds. The attempts are made by a program of their own, so as not to stop the engine: its marks say that the engine is where they were made. Of Landlock the kernel shows no mark.",
 	Mend:       restartTheSandbox,
 	References: append([]string{"NIST SP 800-53r5 CA-8"}, askForIsolation...),
 	Needs:      []Need{needRoot, needEngine},
@@ -295,29 +277,82 @@ var sandboxRefuses = Check{
 		}
 		kernel := sandbox.Probe()
 		n.Fact("kernel", kernel.String())
-		list, err := sandbox.Try(ctx, a.UID, a.UID, kernel.Namespaces)
+		uid := a.UID
+		if uid >= 0 { // not the engine's own, which is nobody else's (RD-412)
+			if uid, err = engine.FreeUID(); err != nil {
+				return n.Skip("%v", err)
+			}
+		}
+		trial, err := sandbox.Try(ctx, uid, uid, kernel.Namespaces)
 		if err != nil {
 			return n.Skip("nothing could be attempted: %v", err)
 		}
-		refused := 0
-		for _, attempt := range list {
-			switch {
-			case !attempt.Refused:
-				n.Saw("%s: %s", attempt.Name, attempt.Outcome)
-				return n.Fail("%s: a program in the sandbox is not seen to be refused", attempt.Name)
-			case attempt.Possible:
-				n.Saw("%s: %s, and possible outside", attempt.Name, attempt.Outcome)
-				refused++
-			default:
-				n.Saw("%s: %s, but outside as well, so that it isn't counted", attempt.Name, attempt.Outcome)
-			}
+		if f := refusals(trial.Attempts, kernel, n); f.outcome != evidence.Pass {
+			return f
 		}
-		for _, missing := range kernel.Missing() {
-			n.Saw("without: %s", missing)
+		if f := sameMarks(process{"engine", a.PID}, process{"gateway", t.Cache.PID}, trial.Status, n); f.outcome != evidence.Pass {
+			return f
 		}
-		if refused == 0 {
-			return n.Fail("nothing is possible outside the sandbox either: the attempts show nothing")
-		}
-		return n.Pass("%d attempts that succeed outside are refused (%s)", refused, kernel)
+		return n.Pass("attempts that succeed outside are refused, each (%s), and the engine bears the marks of the sandbox", kernel)
 	},
+}
+
+// refusals counts what was refused in the sandbox and is possible outside.
+func refusals(list []sandbox.Attempt, kernel sandbox.Report, n *Notes) Finding {
+	refused := 0
+	for _, attempt := range list {
+		switch {
+		case !attempt.Refused:
+			n.Saw("%s: %s", attempt.Name, attempt.Outcome)
+			return n.Fail("%s: a program in the sandbox is not seen to be refused", attempt.Name)
+		case attempt.Possible:
+			n.Saw("%s: %s, and possible outside", attempt.Name, attempt.Outcome)
+			refused++
+		default:
+			n.Saw("%s: %s, but outside as well, so that it isn't counted", attempt.Name, attempt.Outcome)
+		}
+	}
+	for _, missing := range kernel.Missing() {
+		n.Saw("without: %s", missing)
+	}
+	if refused == 0 {
+		return n.Fail("nothing is possible outside the sandbox either: the attempts show nothing")
+	}
+	n.Saw("refused, and possible outside: %d", refused)
+	return n.Pass("")
+}
+
+// sameMarks compares what the kernel shows of the engine with what it showed of the
+// program that tried. Each has inherited filters from who started it.
+func sameMarks(p, parent process, tried map[string]string, n *Notes) Finding {
+	s, err := p.status()
+	if err != nil {
+		return n.Skip("%v", err)
+	}
+	for _, field := range append([]string{"NoNewPrivs", "Seccomp", "Groups"}, capabilityFields...) {
+		n.Saw("%s: the engine's %q, the program's %q", field, s[field], tried[field])
+		if s[field] != tried[field] {
+			return n.Fail("the engine that runs is in another sandbox: its %s is %q, and that of the program that was refused %q", field, s[field], tried[field])
+		}
+	}
+	var added [2]int
+	for i, of := range []struct {
+		status map[string]string
+		parent process
+	}{{s, parent}, {tried, process{"verification", os.Getpid()}}} {
+		most, err := of.parent.mostFilters()
+		if err != nil {
+			return n.Skip("whether the engine has the sandbox's filter: %v", err)
+		}
+		own, err := filters(of.status)
+		if err != nil && most > 0 {
+			return n.Skip("whether the engine has the sandbox's filter: %v", err)
+		}
+		added[i] = own - most
+	}
+	n.Saw("filters beyond those that were inherited: the engine's %d, the program's %d", added[0], added[1])
+	if added[0] < added[1] {
+		return n.Fail("the engine that runs lacks the filter by which the program was refused")
+	}
+	return n.Pass("")
 }

@@ -70,6 +70,73 @@ func (p process) status() (map[string]string, error) {
 	return fields, nil
 }
 
+// threads are the status of each thread of the process.
+func (p process) threads() (list []map[string]string, err error) {
+	tasks, err := os.ReadDir(p.path("task"))
+	if err != nil {
+		return nil, err
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			return nil, err
+		}
+		if s, err := (process{"thread", id}).status(); err == nil { // else it has ended
+			list = append(list, s)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%s has ended", p.name)
+	}
+	return list, nil
+}
+
+// modeFilter is SECCOMP_MODE_FILTER, as status has it.
+const modeFilter = "2"
+
+// filters is how many filters of system calls a thread has (proc(5), Linux 5.9).
+func filters(status map[string]string) (int, error) {
+	if status["Seccomp"] != modeFilter {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(status["Seccomp_filters"])
+	if err != nil {
+		return 0, errors.New("this kernel doesn't say how many filters a thread has (Linux 5.9 does)")
+	}
+	return n, nil
+}
+
+// mostFilters is that of the process's thread that has most: what it starts inherits
+// no more.
+func (p process) mostFilters() (most int, err error) {
+	threads, err := p.threads()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range threads {
+		n, err := filters(s)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, n)
+	}
+	return most, nil
+}
+
+// processes are all that run in this process namespace and below.
+func processes() (list []process, err error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			list = append(list, process{"process", pid})
+		}
+	}
+	return list, nil
+}
+
 // ids are the effective user and group.
 func (p process) ids() (uid, gid int, err error) {
 	fields, err := p.status()

@@ -3,9 +3,11 @@ package sabotage_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,8 +56,17 @@ func restSabotages() []sabotage {
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
 		{id: "RD-403", from: app, how: "the sidecar may be dumped", env: "ourselves"},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
-		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp"},
-		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set"},
+		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp", also: []string{"RD-418"}},
+		{id: "RD-411", from: cache, how: "the engine has no filter of its own, and inherits one of its service's", env: "shim seccomp", under: true, also: []string{"RD-418"}},
+		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set", also: []string{"RD-418"}},
+		{id: "RD-412", from: cache, how: "another process has the engine's user", broken: func(t *testing.T, d *deployment) {
+			runAs(t, func(uid uint32) syscall.Credential { return syscall.Credential{Uid: uid, Gid: 61000} }, d)
+		}},
+		{id: "RD-412", from: cache, how: "another process is in the engine's group", broken: func(t *testing.T, d *deployment) {
+			runAs(t, func(uid uint32) syscall.Credential {
+				return syscall.Credential{Uid: 61000, Gid: 61000, Groups: []uint32{uid}}
+			}, d)
+		}},
 		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
 		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
 		{id: "RD-415", from: cache, how: "the engine has no limits", env: "shim resource limits"},
@@ -82,4 +93,23 @@ func restSabotages() []sabotage {
 
 func ofGateway(file string) func(*deployment) string {
 	return func(d *deployment) string { return filepath.Join("/proc", strconv.Itoa(d.PID()), file) }
+}
+
+// runAs runs a process that shares something with the engine.
+func runAs(t *testing.T, as func(engine uint32) syscall.Credential, d *deployment) {
+	t.Helper()
+	a, err := d.target.Cache.Audit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := as(uint32(a.UID))
+	cmd := exec.Command("sleep", "300")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &who}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
 }

@@ -35,6 +35,7 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Main() // of RD-418, which starts this very binary in the sandbox
+	beFiltered()
 	flag.Parse()
 	flag.Set("test.parallel", "8") // they wait for certificates to end, most of the time
 	os.Exit(lab.Main(m))
@@ -47,6 +48,7 @@ type sabotage struct {
 	how  string // what is broken, for docs/sabotage.md
 
 	env    string                      // what the binary with the tag sabotage is told; "": the usual binary
+	under  bool                        // a filter of system calls, as its unit makes one
 	args   []string                    // of redoubt up
 	extra  []string                    // of its environment
 	holds  func(t *testing.T) *os.File // what it finds open at its start, and its children inherit
@@ -211,6 +213,9 @@ func up1(t *testing.T, s sabotage) *deployment {
 	if s.env != "" {
 		cmd.Path, cmd.Args[0] = lab.Sabotaged(t), lab.Sabotaged(t)
 		cmd.Env = append(cmd.Env, "REDOUBT_SABOTAGE="+s.env)
+	}
+	if s.under {
+		underFilter(cmd)
 	}
 	if s.holds != nil {
 		left := s.holds(t)

@@ -1,0 +1,36 @@
+package verify
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/host"
+)
+
+// TestAUserOfItsOwnIsNobodyElses, whether or not anything runs as it just now.
+func TestAUserOfItsOwnIsNobodyElses(t *testing.T) {
+	dir := t.TempDir()
+	unit := filepath.Join(dir, "other.service")
+	if err := os.WriteFile(unit, []byte("[Service]\nUser=shared\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	accounts := []host.Account{
+		{Name: "root", UID: "0", Shell: "/bin/bash"},
+		{Name: "redoubt-engine", UID: "990", Shell: "/usr/sbin/nologin"},
+		{Name: "shared", UID: "991", Shell: "/usr/sbin/nologin"},
+		{Name: "alice", UID: "1000", Shell: "/bin/bash"},
+		{Name: "one", UID: "992", Shell: "/bin/false"}, {Name: "two", UID: "0992", Shell: "/bin/false"},
+		{Name: "nobody", UID: "65534", Shell: "/usr/sbin/nologin"},
+	}
+	for uid, want := range map[string]string{
+		"990": "", "61200": "",
+		"991": "runs a service", "1000": "log in", "992": "the same uid", "65534": "any service", "33": "any service",
+	} {
+		got, err := whoseAccount(uid, accounts, []string{filepath.Join(dir, "*.service")})
+		if err != nil || (got == "") != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("uid %s: %q %v, want %q", uid, got, err, want)
+		}
+	}
+}
