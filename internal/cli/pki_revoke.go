@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"text/tabwriter"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 )
@@ -46,53 +48,59 @@ func (c *pkiListCmd) Run(e *env) error {
 
 type pkiRevokeCmd struct {
 	caFlags
-	Name string `arg:"" placeholder:"HOST" help:"The host's name in the deployment."`
-	Role string `enum:"gateway,app" default:"app" help:"gateway or app (${default})."`
+	Name   string `arg:"" optional:"" placeholder:"HOST" help:"The host's name in the deployment."`
+	Role   string `enum:"gateway,app" default:"app" help:"gateway or app (${default})."`
+	Serial string `placeholder:"HEX" help:"Revoke this one certificate instead, as pki list shows it, and leave its host the others."`
 }
 
 func (pkiRevokeCmd) Help() string {
-	return `Revokes every certificate that a host has. A gateway that uses this directory cuts the host's connections within a second; others are given revoked.crl. The host gets in again only with a new certificate.
+	return `Shuts a host out: every certificate that it has is revoked, and every token for it is void. A gateway that uses this directory cuts the host's connections within a second; others are given revoked.crl. The host gets in again with a new token only, or a certificate that is issued by hand.
 
-The exit code is 1 if the CA never issued that host one.
+It prints what it revoked. If a host was replaced by another of the same name, revoke the old one's certificate alone: --serial.
+
+The exit code is 1 if the CA never issued that host a certificate or a token.
 
 Example:
 
   redoubt pki revoke --dir /root/clinic-ca web-1
+  redoubt pki revoke --dir /root/clinic-ca --serial 5be1f2aa0c77d2d1e6e1f7a4f0d1a001
   redoubt pki revoke --dir ~/.local/state/redoubt app`
 }
 
 func (c *pkiRevokeCmd) Run(e *env) error {
+	if (c.Name == "") == (c.Serial == "") {
+		return usage(errors.New("one is needed: HOST or --serial"), "redoubt pki revoke --help")
+	}
 	ca, err := c.open(e)
 	if err != nil {
 		return err
+	}
+	if c.Serial != "" {
+		revoked, err := ca.RevokeSerial(c.Serial)
+		if err != nil {
+			return err
+		}
+		return c.tell(e, "serial "+c.Serial, enroll.Revocation{Certificates: revoked})
 	}
 	id, err := identity.New(ca.Deployment(), identity.Role(c.Role), c.Name)
 	if err != nil {
 		return usage(err, "redoubt pki revoke --help")
 	}
-	n, err := ca.Revoke(id)
+	done, err := enroll.OpenTokens(caDir(c.Dir)).Revoke(ca, id)
 	if err != nil {
 		return err
 	}
-	if n == 0 {
-		if err := known(ca, id); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(e.stdout, "%s: %d revoked, listed in %s\n", id, n, filepath.Join(caDir(c.Dir), "revoked.crl"))
-	return nil
+	return c.tell(e, id.String(), done)
 }
 
-// known tells a host that has been revoked before from a mistyped name.
-func known(ca *pki.CA, id identity.ID) error {
-	issued, err := ca.Issued()
-	if err != nil {
+func (c *pkiRevokeCmd) tell(e *env, what string, done enroll.Revocation) error {
+	t := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	for _, i := range done.Certificates {
+		fmt.Fprintf(t, "revoked\t%s\t%s\tissued %s\tuntil %s\t%s before\n", i.Identity, i.Serial, i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339), i.Status)
+	}
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, i := range issued {
-		if i.Identity == id {
-			return nil
-		}
-	}
-	return fmt.Errorf("the CA of %s has issued nothing to %s that could be in use (redoubt pki list)", ca.Deployment(), id)
+	_, err := fmt.Fprintf(e.stdout, "%s: %d revoked, listed in %s; tokens made void: %d\n", what, len(done.Certificates), filepath.Join(caDir(c.Dir), "revoked.crl"), done.Tokens)
+	return err
 }

@@ -66,6 +66,9 @@ func (c *tokenCreateCmd) Run(e *env) error {
 	if c.TTL <= 0 || c.TTL > enroll.MaxTTL {
 		return usage(fmt.Errorf("--ttl: %s is not between 0 and %s", c.TTL, enroll.MaxTTL), help)
 	}
+	if grant.Number, err = ca.Number(); err != nil {
+		return err
+	}
 	token, err := enroll.OpenTokens(caDir(c.Dir)).Create(grant)
 	if err != nil {
 		return err
@@ -149,5 +152,5 @@ Example:
 }
 
 func (c *tokenRevokeCmd) Run(e *env) error {
-	return enroll.OpenTokens(caDir(c.Dir)).Revoke(c.ID)
+	return enroll.OpenTokens(caDir(c.Dir)).Remove(c.ID)
 }

@@ -244,7 +244,7 @@ func ask(ctx context.Context, conn *tls.Conn, q renewRequest, patience time.Dura
 // files.
 func (k *Keeper) renewBeside(s *Server) error {
 	old := k.Credentials.Certificate()
-	leaf, err := s.CA.Issue(pki.Request{ID: k.Credentials.ID(), DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
+	leaf, err := s.CA.Reissue(pki.Request{ID: k.Credentials.ID(), DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
 	if err != nil {
 		return err
 	}

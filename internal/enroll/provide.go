@@ -48,7 +48,7 @@ func provided(ca *pki.CA, r pki.Request, path string) (got *Identity, first bool
 	if !first && len(r.DNS) == 0 && len(r.IPs) == 0 {
 		r.DNS, r.IPs = certs[0].DNSNames, addressesOf(certs[0])
 	}
-	leaf, err := ca.Issue(r)
+	leaf, err := ca.Reissue(r)
 	if err != nil {
 		return nil, false, err
 	}

@@ -52,6 +52,9 @@ func (h *cahost) token(name string, ttl time.Duration, gateways ...*server) Toke
 	for _, s := range gateways {
 		g.Gateways = append(g.Gateways, Gateway{s.name, s.address})
 	}
+	var err error
+	g.Number, err = h.ca.Number()
+	must(h.t, err)
 	made, err := h.tokens.Create(g)
 	must(h.t, err)
 	return made
@@ -72,6 +75,7 @@ type server struct {
 	files   tunnel.Files
 	log     *lines
 	ca      *Server // nil without
+	thief   *thief  // answers in its place
 	stop    func()
 }
 
@@ -108,6 +112,9 @@ func (s *server) start(address string) {
 	if s.ca != nil {
 		s.ca.Credentials = credentials
 		o.Enroll, o.Renew = s.ca.Enroll, s.ca.Renew
+	}
+	if s.thief != nil {
+		o.Enroll, o.Renew = s.thief.enrol, s.thief.renew
 	}
 	g, err := gateway.New(o)
 	must(s.t, err)

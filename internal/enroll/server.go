@@ -67,7 +67,7 @@ func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 
 // forStranger keeps what only the gateway's operator shall read, such as paths.
 func forStranger(err error) string {
-	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent} {
+	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent, errVoid, errRevoked} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -77,6 +77,8 @@ func forStranger(err error) string {
 
 var (
 	errRequest  = errors.New("the certificate request is not one that can be signed (an ECDSA P-256, Ed25519 or RSA key, and a signature by it)")
+	errVoid     = errors.New("this host was revoked after the token was made (make a new one: redoubt token create)")
+	errRevoked  = errors.New("this host was revoked: it gets in again with a new token (redoubt token create)")
 	errSpent    = errors.New("the token is used up, but the certificate can't be handed out: the gateway's log says why (make a new token then)")
 	errInternal = errors.New("the CA can't sign now: the gateway's log says why")
 )
@@ -103,7 +105,10 @@ func (s *Server) enroll(q enrollRequest, source netip.Addr) (*answer, identity.I
 	if err := s.Tokens.use(q.Token); err != nil {
 		return nil, id, err
 	}
-	cert, err := s.CA.Sign(csr, pki.Request{ID: id, DNS: r.DNS, IPs: r.IPs, Life: s.Life})
+	cert, err := s.CA.Enrol(csr, pki.Request{ID: id, DNS: r.DNS, IPs: r.IPs, Life: s.Life}, r.Number)
+	if errors.Is(err, pki.ErrRevoked) {
+		return nil, id, fmt.Errorf("%w: %w", errVoid, err)
+	}
 	if err != nil { // so there is none
 		return nil, id, errors.Join(err, s.Tokens.giveBack(q.Token))
 	}
@@ -177,7 +182,10 @@ func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certific
 	if !s.renewals.allow(peer.ID, time.Now(), s.life()) {
 		return nil, errTooOften
 	}
-	cert, err := s.CA.Sign(csr, pki.Request{ID: peer.ID, DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
+	cert, err := s.CA.Renew(csr, pki.Request{ID: peer.ID, DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life}, old)
+	if errors.Is(err, pki.ErrRevoked) {
+		return nil, fmt.Errorf("%w: %w", errRevoked, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -166,7 +166,7 @@ func TestNoIDLeavesTheDirectory(t *testing.T) {
 		if _, err := ts.check(id, nil, time.Now()); !errors.Is(err, errUnknown) {
 			t.Errorf("%q: %v", id, err)
 		}
-		if err := ts.Revoke(id); !errors.Is(err, ErrNoToken) {
+		if err := ts.Remove(id); !errors.Is(err, ErrNoToken) {
 			t.Errorf("revoke %q: %v", id, err)
 		}
 	}
@@ -186,8 +186,8 @@ func TestTokensAreListedRevokedAndForgotten(t *testing.T) {
 			time.Sleep(20 * time.Minute)
 		}
 		must(t, ts.use(ids[1]))
-		must(t, ts.Revoke(ids[2]))
-		if err := ts.Revoke(ids[1]); !errors.Is(err, ErrNoToken) {
+		must(t, ts.Remove(ids[2]))
+		if err := ts.Remove(ids[1]); !errors.Is(err, ErrNoToken) {
 			t.Errorf("a used one is revoked: %v", err)
 		}
 		list, err := ts.List()

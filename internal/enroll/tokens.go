@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
@@ -48,6 +49,7 @@ type Grant struct {
 	IPs      []netip.Addr // its further addresses
 	TTL      time.Duration
 	Root     [sha256.Size]byte // the SHA-256 of the CA's certificate
+	Number   uint64            // the CA's as it is now (pki.CA.Number)
 	Gateways []Gateway
 }
 
@@ -58,6 +60,7 @@ type record struct {
 	Identity string       `json:"identity"`
 	DNS      []string     `json:"dns,omitempty"`
 	IPs      []netip.Addr `json:"ips,omitempty"`
+	Number   uint64       `json:"number,omitempty"` // a revocation of a higher one voids it
 	Created  time.Time    `json:"created"`
 	Expires  time.Time    `json:"expires"`
 }
@@ -77,7 +80,7 @@ func (ts *Tokens) Create(g Grant) (Token, error) {
 	ts.forget(time.Now())
 	hash := sha256.Sum256(t.secret[:])
 	now := time.Now().UTC().Truncate(time.Second)
-	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, Created: now, Expires: now.Add(g.TTL)})
+	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, Number: g.Number, Created: now, Expires: now.Add(g.TTL)})
 	if err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
@@ -149,8 +152,8 @@ func (ts *Tokens) List() ([]Listed, error) {
 // ErrNoToken says that no such token can be revoked.
 var ErrNoToken = errors.New("no token that could still be used has this id")
 
-// Revoke makes a token useless that hasn't been used.
-func (ts *Tokens) Revoke(id string) error {
+// Remove makes a token useless that hasn't been used.
+func (ts *Tokens) Remove(id string) error {
 	if !validID(id) {
 		return fmt.Errorf("revoke token: %w (redoubt token list shows them)", ErrNoToken)
 	}
@@ -162,6 +165,56 @@ func (ts *Tokens) Revoke(id string) error {
 		return fmt.Errorf("revoke token: %w", err)
 	}
 	return statedir.SyncDir(ts.dir)
+}
+
+// Of are the tokens of a host that are remembered.
+func (ts *Tokens) Of(id identity.ID) ([]Listed, error) {
+	list, err := ts.List()
+	return slices.DeleteFunc(list, func(l Listed) bool { return l.Identity != id }), err
+}
+
+// Revocation is what Revoke did.
+type Revocation struct {
+	Certificates []pki.Issued // that were not revoked before, as they were
+	Tokens       int          // that could still have been used
+}
+
+// ErrUnknownHost says that there is nothing to revoke.
+var ErrUnknownHost = errors.New("the CA has issued nothing to it that could be in use, and no token (redoubt pki list, redoubt token list)")
+
+// Revoke shuts a host out: its certificates are revoked, and its tokens void. The
+// CA's ledger does both at once, for a token says before which revocation it was
+// made; removing them is tidiness.
+func (ts *Tokens) Revoke(ca *pki.CA, id identity.ID) (r Revocation, err error) {
+	issued, err := ca.Issued()
+	if err != nil {
+		return r, err
+	}
+	tokens, err := ts.Of(id)
+	if err != nil {
+		return r, err
+	}
+	if len(tokens) == 0 && !slices.ContainsFunc(issued, func(i pki.Issued) bool { return i.Identity == id }) {
+		return r, fmt.Errorf("revoke %s: %w", id, ErrUnknownHost)
+	}
+	if r.Certificates, err = ca.Revoke(id); err != nil {
+		return r, err
+	}
+	if tokens, err = ts.Of(id); err != nil { // one may have been made meanwhile
+		return r, err
+	}
+	for _, l := range tokens {
+		if l.State == Used {
+			continue
+		}
+		if err := ts.Remove(l.ID); err != nil && !errors.Is(err, ErrNoToken) {
+			return r, err
+		}
+		if l.State == Open {
+			r.Tokens++
+		}
+	}
+	return r, nil
 }
 
 // What is wrong with a token. Who doesn't hold its secret is told errUnknown

@@ -20,31 +20,69 @@ const crlBlock = "X509 CRL" // RFC 7468 §6
 // maxCRLs bounds revoked.crl; a revoked certificate has some 40 bytes in it.
 const maxCRLs = 16 << 20
 
-// Revoke revokes every certificate of a host that hasn't been, and returns how
-// many those were. They are revoked once the ledger is on the disk; the CRLs
+// Revoke bans a host and revokes every certificate of it that hasn't been, which it
+// returns. All of it is so once the ledger is on the disk, in one write; the CRLs
 // follow from it.
-func (ca *CA) Revoke(id identity.ID) (n int, err error) {
+func (ca *CA) Revoke(id identity.ID) (revoked []Issued, err error) {
+	revoked, err = ca.revoke(func(e *entry) bool { return e.id == id }, func(l *ledger, now time.Time) error {
+		l.ban(id, now)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("revoke %s: %w", id, err)
+	}
+	return revoked, nil
+}
+
+// RevokeSerial revokes one certificate, and leaves its host the others: one whose key
+// was copied, or that of a machine which another of the same name has replaced. It
+// returns none if that was revoked already.
+func (ca *CA) RevokeSerial(serial string) (revoked []Issued, err error) {
+	known := false
+	revoked, err = ca.revoke(func(e *entry) bool {
+		is := serialText(e.serial) == serial
+		known = known || is
+		return is
+	}, func(*ledger, time.Time) error {
+		if !known {
+			return errors.New("the CA has no record of such a certificate (redoubt pki list)")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("revoke serial %s: %w", serial, err)
+	}
+	return revoked, nil
+}
+
+func (ca *CA) revoke(match func(*entry) bool, note func(l *ledger, now time.Time) error) (revoked []Issued, err error) {
 	err = ca.change(func(s *state, now time.Time) error {
-		l := s.ledger.clone()
+		l, at := s.ledger.clone(), now.UTC().Truncate(time.Second)
 		for i := range l.entries {
-			if e := &l.entries[i]; e.id == id && e.revoked.IsZero() {
-				e.revoked = now.UTC().Truncate(time.Second)
-				n++
+			if e := &l.entries[i]; match(e) && e.revoked.IsZero() {
+				revoked = append(revoked, e.shown(now, s.roots))
+				e.revoked = at
 			}
 		}
-		if n == 0 {
-			return nil
-		}
 		l.crl++
+		if err := note(l, at); err != nil {
+			return err
+		}
 		if err := ca.writeLedger(s, l); err != nil {
 			return err
 		}
 		return ca.writeCRLs(s, s.roots)
 	})
+	return revoked, err
+}
+
+// Number is that of the CRLs, which rises with each revocation.
+func (ca *CA) Number() (number uint64, err error) {
+	err = ca.look(func(s *state) error { number = s.ledger.crl; return nil })
 	if err != nil {
-		return 0, fmt.Errorf("revoke the certificates of %s: %w", id, err)
+		return 0, fmt.Errorf("ledger: %w", err)
 	}
-	return n, nil
+	return number, nil
 }
 
 // Revocations is revoked.crl: one CRL for each root, PEM. Their number rises

@@ -217,8 +217,8 @@ func TestAFullDiskIssuesNothingAndLosesNothing(t *testing.T) {
 		}
 	}
 	must(t, os.Remove(ballast))
-	if n, err := ca.Revoke(web); n != 1 || err != nil {
-		t.Errorf("with room again: %d revoked, %v", n, err)
+	if revoked, err := ca.Revoke(web); len(revoked) != 1 || err != nil {
+		t.Errorf("with room again: %v revoked, %v", revoked, err)
 	}
 	must(t, ca.StartRotation(pki.Options{}))
 }
@@ -247,7 +247,7 @@ func TestAReadOnlyDirectoryShowsAndSignsNothing(t *testing.T) {
 	if leaf, err := ca.Issue(pki.Request{ID: web}); !errors.Is(err, syscall.EROFS) || leaf != nil {
 		t.Errorf("issue: %v, want EROFS", err)
 	}
-	if n, err := ca.Revoke(web); !errors.Is(err, syscall.EROFS) || n != 0 {
-		t.Errorf("revoke: %d, %v, want EROFS", n, err)
+	if revoked, err := ca.Revoke(web); !errors.Is(err, syscall.EROFS) || revoked != nil {
+		t.Errorf("revoke: %v, %v, want EROFS", revoked, err)
 	}
 }

@@ -39,13 +39,20 @@ type Leaf struct {
 	roots []*x509.Certificate
 }
 
-// Issue makes a key and a certificate for a host.
-func (ca *CA) Issue(r Request) (*Leaf, error) {
+// Issue makes a key and a certificate for a host, because an administrator says so:
+// one that was revoked is admitted again.
+func (ca *CA) Issue(r Request) (*Leaf, error) { return ca.issue(r, byHand) }
+
+// Reissue does it for the CA's own host, where nobody has said so: a host that was
+// revoked gets ErrRevoked.
+func (ca *CA) Reissue(r Request) (*Leaf, error) { return ca.issue(r, onItsOwn) }
+
+func (ca *CA) issue(r Request, why grounds) (*Leaf, error) {
 	key, err := r.Key.generate()
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	cert, err := ca.certify(key.Public(), r)
+	cert, err := ca.certify(key.Public(), r, why)
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
@@ -55,15 +62,31 @@ func (ca *CA) Issue(r Request) (*Leaf, error) {
 // Sign makes a certificate for a key that was made elsewhere. Only the public
 // key is taken from the CSR, once its signature has proved that who asks has the
 // private one; who the host is and what else stands in the certificate says r
-// alone.
+// alone. As Issue, it admits.
 func (ca *CA) Sign(csr *x509.CertificateRequest, r Request) (*x509.Certificate, error) {
+	return ca.sign(csr, r, byHand)
+}
+
+// Enrol signs as Sign does, for a token that was made when Number was number: not,
+// but ErrRevoked, if the host was revoked since.
+func (ca *CA) Enrol(csr *x509.CertificateRequest, r Request, number uint64) (*x509.Certificate, error) {
+	return ca.sign(csr, r, byToken(number))
+}
+
+// Renew signs as Sign does, for the host that has shown the certificate old: if
+// that is in the ledger as r.ID's, lives, and the host wasn't revoked (ErrRevoked).
+func (ca *CA) Renew(csr *x509.CertificateRequest, r Request, old *x509.Certificate) (*x509.Certificate, error) {
+	return ca.sign(csr, r, byCertificate(old))
+}
+
+func (ca *CA) sign(csr *x509.CertificateRequest, r Request, why grounds) (*x509.Certificate, error) {
 	if err := fitForHost(csr.PublicKey); err != nil {
 		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("sign a certificate for %s: the CSR is not signed by its own key: %w", r.ID, err)
 	}
-	cert, err := ca.certify(csr.PublicKey, r)
+	cert, err := ca.certify(csr.PublicKey, r, why)
 	if err != nil {
 		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
 	}
@@ -72,10 +95,14 @@ func (ca *CA) Sign(csr *x509.CertificateRequest, r Request) (*x509.Certificate, 
 
 // certify gives a certificate out only once the ledger that has it is on the
 // disk.
-func (ca *CA) certify(public crypto.PublicKey, r Request) (cert *x509.Certificate, err error) {
+func (ca *CA) certify(public crypto.PublicKey, r Request, why grounds) (cert *x509.Certificate, err error) {
 	err = ca.change(func(s *state, now time.Time) error {
 		signer := s.signer()
 		if err := ca.check(&r, signer.cert, now); err != nil {
+			return err
+		}
+		l := s.ledger.clone()
+		if err := why(s, l, r.ID, now); err != nil {
 			return err
 		}
 		der, err := x509.CreateCertificate(rand.Reader, template(r, signer.cert, now), signer.cert, public, signer.key)
@@ -90,7 +117,6 @@ func (ca *CA) certify(public crypto.PublicKey, r Request) (cert *x509.Certificat
 		for _, root := range s.roots {
 			e.bundle = append(e.bundle, root.id)
 		}
-		l := s.ledger.clone()
 		l.entries = append(l.entries, e)
 		if err := ca.writeLedger(s, l); err != nil {
 			return err

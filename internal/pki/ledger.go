@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -17,20 +18,25 @@ import (
 
 // The ledger is a text that people can read:
 //
-//	redoubt ledger 1
+//	redoubt ledger 2
 //	signer ROOT
 //	crl NUMBER
+//	ban IDENTITY NUMBER SINCE BACK
+//	…
 //	leaf SERIAL IDENTITY ISSUED END ROOT ROOT[,ROOT] REVOKED
 //	…
 //	signature BASE64
 //
-// A line for each certificate, in the order of their issue: its serial in hex,
+// A line for each host that was revoked (bans.go), by identity. Then one for each
+// certificate, in the order of their issue: its serial in hex,
 // whose it is, from when to when it is good, which root signed it, which roots
 // its host was told to believe, and when it was revoked, or "-". The signature is
 // by the root that signs certificates now, over all that stands before it.
-// There is one way to write a ledger, and no other is read.
+// There is one way to write a ledger, and no other is read; but for those of the
+// version before, which had no bans.
 const (
-	ledgerMagic = "redoubt ledger 1\n"
+	ledgerMagic  = "redoubt ledger 2\n"
+	ledgerMagic1 = "redoubt ledger 1\n"
 	// maxLedger bounds it to some 150,000 certificates.
 	maxLedger = 32 << 20
 )
@@ -38,6 +44,7 @@ const (
 type ledger struct {
 	signer  string // root that signs certificates
 	crl     uint64 // number of the CRLs that say what is revoked here (RFC 5280 §5.2.3)
+	bans    []ban  // in the order of their identities' texts
 	entries []entry
 }
 
@@ -79,14 +86,7 @@ func (ca *CA) Issued() (list []Issued, err error) {
 	err = ca.look(func(s *state) error {
 		now := time.Now()
 		for _, e := range s.ledger.entries {
-			i := Issued{Identity: e.id, Serial: serialText(e.serial), Issued: e.issued, End: e.end, Root: e.root, Status: Ended}
-			if e.living(now, s.roots) {
-				i.Status = Living
-			}
-			if !e.revoked.IsZero() {
-				i.Status, i.Revoked = Revoked, &e.revoked
-			}
-			list = append(list, i)
+			list = append(list, e.shown(now, s.roots))
 		}
 		return nil
 	})
@@ -96,6 +96,17 @@ func (ca *CA) Issued() (list []Issued, err error) {
 	return list, nil
 }
 
+func (e *entry) shown(now time.Time, roots []*root) Issued {
+	i := Issued{Identity: e.id, Serial: serialText(e.serial), Issued: e.issued, End: e.end, Root: e.root, Status: Ended}
+	if e.living(now, roots) {
+		i.Status = Living
+	}
+	if !e.revoked.IsZero() {
+		i.Status, i.Revoked = Revoked, &e.revoked
+	}
+	return i
+}
+
 // living tells whether a certificate still opens a door that hosts of these
 // roots guard.
 func (e *entry) living(now time.Time, roots []*root) bool {
@@ -103,17 +114,18 @@ func (e *entry) living(now time.Time, roots []*root) bool {
 }
 
 func (l *ledger) clone() *ledger {
-	return &ledger{l.signer, l.crl, slices.Clone(l.entries)}
+	return &ledger{l.signer, l.crl, slices.Clone(l.bans), slices.Clone(l.entries)}
 }
 
 // forget drops what ended so long ago that no clock makes it live again.
 func (l *ledger) forget(now time.Time) {
 	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return now.After(e.end.Add(memory)) })
+	l.forgetBans(now)
 }
 
 // encode writes the ledger and signs it.
 func (l *ledger) encode(signer *root) ([]byte, error) {
-	text := l.body()
+	text := l.body(ledgerMagic)
 	signature, err := signer.sign(text)
 	if err != nil {
 		return nil, err
@@ -125,9 +137,12 @@ func (l *ledger) encode(signer *root) ([]byte, error) {
 	return text, nil
 }
 
-// body is all that is signed.
-func (l *ledger) body() []byte {
-	text := fmt.Appendf(nil, "%ssigner %s\ncrl %d\n", ledgerMagic, l.signer, l.crl)
+// body is all that is signed, in a version's form.
+func (l *ledger) body(magic string) []byte {
+	text := fmt.Appendf(nil, "%ssigner %s\ncrl %d\n", magic, l.signer, l.crl)
+	for i := range l.bans {
+		text = fmt.Appendf(text, "%s\n", &l.bans[i])
+	}
 	for i := range l.entries {
 		text = fmt.Appendf(text, "%s\n", &l.entries[i])
 	}
@@ -176,19 +191,44 @@ func parseLedger(text []byte, deployment string, roots []*root) (*ledger, error)
 		return nil, errNoLedger
 	}
 	for i, line := range lines[3 : len(lines)-1] {
-		e, err := parseEntry(line)
-		if err == nil && e.id.Deployment() != deployment {
-			err = fmt.Errorf("%s is of another deployment", e.id)
-		}
-		if err != nil {
+		if err := l.take(line, deployment); err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+4, err)
 		}
-		l.entries = append(l.entries, e)
 	}
-	if !bytes.Equal(l.body(), body) {
+	magic := ledgerMagic
+	if lines[0]+"\n" == ledgerMagic1 && len(l.bans) == 0 {
+		magic = ledgerMagic1
+	}
+	if !bytes.Equal(l.body(magic), body) {
 		return nil, errNoLedger
 	}
+	if magic == ledgerMagic1 {
+		l.banTheRevoked()
+	}
 	return l, nil
+}
+
+// take reads a line of a ban or a certificate.
+func (l *ledger) take(line, deployment string) (err error) {
+	var b ban
+	var e entry
+	if strings.HasPrefix(line, "ban ") {
+		b, err = parseBan(line)
+		l.bans = append(l.bans, b)
+	} else {
+		e, err = parseEntry(line)
+		l.entries = append(l.entries, e)
+	}
+	if err != nil {
+		return err
+	}
+	if id := cmp.Or(b.id, e.id); id.Deployment() != deployment {
+		return fmt.Errorf("%s is of another deployment", id)
+	}
+	if n := len(l.bans); b.number > l.crl || n > 1 && l.bans[n-2].id.String() >= l.bans[n-1].id.String() {
+		return errNoLedger
+	}
+	return nil
 }
 
 func parseEntry(line string) (e entry, err error) {

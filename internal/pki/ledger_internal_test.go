@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -32,6 +33,8 @@ func signed(t testing.TB, r *root, body string) []byte {
 
 const goodLine = "leaf 10ff spiffe://clinic/app/web 2026-11-25T02:00:00Z 2026-12-02T02:00:00Z aa aa,bb -\n"
 
+const goodBan = "ban spiffe://clinic/app/web 1 2026-11-26T02:00:00Z -\n"
+
 func TestTheLedgerReadsOnlyWhatItWrites(t *testing.T) {
 	r := testRoot(t)
 	head := ledgerMagic + "signer " + r.id + "\ncrl 1\n"
@@ -42,7 +45,19 @@ func TestTheLedgerReadsOnlyWhatItWrites(t *testing.T) {
 		"nothing issued":        {head, true},
 		"one":                   {head + goodLine, true},
 		"one revoked":           {head + strings.Replace(goodLine, " -\n", " 2026-11-26T02:00:00Z\n", 1), true},
-		"another version":       {strings.Replace(head, "ledger 1", "ledger 2", 1), false},
+		"a later version":       {strings.Replace(head, "ledger 2", "ledger 3", 1), false},
+		"a ban":                 {head + goodBan + goodLine, true},
+		"a ban that was lifted": {head + strings.Replace(goodBan, " -\n", " 2026-11-26T02:00:00Z\n", 1), true},
+		"two bans":              {head + goodBan + strings.Replace(goodBan, "web", "web2", 1), true},
+		"a host banned twice":   {head + goodBan + goodBan, false},
+		"bans out of order":     {head + strings.Replace(goodBan, "web", "web2", 1) + goodBan, false},
+		"a ban after a leaf":    {head + goodLine + goodBan, false},
+		"a ban of the future":   {head + strings.Replace(goodBan, " 1 ", " 2 ", 1), false},
+		"a ban without number":  {head + strings.Replace(goodBan, " 1 ", " x ", 1), false},
+		"a ban of another's":    {head + strings.Replace(goodBan, "clinic", "lab", 1), false},
+		"half a ban":            {head + "ban spiffe://clinic/app/web\n", false},
+		"the version before":    {ledgerMagic1 + "signer " + r.id + "\ncrl 1\n" + goodLine, true},
+		"bans before their day": {ledgerMagic1 + "signer " + r.id + "\ncrl 1\n" + goodBan + goodLine, false},
 		"no signer":             {ledgerMagic + "crl 1\n", false},
 		"an unknown signer":     {strings.Replace(head, r.id, strings.Repeat("0", 32), 1), false},
 		"no number":             {strings.Replace(head, "crl 1\n", "crl x\n", 1), false},
@@ -63,8 +78,9 @@ func TestTheLedgerReadsOnlyWhatItWrites(t *testing.T) {
 		if (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}
-		if err == nil && !bytes.Equal(l.body(), []byte(c.body)) {
-			t.Errorf("%s: it came back as\n%s", name, l.body())
+		magic := c.body[:len(ledgerMagic)]
+		if err == nil && !bytes.Equal(l.body(magic), []byte(c.body)) {
+			t.Errorf("%s: it came back as\n%s", name, l.body(magic))
 		}
 	}
 }
@@ -192,6 +208,9 @@ func FuzzLedger(f *testing.F) {
 	f.Add(head)
 	f.Add(head + strings.ReplaceAll(goodLine, "aa", "ROOT"))
 	f.Add(head + strings.Replace(goodLine, " -\n", " 2026-11-26T02:00:00Z\n", 1))
+	f.Add(head + goodBan + goodLine)
+	f.Add(head + strings.Replace(goodBan, " -\n", " 2026-11-26T02:00:00Z\n", 1))
+	f.Add(strings.Replace(head, ledgerMagic, ledgerMagic1, 1) + goodLine)
 	f.Add("")
 	f.Add("signature \nsignature \n")
 	f.Fuzz(func(t *testing.T, body string) {
@@ -206,8 +225,12 @@ func FuzzLedger(f *testing.F) {
 			}
 			return
 		}
-		if string(l.body()) != body {
-			t.Fatalf("it came back as %q", l.body())
+		magic := body[:len(ledgerMagic)]
+		if magic == ledgerMagic1 {
+			l.bans = nil // which reading it added
+		}
+		if string(l.body(magic)) != body {
+			t.Fatalf("it came back as %q", l.body(magic))
 		}
 	})
 }
@@ -246,4 +269,38 @@ func FuzzCRLs(f *testing.F) {
 			t.Fatal(good, err)
 		}
 	})
+}
+
+// TestALedgerOfTheVersionBeforeIsReadAndUpgraded: it has no bans, so who was revoked
+// and not admitted since is banned.
+func TestALedgerOfTheVersionBeforeIsReadAndUpgraded(t *testing.T) {
+	dir := t.TempDir()
+	ca, err := Create(dir, "clinic", Options{})
+	must(t, err)
+	for _, name := range []string{"web", "back", "db"} {
+		_, err = ca.Issue(Request{ID: app(t, name)})
+		must(t, err)
+	}
+	for _, name := range []string{"web", "back"} {
+		_, err = ca.Revoke(app(t, name))
+		must(t, err)
+	}
+	_, err = ca.Issue(Request{ID: app(t, "back")})
+	must(t, err)
+	r, l := ca.state.signer(), ca.state.ledger.clone()
+	l.bans = nil
+	must(t, os.WriteFile(filepath.Join(dir, ledgerFile), signed(t, r, string(l.body(ledgerMagic1))), 0o600))
+	if _, err := ca.Reissue(Request{ID: app(t, "web")}); !errors.Is(err, ErrRevoked) {
+		t.Errorf("who was revoked before: %v", err)
+	}
+	for _, name := range []string{"back", "db"} {
+		if _, err := ca.Reissue(Request{ID: app(t, name)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, ledgerFile))
+	must(t, err)
+	if !strings.HasPrefix(string(text), ledgerMagic) || strings.Count(string(text), "\nban ") != 1 || !strings.Contains(string(text), "\nban spiffe://clinic/app/web 3 ") {
+		t.Errorf("it was upgraded to\n%s", text)
+	}
 }

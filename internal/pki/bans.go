@@ -1,0 +1,163 @@
+package pki
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/identity"
+)
+
+// A host that is revoked is banned, in the same write that revokes its
+// certificates: what was made before, be it a token or a connection on which it is
+// just asking for a renewal, gets it no certificate. A token that was made since
+// admits it again, and so does who issues a certificate by hand.
+//
+// What is before and after says the number of the CRLs, which rises with each
+// revocation; a clock may be set back.
+type ban struct {
+	id     identity.ID
+	number uint64    // of the CRLs that the revocation made
+	since  time.Time // for people
+	back   time.Time // when it was admitted again; zero: it wasn't
+}
+
+// ErrRevoked says that a host was revoked and not admitted since.
+var ErrRevoked = errors.New("the host was revoked (redoubt pki revoke)")
+
+func (b *ban) String() string {
+	back := "-"
+	if !b.back.IsZero() {
+		back = b.back.Format(time.RFC3339)
+	}
+	return fmt.Sprintf("ban %s %d %s %s", b.id, b.number, b.since.Format(time.RFC3339), back)
+}
+
+func parseBan(line string) (b ban, err error) {
+	fields := strings.Split(line, " ")
+	if len(fields) != 5 {
+		return ban{}, errors.New("not a line of ours")
+	}
+	if b.id, err = identity.Parse(fields[1]); err != nil {
+		return ban{}, err
+	}
+	if b.number, err = strconv.ParseUint(fields[2], 10, 63); err != nil {
+		return ban{}, errNoLedger
+	}
+	if b.since, err = parseMoment(fields[3]); err != nil {
+		return ban{}, err
+	}
+	if fields[4] != "-" {
+		b.back, err = parseMoment(fields[4])
+	}
+	return b, err
+}
+
+func (l *ledger) findBan(id identity.ID) (at int, found bool) {
+	return slices.BinarySearchFunc(l.bans, id.String(), func(b ban, text string) int { return cmp.Compare(b.id.String(), text) })
+}
+
+// ban bans a host as of the CRLs' number now.
+func (l *ledger) ban(id identity.ID, since time.Time) {
+	b := ban{id: id, number: l.crl, since: since}
+	at, found := l.findBan(id)
+	if found {
+		l.bans[at] = b
+		return
+	}
+	l.bans = slices.Insert(l.bans, at, b)
+}
+
+// admit lifts a ban. It goes on to void what was made before it.
+func (l *ledger) admit(id identity.ID, now time.Time) {
+	if at, found := l.findBan(id); found && l.bans[at].back.IsZero() {
+		l.bans[at].back = now.UTC().Truncate(time.Second)
+	}
+}
+
+func (l *ledger) banned(id identity.ID) bool {
+	at, found := l.findBan(id)
+	return found && l.bans[at].back.IsZero()
+}
+
+// forgetBans drops those of hosts of which no certificate is remembered, once no
+// token of before can be good: those live for a week at most.
+func (l *ledger) forgetBans(now time.Time) {
+	if len(l.bans) == 0 {
+		return
+	}
+	remembered := make(map[identity.ID]bool)
+	for i := range l.entries {
+		remembered[l.entries[i].id] = true
+	}
+	l.bans = slices.DeleteFunc(l.bans, func(b ban) bool { return !remembered[b.id] && now.After(b.since.Add(memory)) })
+}
+
+// banTheRevoked is for a ledger of the version before: who was revoked and got no
+// certificate since is banned.
+func (l *ledger) banTheRevoked() {
+	newest := make(map[identity.ID]time.Time)
+	for i := range l.entries { // in the order of their issue
+		newest[l.entries[i].id] = l.entries[i].revoked
+	}
+	for id, revoked := range newest {
+		if !revoked.IsZero() {
+			l.ban(id, revoked)
+		}
+	}
+}
+
+// grounds say why a host may have a certificate. They are asked under the ledger's
+// lock, in the change that signs, and may note in the ledger what follows.
+type grounds func(s *state, l *ledger, id identity.ID, now time.Time) error
+
+// byHand: an administrator wants it, and knows.
+func byHand(_ *state, l *ledger, id identity.ID, now time.Time) error {
+	l.admit(id, now)
+	return nil
+}
+
+// onItsOwn is for what nobody decided.
+func onItsOwn(_ *state, l *ledger, id identity.ID, _ time.Time) error {
+	if l.banned(id) {
+		return fmt.Errorf("%w; to admit it again: redoubt pki issue, or redoubt token create and redoubt join", ErrRevoked)
+	}
+	return nil
+}
+
+// byToken: who revoked the host wanted what was made before to be void.
+func byToken(number uint64) grounds {
+	return func(_ *state, l *ledger, id identity.ID, now time.Time) error {
+		if at, found := l.findBan(id); found && number < l.bans[at].number {
+			return fmt.Errorf("%w since the token was made (make a new one: redoubt token create)", ErrRevoked)
+		}
+		l.admit(id, now)
+		return nil
+	}
+}
+
+// byCertificate: it is in the ledger as this host's, and lives.
+func byCertificate(old *x509.Certificate) grounds {
+	return func(s *state, l *ledger, id identity.ID, now time.Time) error {
+		i := slices.IndexFunc(l.entries, func(e entry) bool { return e.serial.Cmp(old.SerialNumber) == 0 })
+		if i < 0 || l.entries[i].id != id {
+			return fmt.Errorf("the CA has no record of the certificate of %s with serial %s: it was made by a copy of this CA, or by somebody who has its key", id, serialText(old.SerialNumber))
+		}
+		e := &l.entries[i]
+		if root := findRoot(s.roots, e.root); root == nil || old.CheckSignatureFrom(root.cert) != nil {
+			return fmt.Errorf("the certificate of %s with serial %s is not signed by the root that the ledger names", id, serialText(old.SerialNumber))
+		}
+		switch {
+		case !e.revoked.IsZero():
+			return ErrRevoked
+		case !e.living(now, s.roots):
+			return fmt.Errorf("the certificate of %s ended at %s", id, e.end.Format(time.RFC3339))
+		}
+		return onItsOwn(s, l, id, now)
+	}
+}
