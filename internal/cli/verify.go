@@ -14,11 +14,13 @@ import (
 )
 
 type verifyCmd struct {
-	Dir        string `placeholder:"DIR" xor:"which" help:"The deployment that redoubt up runs in DIR."`
-	Config     string `placeholder:"FILE" xor:"which" help:"The host whose gateway or sidecar runs with this configuration. Default: the one in /etc/redoubt, else --dir of redoubt up."`
-	Outside    bool   `xor:"which" help:"From a host that must not get in; with --deployment."`
-	Deployment string `placeholder:"FILE" help:"deployment.yaml: which hosts there are, for the packet filter, ssh, and --outside."`
-	Host       bool   `help:"With --dir: judge the machine's own settings too (ssh, swap, core dumps, clock), as on real hosts."`
+	Dir        string   `placeholder:"DIR" xor:"which" help:"The deployment that redoubt up runs in DIR."`
+	Config     string   `placeholder:"FILE" xor:"which" help:"The host whose gateway or sidecar runs with this configuration. Default: the one in /etc/redoubt, else --dir of redoubt up."`
+	Outside    bool     `xor:"which" help:"From a host that must not get in; with --deployment."`
+	Deployment string   `placeholder:"FILE" help:"deployment.yaml: which hosts there are, for the packet filter, ssh, and --outside."`
+	Evidence   []string `placeholder:"FILE" help:"With --outside: reports of redoubt verify (--json) of the deployment's hosts, a day old at most, or directories of them. They say which addresses to visit, and what listens there."`
+	Control    []string `placeholder:"HOST:PORT" help:"With --outside: a port that must answer this host, or its silence elsewhere proves nothing; best the same port on a host beside the cache."`
+	Host       bool     `help:"With --dir: judge the machine's own settings too (ssh, swap, core dumps, clock), as on real hosts."`
 	urlFlags   `embed:""`
 
 	JSON    string `name:"json" placeholder:"FILE" help:"Write the report as JSON, as redoubt dossier and --compare read it; - prints it."`
@@ -37,7 +39,7 @@ Example:
 
   sudo redoubt verify                                             # the host's configuration in /etc/redoubt
   sudo redoubt verify --config /etc/redoubt/gateway.yaml --deployment /etc/redoubt/deployment.yaml --json cache-1.json
-  redoubt verify --outside --deployment deployment.yaml           # from anywhere else
+  redoubt verify --outside --deployment deployment.yaml --evidence reports/ --control 10.77.0.80:443   # from anywhere else
   redoubt verify --compare production.json                        # is this environment as production is?`
 }
 

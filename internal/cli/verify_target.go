@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -146,7 +147,7 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 	}
 	switch {
 	case c.Outside:
-		t, err = outsideTarget(hosts)
+		t, err = c.outsideTarget(hosts)
 	case c.Dir != "":
 		t, err = up.Target(c.Dir)
 		if err == nil {
@@ -200,7 +201,7 @@ func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
 }
 
 // outsideTarget is the deployment as a host sees it that must not get in.
-func outsideTarget(hosts *config.Deployment) (*verify.Target, error) {
+func (c *verifyCmd) outsideTarget(hosts *config.Deployment) (*verify.Target, error) {
 	if hosts == nil {
 		return nil, errors.New("--outside: which hosts must be out of reach stands in the deployment's file: name it with --deployment")
 	}
@@ -208,22 +209,36 @@ func outsideTarget(hosts *config.Deployment) (*verify.Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &verify.Target{Vantage: evidence.Outsider, Deployment: hosts.Deployment, Host: name}
-	for _, g := range hosts.Gateways {
-		id, err := identity.New(hosts.Deployment, identity.Gateway, g.Name)
-		if err != nil {
-			return nil, err
+	for _, control := range c.Control {
+		host, port, err := net.SplitHostPort(control)
+		if err != nil || host == "" || port == "" {
+			return nil, fmt.Errorf("--control: %q is no HOST:PORT", control)
 		}
-		for _, a := range g.Address {
-			t.Doors = append(t.Doors, tunnel.Endpoint{Address: net.JoinHostPort(a.Addr().String(), fmt.Sprint(g.Port)), ID: id})
+		if ip := net.ParseIP(host); ip.IsLoopback() || host == "localhost" {
+			return nil, fmt.Errorf("--control: %s is this host itself: it must be another one, reached over the network", control)
 		}
 	}
+	told, err := readEvidence(c.Evidence)
+	if err != nil {
+		return nil, fmt.Errorf("--evidence: %w", err)
+	}
+	t := &verify.Target{Vantage: evidence.Outsider, Deployment: hosts.Deployment, Host: name, Controls: c.Control}
+	for _, r := range told {
+		if r.Report.Deployment != hosts.Deployment {
+			return nil, fmt.Errorf("--evidence: %s is of deployment %s, not of %s", r.Name, r.Report.Deployment, hosts.Deployment)
+		}
+		t.Reports = append(t.Reports, r.Report)
+	}
+	slices.SortStableFunc(t.Reports, func(a, b *evidence.Report) int { return b.Finished.Compare(a.Finished) }) // the newest of each host counts
 	return t, nil
 }
 
 // locate fills in which deployment is meant when no flag says so: the host's
 // configuration in its usual place, else the deployment that redoubt up made.
 func (c *verifyCmd) locate() error {
+	if !c.Outside && len(c.Evidence)+len(c.Control) > 0 {
+		return errors.New("--evidence and --control are for --outside")
+	}
 	if c.Dir != "" || c.Config != "" || c.Outside {
 		return nil
 	}

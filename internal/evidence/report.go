@@ -44,6 +44,7 @@ type Report struct {
 	Version    string    `json:"version"` // of the redoubt that looked
 	Summary    Summary   `json:"summary"`
 	Checks     []Result  `json:"checks"`
+	Network    *Network  `json:"network,omitempty"` // of the host that was looked at; nil: an outsider's
 }
 
 // Summary counts outcomes. Accepted is how many of those that fail are accepted

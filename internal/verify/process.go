@@ -297,27 +297,13 @@ func (p process) listeners() (listening []listener, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
-		table, err := p.read("net", protocol)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // this kernel has no IPv6
-		}
-		if err != nil {
-			return nil, err
-		}
-		for line := range strings.Lines(table) {
-			fields := strings.Fields(line)
-			if len(fields) < 10 || !own[fields[9]] {
-				continue
-			}
-			const listens, unconnected = "0A", "07"
-			if fields[3] == listens || fields[3] == unconnected {
-				address, err := host.ParseAddress(fields[1])
-				if err != nil {
-					return nil, err
-				}
-				listening = append(listening, listener{protocol, address})
-			}
+	all, err := host.Sockets(p.path("net"), "tcp", "tcp6", "udp", "udp6", "raw", "raw6")
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if own[s.Inode] && (s.State == host.Listening || s.State == host.Unconnected) {
+			listening = append(listening, listener{s.Protocol, s.Local})
 		}
 	}
 	return listening, nil

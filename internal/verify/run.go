@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
 // checkWithin bounds one check.
@@ -39,9 +40,22 @@ func Run(ctx context.Context, t *Target, checks []Check, o Options) *evidence.Re
 			o.Each(result)
 		}
 	}
+	if !o.Cheap && t.Vantage != evidence.Outsider {
+		r.Network = network()
+	}
 	r.Finished = time.Now().UTC()
 	r.Count()
 	return r
+}
+
+// network is how this host can be reached; nil where the kernel doesn't tell.
+func network() *evidence.Network {
+	addresses, err := host.Addresses()
+	open, err2 := host.Open()
+	if err != nil || err2 != nil {
+		return nil
+	}
+	return &evidence.Network{Addresses: addresses, Open: open}
 }
 
 func runOne(ctx context.Context, t *Target, c Check) evidence.Result {

@@ -28,6 +28,11 @@ type Target struct {
 	Filter *firewall.Rules    // this host's packet filter, as deployment.yaml makes it
 	Doors  []tunnel.Endpoint  // where the gateways' tunnels are reached from here
 
+	// An outsider's: what the deployment's hosts told of themselves, the newest first, and
+	// HOST:PORT that must answer it.
+	Reports  []*evidence.Report
+	Controls []string
+
 	JudgeHost  bool                 // with OneMachine, the machine's own settings too
 	Exceptions []evidence.Exception // failures that somebody has accepted
 
@@ -35,6 +40,8 @@ type Target struct {
 	audited memo[engine.Audit]
 	guest   memo[engine.Guest]
 	reached memo[struct{}] // the doors
+
+	controlled memo[string] // the controls
 }
 
 // memo is what came of asking, the first time.
@@ -237,5 +244,5 @@ func (t *Target) end() {
 	if t.guest.asked && t.guest.err == nil {
 		t.Cache.Dismiss(context.Background(), t.guest.value.User)
 	}
-	t.guest, t.audited, t.reached = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}
+	t.guest, t.audited, t.reached, t.controlled = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}, memo[string]{}
 }

@@ -6,13 +6,12 @@ import (
 	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
-	"github.com/redoubt-cache/redoubt/internal/up"
 )
 
 func environmentSabotages() []sabotage {
@@ -37,22 +36,32 @@ func environmentSabotages() []sabotage {
 			return f
 		}},
 		{id: "RD-140", from: evidence.Outsider, how: "the tunnel's port answers an outsider", broken: func(t *testing.T, d *deployment) {
-			d.target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
+			at := listening(t)
+			d.target.Hosts, d.target.Reports = hostsAt("127.0.0.1"), reportsOf("127.0.0.1", at.Port)
+			d.target.Hosts.Gateways[0].Port = at.Port
+		}},
+		{id: "RD-140", from: evidence.Outsider, how: "the tunnel's port answers an outsider on an address that deployment.yaml doesn't name", broken: func(t *testing.T, d *deployment) {
+			at := listening(t)
+			d.target.Hosts.Gateways[0].Port = at.Port
+			d.target.Reports = reportsOf("127.0.0.9", at.Port)
+			other := d.target.Reports[0].Network
+			other.Addresses = append(other.Addresses, netip.MustParseAddr("127.0.0.1"))
 		}},
 		{id: "RD-141", from: evidence.Outsider, how: "sshd's port answers an outsider", broken: func(t *testing.T, d *deployment) {
 			at := listening(t)
-			d.target.Hosts = hostsAt("127.0.0.1")
+			d.target.Hosts, d.target.Reports = hostsAt("127.0.0.1"), reportsOf("127.0.0.1", at.Port)
 			d.target.Hosts.SSHPort = at.Port
 		}},
 		{id: "RD-142", from: evidence.Outsider, how: "a Redis of its own answers an outsider on a cache host", broken: func(t *testing.T, d *deployment) {
-			// The port is a usual one, so the address is this run's own.
-			at := fmt.Sprintf("127.142.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff)
-			l, err := net.Listen("tcp", at+":6380")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			d.target.Hosts = hostsAt(at)
+			d.target.Hosts.Gateways[0].Address = addresses(redisOfItsOwn(t, 142))
+		}},
+		{id: "RD-142", from: evidence.Outsider, how: "a Redis of its own answers an outsider on an application host", broken: func(t *testing.T, d *deployment) {
+			d.target.Hosts.Apps[0].Address = addresses(redisOfItsOwn(t, 143))
+		}},
+		{id: "RD-142", from: evidence.Outsider, how: "a cache host answers an outsider on a port that nobody thinks of", broken: func(t *testing.T, d *deployment) {
+			at := listening(t)
+			d.target.Reports[0].Network.Open = append(d.target.Reports[0].Network.Open, at.AddrPort())
+			d.target.Hosts.Gateways[0].Address = addresses("127.0.0.1")
 		}},
 	}
 }
@@ -69,12 +78,45 @@ func socket(family, kind int) func(t *testing.T) *os.File {
 	}
 }
 
+// redisOfItsOwn listens where a Redis usually does, so the address is this run's own.
+func redisOfItsOwn(t *testing.T, octet int) (at string) {
+	t.Helper()
+	at = fmt.Sprintf("127.%d.%d.%d", octet, os.Getpid()>>8&0xff, os.Getpid()&0xff)
+	l, err := net.Listen("tcp", at+":6380")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return at
+}
+
+// reportsOf is what the hosts of hostsAt would tell of themselves.
+func reportsOf(address string, open ...int) (list []*evidence.Report) {
+	at := netip.MustParseAddr(address)
+	n := evidence.Network{Addresses: []netip.Addr{at}}
+	for _, port := range append(open, nobodysPort) {
+		n.Open = append(n.Open, netip.AddrPortFrom(at, uint16(port)))
+	}
+	for _, v := range []evidence.Vantage{evidence.CacheHost, evidence.AppHost} {
+		host := map[evidence.Vantage]string{evidence.CacheHost: "cache", evidence.AppHost: "app"}[v]
+		own := n
+		list = append(list, &evidence.Report{Deployment: "local", Host: host, Vantage: v, Finished: time.Now(), Network: &own})
+	}
+	return list
+}
+
+// nobodysPort is one on which nobody listens.
+const nobodysPort = 1
+
+func addresses(at string) config.Sources {
+	return config.Sources{{Prefix: netip.PrefixFrom(netip.MustParseAddr(at), 32)}}
+}
+
 // hostsAt is a deployment whose hosts all have one address.
-func hostsAt(address string) *config.Deployment {
-	at := config.Sources{{Prefix: netip.PrefixFrom(netip.MustParseAddr(address), 32)}}
+func hostsAt(at string) *config.Deployment {
 	return &config.Deployment{
-		Deployment: "local", Gateways: []config.Gate{{Name: "cache", Address: at}}, Apps: []config.App{{Name: "app", Address: at}},
-		SSHPort: 1, // where nobody listens
+		Deployment: "local", Gateways: []config.Gate{{Name: "cache", Address: addresses(at), Port: nobodysPort}},
+		Apps: []config.App{{Name: "app", Address: addresses(at)}}, SSHPort: nobodysPort,
 	}
 }
 
@@ -88,13 +130,13 @@ func listening(t *testing.T) *net.TCPAddr {
 	return l.Addr().(*net.TCPAddr)
 }
 
-// nobodyThere is an address on which nobody listens.
-func nobodyThere(t *testing.T) string {
+// otherHost listens where who comes from 127.0.0.1 meets another address than its own.
+func otherHost(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	return l.Addr().String()
 }

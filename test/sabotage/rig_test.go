@@ -361,7 +361,7 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 		target.App.Metrics, target.Cache = d.Gateway, nil
 	case evidence.Outsider:
 		target.Cache, target.App = nil, nil
-		target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(nobodyThere(t))}
-		target.Hosts = hostsAt("127.0.0.9")
+		target.Hosts, target.Reports = hostsAt("127.0.0.9"), reportsOf("127.0.0.9")
+		target.Controls = []string{otherHost(t)}
 	}
 }

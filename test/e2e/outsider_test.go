@@ -1,0 +1,92 @@
+package e2e_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/test/lab"
+)
+
+// listen has something take connections on an address of a host, until it is stopped.
+func (g *guarded) listen(host, address, port string) *lab.Process {
+	const accept = `
+import socket, sys
+s = socket.create_server((sys.argv[1], int(sys.argv[2])), family=socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, backlog=64)
+print("listening", flush=True)
+while True:
+    s.accept()[0].close()
+`
+	return lab.Start(g.t, g.hosts[host].Command("/usr/bin/python3", "-u", "-c", accept, address, port), "listening")
+}
+
+// TestAnOutsiderProvesNothingBySilence: it passes only if it has visited every address
+// that the hosts have, something listens there, and another port answers it.
+func TestAnOutsiderProvesNothingBySilence(t *testing.T) {
+	g := newGuarded(t)
+	s := siteOn(t, g.net, g.hosts["cache-1"], g.hosts["web-1"], "")
+	s.write("deployment.yaml", filepath.Dir(g.deployment), `deployment: clinic
+gateways: [{name: cache-1, address: [10.77.0.2, "fd77::2"], port: 6379}]
+apps: [{name: web-1, address: [10.77.0.3, "fd77::3"]}]
+bastions: [10.77.0.9, "fd77::9"]
+`)
+	for _, host := range []string{"cache-1", "web-1"} {
+		g.guard(host)
+	}
+	s.gateway()
+	s.sidecar(s.web)
+	sshd := g.listen("cache-1", "0.0.0.0", "22") // as far as who is outside can tell
+	g.listen("web-1", "0.0.0.0", "22")
+	g.listen("bastion", "10.77.0.9", "6379")
+
+	reports := t.TempDir()
+	tell := func(host, config string) {
+		t.Helper()
+		text, err := g.look(t, host, "--config", config).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(reports, host+".json"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache, web := s.path("cache-1", "gateway.yaml"), s.path("web-1", "sidecar.yaml")
+	const control = "10.77.0.9:6379"
+	wants := func(what string, cache, ssh, rest evidence.Outcome, detail string, args ...string) {
+		t.Helper()
+		r := g.look(t, "outsider", append([]string{"--outside"}, args...)...)
+		told := false
+		for id, want := range map[string]evidence.Outcome{"RD-140": cache, "RD-141": ssh, "RD-142": rest} {
+			c := resultOf(t, r, id)
+			if c.Outcome != want {
+				t.Errorf("%s: %s %s: %s, want %s\n%s", what, id, c.Outcome, c.Detail, want, c.Evidence)
+			}
+			told = told || strings.Contains(c.Detail, detail)
+		}
+		if !told {
+			t.Errorf("%s: nothing says %q", what, detail)
+		}
+	}
+	const pass, fail, skip = evidence.Pass, evidence.Fail, evidence.Skip
+	tell("cache-1", cache)
+	tell("web-1", web)
+	wants("all is told, and something answers", pass, pass, pass, "the control answers", "--evidence", reports, "--control", control)
+	wants("nothing is told", skip, skip, skip, "which other addresses cache-1 has", "--control", control)
+	wants("nothing answers", skip, skip, skip, "silence proves nothing", "--evidence", reports)
+	wants("what should answer doesn't", skip, skip, skip, "doesn't answer either", "--evidence", reports, "--control", "10.77.0.9:6380")
+
+	sshd.Stop()
+	tell("cache-1", cache)
+	wants("sshd is down", pass, skip, pass, "nothing listens on port 22", "--evidence", reports, "--control", control)
+
+	g.listen("cache-1", "0.0.0.0", "22")
+	g.hosts["cache-1"].Also("10.77.0.7/16")
+	if out, code := run(t, g.hosts["cache-1"].Command("nft", "insert", "rule", "inet", "redoubt", "inbound", "ip", "daddr", "10.77.0.7", "accept")); code != 0 {
+		t.Fatal(out)
+	}
+	g.listen("cache-1", "10.77.0.7", "6379")
+	tell("cache-1", cache)
+	wants("an address that isn't written down answers", fail, fail, pass, "10.77.0.7:6379 can be reached", "--evidence", reports, "--control", control)
+}
