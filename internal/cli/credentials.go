@@ -119,13 +119,17 @@ func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger) (*e
 	return k, nil
 }
 
+// unlockOf is what opens the CA's keys on its gateway's host.
+func unlockOf(c config.PKI) pki.Unlock {
+	if c.Passphrase != "" {
+		return pki.PassphraseFile(string(c.Passphrase))
+	}
+	return unlockSealed()
+}
+
 // openServer opens the CA and has it provide for its gateway.
 func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enroll.Server, error) {
-	var unlock pki.Unlock
-	if c.PKI.Passphrase != "" {
-		unlock = pki.PassphraseFile(string(c.PKI.Passphrase))
-	}
-	ca, err := pki.Open(string(c.PKI.Dir), unlock)
+	ca, err := pki.Open(string(c.PKI.Dir), unlockOf(c.PKI))
 	if err != nil {
 		return nil, fmt.Errorf("pki.dir: %w", err)
 	}

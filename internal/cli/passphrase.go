@@ -16,7 +16,7 @@ import (
 // caFlags are the flags of every subcommand that opens the CA.
 type caFlags struct {
 	Dir            string `required:"" placeholder:"DIR" help:"The CA's directory, or that of a deployment of redoubt up."`
-	PassphraseFile string `placeholder:"FILE" help:"File with the passphrase of the CA's keys, or credential:NAME for a systemd credential. Without it a terminal is asked."`
+	PassphraseFile string `placeholder:"FILE" help:"File with the passphrase of the CA's keys, or credential:NAME for a systemd credential. Without it the sealed one of this machine is taken (pki init --seal), or a terminal asked."`
 }
 
 // open opens the CA to sign with it.
@@ -25,6 +25,9 @@ func (f caFlags) open(e *env) (*pki.CA, error) {
 	unlock, err := unlockFrom(f.PassphraseFile)
 	if err != nil {
 		return nil, err
+	}
+	if unlock == nil {
+		unlock = unlockSealed()
 	}
 	if unlock == nil && e.terminal() {
 		unlock = once(func() ([]byte, error) { return e.ask("Passphrase of the CA in " + dir + ": ") })

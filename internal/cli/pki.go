@@ -33,6 +33,7 @@ type pkiInitCmd struct {
 	Deployment     string `required:"" placeholder:"NAME" help:"The deployment's name, part of every identity (spiffe://NAME/app/HOST)."`
 	Dir            string `required:"" placeholder:"DIR" help:"Where the CA is kept (made, 0700): a place for it alone."`
 	PassphraseFile string `xor:"passphrase" placeholder:"FILE" help:"File with the passphrase that encrypts the CA's keys, or credential:NAME for a systemd credential. Without it a terminal is asked."`
+	Seal           bool   `xor:"passphrase" help:"Make a passphrase here that only this machine can read (systemd-creds, with its TPM if it has one); commands here and redoubt-gateway.service find it."`
 	NoPassphrase   bool   `xor:"passphrase" help:"Ask for none: the CA's key lies in plain."`
 	KeyType        string `enum:"ecdsa,rsa,ed25519" default:"ecdsa" help:"ecdsa (P-256), rsa (4096 bits) or ed25519 (${default})."`
 }
@@ -43,7 +44,8 @@ func (pkiInitCmd) Help() string {
 Example:
 
   openssl rand -base64 33 > /root/ca-passphrase && chmod 600 /root/ca-passphrase
-  redoubt pki init --deployment clinic --dir /root/clinic-ca --passphrase-file /root/ca-passphrase`
+  redoubt pki init --deployment clinic --dir /root/clinic-ca --passphrase-file /root/ca-passphrase
+  redoubt pki init --deployment clinic --dir /etc/redoubt/ca --seal`
 }
 
 func (c *pkiInitCmd) Run(e *env) error {
@@ -54,11 +56,15 @@ func (c *pkiInitCmd) Run(e *env) error {
 		return fmt.Errorf("there is a CA in %s already: every certificate that it signed would be void (choose another --dir)", c.Dir)
 	}
 	var passphrase []byte
-	if !c.NoPassphrase {
-		var err error
-		if passphrase, err = newPassphrase(e, c.PassphraseFile); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case c.Seal:
+		passphrase, err = sealedPassphrase()
+	case !c.NoPassphrase:
+		passphrase, err = newPassphrase(e, c.PassphraseFile)
+	}
+	if err != nil {
+		return err
 	}
 	if len(passphrase) == 0 {
 		fmt.Fprintln(e.stderr, "warning: the CA's key lies in plain: whoever reads ca.key can make certificates (--passphrase-file encrypts it)")
@@ -66,6 +72,9 @@ func (c *pkiInitCmd) Run(e *env) error {
 	ca, err := pki.Create(c.Dir, c.Deployment, pki.Options{Key: pki.KeyType(c.KeyType), Passphrase: passphrase})
 	if err != nil {
 		return err
+	}
+	if c.Seal {
+		fmt.Fprintf(e.stderr, "the CA's keys are encrypted, and their passphrase is in %s, for this machine alone: with a backup of %s keep a copy of it elsewhere (systemd-creds decrypt --name=%s %s -)\n", sealedFile, c.Dir, sealedName, sealedFile)
 	}
 	return show(e.stdout, ca.Roots())
 }
@@ -98,7 +107,13 @@ func (c *pkiPassphraseCmd) Run(e *env) error {
 	if len(passphrase) == 0 {
 		return errors.New("a passphrase is not taken away again: the keys stay encrypted as they were")
 	}
-	return ca.ChangePassphrase(passphrase)
+	if err := ca.ChangePassphrase(passphrase); err != nil {
+		return err
+	}
+	if exists(sealedFile) {
+		fmt.Fprintf(e.stderr, "if these keys' passphrase was the one in %s, seal the new one: systemd-creds encrypt --name=%s FILE %s; the gateway has it from its next start on\n", sealedFile, sealedName, sealedFile)
+	}
+	return nil
 }
 
 type pkiShowCmd struct {

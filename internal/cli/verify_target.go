@@ -34,7 +34,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 	}
 	cache := &verify.Cache{
 		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit,
-		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Passphrase: string(c.PKI.Passphrase),
+		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Unlock: unlockOf(c.PKI),
 		Secrets:     named(files.Certificate, files.Key, string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},
 		Fingerprint: fingerprint(c),

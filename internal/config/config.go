@@ -56,7 +56,7 @@ type Named struct {
 // PKI is a CA on a gateway's host.
 type PKI struct {
 	Dir        File     `yaml:"dir" default:"" doc:"The CA's directory (redoubt pki init). Empty: the CA is elsewhere. What to believe is read from its ca.crt and revoked.crl then, not from tls.ca and tls.crl."`
-	Passphrase File     `yaml:"passphrase" default:"" doc:"File with the passphrase of the CA's key, if it has one."`
+	Passphrase File     `yaml:"passphrase" default:"" doc:"File with the passphrase of the CA's key. Empty: the key has none, or one that is sealed for this machine (redoubt pki init --seal)."`
 	Life       Duration `yaml:"life" default:"168h" min:"10s" max:"9552h" doc:"How long the certificates are good for that are issued here. They are renewed when a third of that is left."`
 }
 

@@ -26,6 +26,10 @@ var texts embed.FS
 // Program is where the units find redoubt.
 const Program = "/usr/bin/redoubt"
 
+// CAPassphrase is the credential that the gateway's service finds the passphrase of the
+// CA's keys in, if there is one.
+const CAPassphrase = "redoubt-ca-passphrase"
+
 // Sidecar is the user that the sidecar's service runs as.
 const Sidecar = "redoubt-sidecar"
 

@@ -83,11 +83,7 @@ func needCA(_ context.Context, t *Target) string {
 }
 
 func openCA(t *Target) (*pki.CA, error) {
-	var unlock pki.Unlock
-	if t.Cache.Passphrase != "" {
-		unlock = pki.PassphraseFile(t.Cache.Passphrase)
-	}
-	ca, err := pki.Open(t.Cache.CA, unlock)
+	ca, err := pki.Open(t.Cache.CA, t.Cache.Unlock)
 	if err == nil && ca.Locked() {
 		err = errors.New("its key is encrypted, and the passphrase is not at hand")
 	}

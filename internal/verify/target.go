@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/firewall"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
@@ -68,7 +69,7 @@ type Cache struct {
 	Certificates tunnel.Files   // of the gateway
 	Rules        []tunnel.Rule  // for certificates of another CA
 	CA           string         // the CA's directory; "": elsewhere
-	Passphrase   string         // file with its passphrase; "": none
+	Unlock       pki.Unlock     // gives its passphrase; nil: it has none
 	Secrets      []string       // every file of this role that others mustn't read
 	Trusted      []string       // and mustn't write
 	Fingerprint  string         // of the configuration file as it is; "": there is none (redoubt up)

@@ -138,6 +138,7 @@ func TestEachToolMakesTheSameHosts(t *testing.T) {
 			h := newHosts(t, g)
 			tool.run(h)
 			h.answers()
+			h.keepsTheCAsKey()
 			got := map[string]string{"cache-1": h.state(h.cache, ""), "web-1": h.state(h.web, "--env /etc/redoubt/app.env")}
 			if want == nil {
 				want = got
@@ -159,17 +160,35 @@ func (h *hosts) answers() {
 	}
 }
 
+// keepsTheCAsKey is who has a copy of the host's disk, but neither its TPM nor what a
+// machine without one keeps its host key in: the CA signs nothing for him. On the host
+// itself it signs without a question.
+func (h *hosts) keepsTheCAsKey() {
+	h.t.Helper()
+	const sign = "redoubt pki issue --dir %s --role app --name thief --out %s/thief 2>&1"
+	here := h.t.TempDir()
+	lab.Sure(h.t, exec.Command("cp", "-r", h.cache.Path("/etc/redoubt/ca"), here+"/ca"))
+	out, code := lab.Run(h.t, exec.Command("sh", "-c", fmt.Sprintf("exec "+strings.Replace(sign, "redoubt", lab.Redoubt(h.t), 1), here+"/ca", here)))
+	if code == 0 || !strings.Contains(out, "--passphrase-file") {
+		h.t.Errorf("who has the disk has the CA: %d\n%s", code, out)
+	}
+	if key := read(h.t, here+"/ca/ca.key"); strings.Contains(key, "BEGIN PRIVATE KEY") {
+		h.t.Error("the CA's key lies in plain")
+	}
+	h.on(h.cache, fmt.Sprintf(sign, "/etc/redoubt/ca", "/root"))
+}
+
 // state is what a host has come to.
 func (h *hosts) state(m *lab.Machine, flags string) string {
 	h.t.Helper()
 	var b strings.Builder
 	b.WriteString(h.on(m, `
 for f in /etc/redoubt/*.yaml /etc/redoubt/nftables.conf /etc/redoubt/password.sha256 /etc/redoubt/app.env /usr/bin/redoubt \
-	/usr/lib/systemd/system/redoubt* /usr/lib/sysusers.d/redoubt* /etc/systemd/system/redoubt* \
+	/etc/credstore.encrypted/* /usr/lib/systemd/system/redoubt* /usr/lib/sysusers.d/redoubt* /etc/systemd/system/redoubt* \
 	/etc/sysctl.d/60-redoubt.conf /etc/tmpfiles.d/60-redoubt.conf /etc/security/limits.d/60-redoubt.conf /etc/systemd/coredump.conf.d/60-redoubt.conf /etc/ssh/sshd_config.d/*; do
 	[ -e "$f" ] || continue
 	stat --format '%n %a %U:%G' "$f"
-	sha256sum <"$f"
+	case $f in */credstore.encrypted/*) ;; *) sha256sum <"$f" ;; esac
 done
 find /etc/redoubt -mindepth 1 -maxdepth 2 ! -name join-token -printf '%p %y %m %u:%g\n' | grep -v '/ca/' | sort
 find /etc/systemd/system -type l -printf '%p -> %l\n' | grep -v 'redis.service\|cloud-' | sort
@@ -207,7 +226,7 @@ func byHand(h *hosts) {
 systemctl daemon-reload; systemctl stop redis-server
 dpkg --install /root/redoubt.deb
 install -m 644 /root/deployment.yaml /etc/redoubt/deployment.yaml
-redoubt pki init --no-passphrase --deployment clinic --dir /etc/redoubt/ca
+redoubt pki init --seal --deployment clinic --dir /etc/redoubt/ca
 redoubt render config --host cache-1 --out /etc/redoubt/gateway.yaml
 install -m 600 /root/password.sha256 /etc/redoubt/password.sha256
 systemctl enable --now redoubt-gateway

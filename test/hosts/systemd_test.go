@@ -36,12 +36,11 @@ func newServed(t *testing.T) *served {
 name: cache-1
 listen: 10.77.0.2:6379
 admit: [10.77.0.3/32, 10.77.0.2/32]
-pki: {dir: ca, passphrase: /run/credentials/redoubt-gateway.service/ca-passphrase}
+pki: {dir: ca}
 engine: {memory: 64mb, max_value: 8mb}
 `, 0o644)
 	// The CA's keys are encrypted, and their passphrase lies on the disk only encrypted.
-	s.on(s.cache, "umask 077; head -c 33 /dev/urandom | base64 > /run/passphrase && redoubt pki init --deployment clinic --dir /etc/redoubt/ca --passphrase-file /run/passphrase")
-	s.on(s.cache, "systemd-creds encrypt --with-key=host --name=ca-passphrase /run/passphrase /etc/redoubt/ca-passphrase.cred && rm /run/passphrase && mkdir -p /etc/systemd/system/redoubt-gateway.service.d && printf '[Service]\nLoadCredentialEncrypted=ca-passphrase:/etc/redoubt/ca-passphrase.cred\n' > /etc/systemd/system/redoubt-gateway.service.d/ca.conf && systemctl daemon-reload")
+	s.on(s.cache, "redoubt pki init --deployment clinic --dir /etc/redoubt/ca --seal")
 	s.on(s.cache, "cd /root && redoubt secret new --out secret && install -m 600 secret/password.sha256 /etc/redoubt")
 	s.on(s.cache, "systemctl enable --now redoubt-gateway")
 	token := strings.TrimSpace(s.on(s.cache, "redoubt token create --dir /etc/redoubt/ca --name web-1 --gateway cache-1=10.77.0.2:6379 2>/dev/null"))

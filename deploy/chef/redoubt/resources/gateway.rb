@@ -33,7 +33,7 @@ action :create do
 
   if new_resource.ca
     execute 'redoubt pki init' do
-      command "/usr/bin/redoubt pki init --no-passphrase --deployment #{new_resource.deployment_name} --dir /etc/redoubt/ca"
+      command "/usr/bin/redoubt pki init --seal --deployment #{new_resource.deployment_name} --dir /etc/redoubt/ca"
       creates '/etc/redoubt/ca/ca.crt'
     end
   end

@@ -50,7 +50,7 @@ class redoubt::gateway (
       fail('redoubt::gateway: ca is true, so deployment_name must say whose CA is to be made')
     }
     exec { 'redoubt pki init':
-      command => "/usr/bin/redoubt pki init --no-passphrase --deployment ${deployment_name} --dir /etc/redoubt/ca",
+      command => "/usr/bin/redoubt pki init --seal --deployment ${deployment_name} --dir /etc/redoubt/ca",
       creates => '/etc/redoubt/ca/ca.crt',
       require => Package['redoubt'],
       before  => Service['redoubt-gateway'],
