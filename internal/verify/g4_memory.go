@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"regexp"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -62,9 +61,6 @@ var rolesLeaveNoDump = Check{
 	},
 }
 
-// A URL with a password in it, and what else looks like a secret in an argument.
-var secretInText = regexp.MustCompile(`rediss?://[^@\s]*:[^@\s]+@|(?i)\b(password|passwd|requirepass|masterauth|secret)=[^\s]+`)
-
 var nothingSecretIsShown = Check{
 	ID: "RD-404", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
 	Title:      "No argument and no environment variable of our processes holds a secret",
@@ -81,12 +77,11 @@ var nothingSecretIsShown = Check{
 				}
 				words := strings.Split(strings.TrimRight(text, "\x00"), "\x00")
 				n.Saw("%s, process %d, %s: %d words", p.name, p.pid, file, len(words))
-				for _, word := range words {
-					name, _, _ := strings.Cut(word, "=")
-					known := t.App != nil && t.App.Password != "" && strings.Contains(word, t.App.Password)
-					if known || secretInText.MatchString(word) {
-						return n.Fail("%s of the %s holds a secret (in %.40q)", file, p.name, name[:min(len(name), 12)])
-					}
+				if name, found := secretIn(words, file == "cmdline"); found {
+					return n.Fail("%s of the %s holds a secret: %.40q", file, p.name, name)
+				}
+				if t.App != nil && t.App.Password != "" && strings.Contains(text, t.App.Password) {
+					return n.Fail("%s of the %s holds the application's password", file, p.name)
 				}
 			}
 		}

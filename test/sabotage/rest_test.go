@@ -56,6 +56,8 @@ func restSabotages() []sabotage {
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
 		{id: "RD-403", from: app, how: "the sidecar may be dumped", env: "ourselves"},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
+		{id: "RD-404", from: cache, how: "a variable of the process's environment is called AWS_SECRET_ACCESS_KEY", extra: []string{"AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI"}},
+		{id: "RD-404", from: app, how: "a variable of the process's environment is called API_TOKEN", extra: []string{"API_TOKEN=abcdef"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp", also: []string{"RD-418"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of its own, and inherits one of its service's", env: "shim seccomp", under: true, also: []string{"RD-418"}},
 		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set", also: []string{"RD-418"}},
