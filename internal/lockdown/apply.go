@@ -39,6 +39,9 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 	if err != nil {
 		return nil, until, err
 	}
+	if p.refused != nil {
+		return nil, until, fmt.Errorf("nothing was changed: %w", p.refused)
+	}
 	if r == nil {
 		r = &record{Settings: map[string]string{}}
 		if r.Filter, err = firewall.Loaded(ctx); err != nil {

@@ -31,7 +31,8 @@ type Plan struct {
 	wanted   []file
 	settings []setting
 	swaps    []string
-	filter   bool // the table in force is another one
+	filter   bool  // the table in force is another one
+	refused  error // why Apply changes nothing
 }
 
 // State is what a host knows of itself.
@@ -110,6 +111,9 @@ func Look(ctx context.Context, w Want) (*Plan, error) {
 		}
 		if p.filter = err != nil || !slices.Equal(have, want); p.filter {
 			p.Changes = append(p.Changes, Change{Part: Firewall, What: "the packet filter in force (table inet redoubt)", Have: lines(have), Want: lines(want), IsText: true})
+		}
+		if err := p.lookForSSH(ctx, w); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortStableFunc(p.Changes, func(a, b Change) int { return slices.Index(Parts, a.Part) - slices.Index(Parts, b.Part) })

@@ -8,6 +8,7 @@ func Checks() []Check {
 		rolesListenAsConfigured,
 		filterIsInForce,
 		loopbackIsOurs,
+		sshIsWhereTheFilterLooks,
 		sshTakesKeysOnly,
 		sshLetsNoRootIn,
 		sshForwardsNothing,

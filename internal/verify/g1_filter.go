@@ -67,3 +67,26 @@ var loopbackIsOurs = Check{
 		return n.Pass("for none of %d interfaces", looked)
 	},
 }
+
+var sshIsWhereTheFilterLooks = Check{
+	ID: "RD-131", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "ssh is served at the port that the packet filter guards, and at no other",
+	Why:        "At any other port an application host's ssh is open to everybody, whatever the filter says of bastions; and bastions reach nothing at the one that is opened for them.",
+	Mend:       "Make ssh_port in deployment.yaml and sshd's one: Port in /etc/ssh/sshd_config, or, where systemd listens for it, ListenStream= (systemctl edit ssh.socket). Then redoubt host apply.",
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 AC-17", "NIST SP 800-53r5 CM-7"},
+	Needs:      []Need{needRoot, needHosts},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		elsewhere, all, err := host.SSHElsewhere(ctx, t.Hosts.SSHPort)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("listeners of ssh: %d; deployment.yaml has ssh_port %d", len(all), t.Hosts.SSHPort)
+		for _, l := range all {
+			n.Saw("%s", l)
+		}
+		if len(elsewhere) > 0 {
+			return n.Fail("ssh is served at %s, not at port %d", elsewhere[0], t.Hosts.SSHPort)
+		}
+		return n.Pass("at port %d alone", t.Hosts.SSHPort)
+	},
+}
