@@ -71,6 +71,11 @@ func (c *verifyCmd) Run(e *env) error {
 	report := verify.Run(e.ctx, target, verify.Checks(), verify.Options{
 		Version: versionString(), Each: out.result,
 	})
+	if c.JSON != "" {
+		if err := signReport(report, target); err != nil {
+			fmt.Fprintf(e.stderr, "redoubt: verify: the report is not signed, and proves nothing in a dossier: %v\n", err)
+		}
+	}
 	if err := c.write(e, report); err != nil {
 		return err
 	}

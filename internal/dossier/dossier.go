@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
@@ -21,8 +22,9 @@ type Sources struct {
 	Hosts      *config.Deployment // nil: redoubt up, on one machine
 	Policy     *engine.Policy     // nil: not given, and said so
 	Evidence   []Evidence
-	Owner      string // who answers for the risks
-	Version    string // of redoubt
+	CA         *pki.CA // the deployment's: says whose reports are true, and signs; nil: nobody does
+	Owner      string  // who answers for the risks
+	Version    string  // of redoubt
 	Now        time.Time
 }
 
@@ -31,6 +33,9 @@ type Evidence struct {
 	Name   string // the file's
 	Text   []byte
 	Report *evidence.Report
+
+	by    string // who answers for it; "": nobody
+	later bool   // there is a later one of the same host, which counts
 }
 
 // Dossier is all that the documents say.
@@ -47,10 +52,11 @@ type Dossier struct {
 	Controls                   []Control
 	Decisions                  []decisions.Record
 	Reports                    []Report
-	Summary                    evidence.Summary // of all reports
+	Summary                    evidence.Summary // of all reports that count
 	Warnings                   []string         // what a reader must know first
 
 	sources []Evidence
+	ca      *pki.CA
 }
 
 // Host is one of the deployment's.
@@ -82,6 +88,7 @@ type Result struct {
 	Outcome  evidence.Outcome
 	Accepted *evidence.Exception
 	Detail   string
+	Nobodys  bool // nobody answers for the report: a pass in it proves nothing
 }
 
 // Control is a paragraph that asks for something, and the checks that answer it.
@@ -97,7 +104,9 @@ type Report struct {
 	Vantage                     evidence.Vantage
 	Started                     time.Time
 	Summary                     evidence.Summary
-	Old                         bool
+	By                          string // who answers for it
+	Number                      int    // 0: none
+	Later                       bool   // a later one of the same host counts in its place
 }
 
 // evidenceLife is how long a report counts as current: the evaluation that 45 CFR
@@ -112,21 +121,22 @@ const (
 	Holds     = "holds"
 )
 
-// New takes the sources together. It refuses evidence of another deployment.
+// New takes the sources together. It refuses evidence that isn't what it says: of another
+// deployment, another version, too old, changed, cut, or signed by nobody who may.
 func New(s Sources) (*Dossier, error) {
-	d := &Dossier{Deployment: s.Deployment, Owner: s.Owner, Version: s.Version, Written: s.Now.UTC().Truncate(time.Second), sources: s.Evidence}
-	for _, e := range s.Evidence {
-		if e.Report.Deployment != s.Deployment {
-			return nil, fmt.Errorf("%s is of the deployment %q, not of %q", e.Name, e.Report.Deployment, s.Deployment)
-		}
-		d.addReport(e, s.Now)
+	d := &Dossier{Deployment: s.Deployment, Owner: s.Owner, Version: s.Version, Written: s.Now.UTC().Truncate(time.Second), ca: s.CA}
+	var err error
+	if d.sources, err = s.examined(); err != nil {
+		return nil, err
+	}
+	for _, e := range d.sources {
+		d.addReport(e)
 	}
 	d.addHosts(s.Hosts)
 	d.addPolicy(s.Policy)
-	checks := d.addChecks(s.Evidence)
+	checks := d.addChecks()
 	d.addControls(checks)
 	d.addRisks(s.Policy, checks)
-	var err error
 	if d.Decisions, err = decisions.All(); err != nil {
 		return nil, err
 	}
@@ -134,12 +144,27 @@ func New(s Sources) (*Dossier, error) {
 	return d, nil
 }
 
-func (d *Dossier) addReport(e Evidence, now time.Time) {
+// examined is the evidence with who answers for it.
+func (s Sources) examined() ([]Evidence, error) {
+	trust := &trust{deployment: s.Deployment, version: s.Version, now: s.Now}
+	if s.CA != nil {
+		var err error
+		if trust, err = ofCA(s.CA, s.Version, s.Now); err != nil {
+			return nil, err
+		}
+	}
+	return trust.examineAll(s.Evidence)
+}
+
+func (d *Dossier) addReport(e Evidence) {
 	r := e.Report
 	d.Reports = append(d.Reports, Report{
 		File: e.Name, SHA256: hashOf(e.Text), Host: r.Host, Version: r.Version, Vantage: r.Vantage,
-		Started: r.Started, Summary: r.Summary, Old: now.Sub(r.Started) > evidenceLife,
+		Started: r.Started, Summary: r.Summary, By: e.by, Number: r.Number, Later: e.later,
 	})
+	if e.later {
+		return
+	}
 	d.Summary.Pass += r.Summary.Pass
 	d.Summary.Fail += r.Summary.Fail
 	d.Summary.Skip += r.Summary.Skip
@@ -196,7 +221,7 @@ func (d *Dossier) addPolicy(p *engine.Policy) {
 }
 
 // addChecks lays the reports side by side, check by check.
-func (d *Dossier) addChecks(reports []Evidence) map[string]Check {
+func (d *Dossier) addChecks() map[string]Check {
 	all := map[string]Check{}
 	for _, g := range evidence.Goals() {
 		goal := Goal{Goal: g, Number: int(g), How: how[g]}
@@ -205,10 +230,10 @@ func (d *Dossier) addChecks(reports []Evidence) map[string]Check {
 				continue
 			}
 			check := Check{ID: c.ID, Title: c.Title, Why: c.Why, References: c.References}
-			for _, e := range reports {
+			for _, e := range d.sources {
 				for _, r := range e.Report.Checks {
-					if r.ID == c.ID {
-						check.Results = append(check.Results, Result{e.Report.Host, r.Outcome, r.Accepted, r.Detail})
+					if r.ID == c.ID && !e.later {
+						check.Results = append(check.Results, Result{e.Report.Host, r.Outcome, r.Accepted, r.Detail, e.by == ""})
 					}
 				}
 			}
@@ -246,7 +271,7 @@ func worst(results []Result) string {
 			return Fails
 		case r.Outcome == evidence.Fail:
 			outcome = IsAllowed
-		case r.Outcome == evidence.Pass && outcome == Unproven:
+		case r.Outcome == evidence.Pass && !r.Nobodys && outcome == Unproven:
 			outcome = Holds
 		}
 	}
@@ -284,6 +309,9 @@ func (d *Dossier) warn(s Sources) {
 	if len(d.Reports) == 0 {
 		warn("There is no evidence: no report of redoubt verify was given.")
 	}
+	for _, gap := range gaps(d.sources) {
+		warn("%s", gap)
+	}
 	for _, h := range d.Hosts {
 		if !h.Reported {
 			warn("There is no evidence from %s (%s).", h.Name, h.Role)
@@ -293,11 +321,11 @@ func (d *Dossier) warn(s Sources) {
 		warn("Nobody has tried from outside: no report of redoubt verify --outside was given.")
 	}
 	for _, r := range d.Reports {
-		if r.Old {
-			warn("%s is of %s: more than a month old.", r.File, r.Started.Format(time.DateOnly))
+		if r.By == "" {
+			warn("%s is not authenticated: nobody who is known answers for it, and what passed in it is not proved.", r.File)
 		}
-		if r.Version != s.Version {
-			warn("%s was made by redoubt %s, this dossier by %s.", r.File, r.Version, s.Version)
+		if r.By != "" && r.Number == 0 && r.Vantage != evidence.Outsider {
+			warn("%s has no number: reports of %s that were left out would not be noticed.", r.File, r.Host)
 		}
 	}
 	if !d.PolicyKnown {

@@ -17,17 +17,72 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/dossier"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
-var now = time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)
+var now = time.Now().UTC().Truncate(time.Second)
 
-// report is one with every check that there is, of which some have another outcome.
-func report(t *testing.T, host string, vantage evidence.Vantage, outcomes map[string]evidence.Outcome) dossier.Evidence {
+// rig is a deployment's CA with the hosts that it knows.
+type rig struct {
+	t     *testing.T
+	ca    *pki.CA
+	dir   string // of the CA
+	hosts map[string]*pki.Leaf
+}
+
+func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &evidence.Report{Deployment: "clinic", Vantage: vantage, Host: host, Version: "1.0", Started: now.Add(-time.Hour), Finished: now.Add(-time.Hour + time.Minute)}
+	dir := filepath.Join(t.TempDir(), "ca")
+	return &rig{t, createCA(t, dir, "clinic"), dir, map[string]*pki.Leaf{}}
+}
+
+func newCA(t *testing.T, deployment string) *pki.CA {
+	t.Helper()
+	return createCA(t, filepath.Join(t.TempDir(), "ca"), deployment)
+}
+
+func createCA(t *testing.T, dir, deployment string) *pki.CA {
+	t.Helper()
+	ca, err := pki.Create(dir, deployment, pki.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
+// host is a host's certificate, the same each time.
+func (r *rig) host(role identity.Role, name string) *pki.Leaf {
+	r.t.Helper()
+	key := string(role) + "/" + name
+	if r.hosts[key] == nil {
+		r.hosts[key] = issue(r.t, r.ca, role, name)
+	}
+	return r.hosts[key]
+}
+
+func issue(t *testing.T, ca *pki.CA, role identity.Role, name string) *pki.Leaf {
+	t.Helper()
+	id, err := identity.New(ca.Deployment(), role, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.Issue(pki.Request{ID: id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
+}
+
+// found is a report with every check that the vantage sees, of which some have another
+// outcome. Nobody has signed it.
+func found(host string, vantage evidence.Vantage, outcomes map[string]evidence.Outcome) *evidence.Report {
+	r := &evidence.Report{Deployment: "clinic", Vantage: vantage, Host: host, Version: "1.0", Started: now.Add(-2 * time.Minute), Finished: now.Add(-time.Minute), Number: 1}
 	for _, c := range verify.Checks() {
+		if !verify.Sees(vantage, c) {
+			continue
+		}
 		result := evidence.Result{ID: c.ID, Goal: c.Goal, Title: c.Title, Outcome: evidence.Pass, Detail: "it <holds> & more", Evidence: "seen", References: c.References}
 		if o := outcomes[c.ID]; o != "" {
 			result.Outcome = o
@@ -35,11 +90,45 @@ func report(t *testing.T, host string, vantage evidence.Vantage, outcomes map[st
 		r.Checks = append(r.Checks, result)
 	}
 	r.Count()
-	text, err := r.Encode()
+	r.Set = evidence.SetOf(r.Checks)
+	return r
+}
+
+// report is what a host has found and signed; what an outsider has, a person has.
+func (r *rig) report(host string, vantage evidence.Vantage, outcomes map[string]evidence.Outcome) dossier.Evidence {
+	r.t.Helper()
+	f := found(host, vantage, outcomes)
+	role := identity.App
+	switch vantage {
+	case evidence.Outsider:
+		signed, err := dossier.Attest(filed(r.t, f), r.ca, "Jo <Doe>", now)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return filed(r.t, signed)
+	case evidence.CacheHost:
+		role = identity.Gateway
+	}
+	return signedBy(r.t, f, r.host(role, host))
+}
+
+func signedBy(t *testing.T, f *evidence.Report, by *pki.Leaf) dossier.Evidence {
+	t.Helper()
+	pair := by.Pair()
+	if err := dossier.Sign(f, &pair); err != nil {
+		t.Fatal(err)
+	}
+	return filed(t, f)
+}
+
+// filed is a report as it lies in its file.
+func filed(t *testing.T, f *evidence.Report) dossier.Evidence {
+	t.Helper()
+	text, err := f.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dossier.Evidence{Name: host + ".json", Text: text, Report: r}
+	return dossier.Evidence{Name: f.Host + ".json", Text: text, Report: f}
 }
 
 func at(address string) config.Sources {
@@ -49,7 +138,9 @@ func at(address string) config.Sources {
 func sources(t *testing.T) dossier.Sources {
 	t.Helper()
 	policy := engine.Policy{Uses: []engine.Use{engine.Queues}}
+	r := newRig(t)
 	return dossier.Sources{
+		CA:         r.ca,
 		Deployment: "clinic", Owner: "the <security> officer", Version: "1.0", Now: now, Policy: &policy,
 		Hosts: &config.Deployment{
 			Deployment: "clinic", SSHPort: 22, Bastions: at("10.77.0.9"),
@@ -57,8 +148,8 @@ func sources(t *testing.T) dossier.Sources {
 			Apps:     []config.App{{Name: "web-1", Address: at("10.77.0.3")}, {Name: "web-2", Address: at("10.77.0.4")}},
 		},
 		Evidence: []dossier.Evidence{
-			report(t, "cache-1", evidence.CacheHost, map[string]evidence.Outcome{"RD-442": evidence.Fail, "RD-211": evidence.Skip}),
-			report(t, "web-1", evidence.AppHost, map[string]evidence.Outcome{"RD-503": evidence.Skip}),
+			r.report("cache-1", evidence.CacheHost, map[string]evidence.Outcome{"RD-442": evidence.Fail, "RD-211": evidence.Skip}),
+			r.report("web-1", evidence.AppHost, map[string]evidence.Outcome{"RD-503": evidence.Skip}),
 		},
 	}
 }
@@ -229,12 +320,15 @@ func TestFindingsAreNeverBetterThanTheEvidence(t *testing.T) {
 			t.Errorf("%s %s, want %s", id, got, want)
 		}
 	}
-	accepted := s.Evidence[0].Report
-	for i := range accepted.Checks {
-		if accepted.Checks[i].ID == "RD-442" {
-			accepted.Checks[i].Accepted = &evidence.Exception{Check: "RD-442", Owner: "ops", Reason: "r", Until: "2027-01-01"}
+	r := newRig(t)
+	f := found("cache-1", evidence.CacheHost, map[string]evidence.Outcome{"RD-442": evidence.Fail})
+	for i := range f.Checks {
+		if f.Checks[i].ID == "RD-442" {
+			f.Checks[i].Accepted = &evidence.Exception{Check: "RD-442", Owner: "ops", Reason: "r", Until: "2027-01-01"}
 		}
 	}
+	f.Count()
+	s.CA, s.Evidence = r.ca, []dossier.Evidence{signedBy(t, f, r.host(identity.Gateway, "cache-1"))}
 	if got := outcome(make1(t, s), "RD-442"); got != dossier.IsAllowed {
 		t.Errorf("accepted: %s", got)
 	}
@@ -247,11 +341,6 @@ func TestFindingsAreNeverBetterThanTheEvidence(t *testing.T) {
 		if len(r.Checks) > 0 && !strings.Contains(r.Residual, "without evidence") {
 			t.Errorf("%s has no evidence and says %q", r.ID, r.Residual)
 		}
-	}
-	s.Evidence = []dossier.Evidence{report(t, "cache-1", evidence.CacheHost, nil)}
-	s.Evidence[0].Report.Deployment = "another"
-	if _, err := dossier.New(s); err == nil || !strings.Contains(err.Error(), `"another"`) {
-		t.Errorf("a report of another deployment: %v", err)
 	}
 }
 
@@ -273,30 +362,23 @@ func TestRegistersNameWhatThereIs(t *testing.T) {
 // TestAnyChangeIsFound: each byte that is changed, each file that is gone or added, and
 // the signature of another CA.
 func TestAnyChangeIsFound(t *testing.T) {
-	ca, err := pki.Create(filepath.Join(t.TempDir(), "ca"), "clinic", pki.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	other, err := pki.Create(filepath.Join(t.TempDir(), "ca"), "clinic", pki.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := sources(t)
+	other, s := newCA(t, "clinic"), sources(t)
+	ca := s.CA
 	write := func() string {
 		dir := filepath.Join(t.TempDir(), "dossier")
-		if err := make1(t, s).Write(dir, s.Evidence, ca); err != nil {
+		if err := make1(t, s).Write(dir); err != nil {
 			t.Fatal(err)
 		}
 		return dir
 	}
 	dir := write()
-	if v, err := dossier.Examine(dir, ca.Roots()); err != nil || v.Signer == nil {
+	if v, err := dossier.Examine(dir, ca.Roots(), "1.0"); err != nil || v.Signer == nil {
 		t.Fatalf("%+v %v", v, err)
 	}
-	if _, err := dossier.Examine(dir, other.Roots()); err == nil || !strings.Contains(err.Error(), "none of the CA's roots") {
+	if _, err := dossier.Examine(dir, other.Roots(), "1.0"); err == nil || !strings.Contains(err.Error(), "none of the CA's roots") {
 		t.Errorf("another CA: %v", err)
 	}
-	if err := make1(t, s).Write(dir, s.Evidence, ca); err == nil || !strings.Contains(err.Error(), "not empty") {
+	if err := make1(t, s).Write(dir); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("a second time: %v", err)
 	}
 	for name, spoil := range map[string]func(dir string) error{
@@ -311,7 +393,7 @@ func TestAnyChangeIsFound(t *testing.T) {
 		if err := spoil(dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := dossier.Examine(dir, ca.Roots()); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := dossier.Examine(dir, ca.Roots(), "1.0"); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -324,7 +406,7 @@ func TestAnyChangeIsFound(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), bytes.SplitAfter(text, []byte("\n"))[0], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dossier.Examine(dir, ca.Roots()); err == nil {
+	if _, err := dossier.Examine(dir, ca.Roots(), "1.0"); err == nil {
 		t.Error("a manifest that lists less is taken")
 	}
 }
@@ -340,10 +422,7 @@ func flip(path string) error {
 
 // TestASignatureServesOnePurpose: the CA signs its ledger and certificates as well.
 func TestASignatureServesOnePurpose(t *testing.T) {
-	ca, err := pki.Create(filepath.Join(t.TempDir(), "ca"), "clinic", pki.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca := newCA(t, "clinic")
 	text := []byte("text")
 	sig, err := ca.SignDocument("dossier/1", text)
 	if err != nil {
@@ -360,7 +439,7 @@ func TestASignatureServesOnePurpose(t *testing.T) {
 }
 
 func TestAReportsPageIsWhole(t *testing.T) {
-	e := report(t, "cache-1", evidence.CacheHost, map[string]evidence.Outcome{"RD-442": evidence.Fail})
+	e := newRig(t).report("cache-1", evidence.CacheHost, map[string]evidence.Outcome{"RD-442": evidence.Fail})
 	page, err := dossier.ReportPage(e.Report)
 	if err != nil {
 		t.Fatal(err)

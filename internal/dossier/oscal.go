@@ -205,8 +205,10 @@ func (d *Dossier) AssessmentResults() ([]byte, error) {
 	plan := oscalResource{UUID: d.uuid("plan"), Title: "The checks of redoubt verify", Description: "Every check that can run from a host is made, in one go, on the running system."}
 	r.ImportAP = oscalHref{"#" + plan.UUID}
 	r.BackMatter.Resources = []oscalResource{plan, d.catalogue()}
-	for i, report := range d.sources {
-		r.Results = append(r.Results, d.result(fmt.Sprint(i), report.Report))
+	for i, e := range d.sources {
+		if !e.later {
+			r.Results = append(r.Results, d.result(fmt.Sprint(i), e))
+		}
 	}
 	if len(r.Results) == 0 { // the model wants one, and this is true
 		r.Results = []oscalResult{{
@@ -227,7 +229,8 @@ func (d *Dossier) reviewed() oscalReviewed {
 	return oscalReviewed{[]oscalSelection{s}}
 }
 
-func (d *Dossier) result(key string, r *evidence.Report) oscalResult {
+func (d *Dossier) result(key string, e Evidence) oscalResult {
+	r := e.Report
 	out := oscalResult{
 		UUID: d.uuid("result", key), Title: fmt.Sprintf("%s, seen from %s", r.Host, r.Vantage),
 		Description:      fmt.Sprintf("redoubt verify %s: %d pass, %d fail, of them accepted: %d, %d skipped.", r.Version, r.Summary.Pass, r.Summary.Fail, r.Summary.Accepted, r.Summary.Skip),
@@ -256,7 +259,11 @@ func (d *Dossier) result(key string, r *evidence.Report) oscalResult {
 	}
 	for _, c := range d.Controls {
 		id, ok := controlID(c.Text)
-		if f, shown := d.finding(key, id, c.Meaning, observed[id]); ok && shown {
+		f, shown := d.finding(key, id, c.Meaning, observed[id])
+		if e.by == "" && f.Target.Status.State == "satisfied" {
+			continue // nobody answers for it
+		}
+		if ok && shown {
 			out.Findings = append(out.Findings, f)
 		}
 	}

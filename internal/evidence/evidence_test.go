@@ -26,6 +26,8 @@ func sample() *evidence.Report {
 		},
 	}
 	r.Count()
+	r.Set, r.Number, r.Previous = evidence.SetOf(r.Checks), 2, strings.Repeat("0a", 32)
+	r.Signature = &evidence.Signature{At: r.Finished, By: "ops", Certificate: []byte("c"), Value: []byte("v")}
 	return r
 }
 
@@ -106,6 +108,7 @@ func TestAReportThatDoesNotAddUpIsRefused(t *testing.T) {
 		"an outcome of its own": {`"outcome": "pass"`, `"outcome": "fine"`, "summary"},
 		"a check twice":         {"RD-202", "RD-101", "RD-101 is there twice"},
 		"no deployment":         {`"clinic"`, `""`, "deployment"},
+		"another claim":         {`"title": "a claim"`, `"title": "another"`, "not the set"},
 		"a seventh goal":        {`"goal": 1`, `"goal": 7`, "six"},
 		"cut short":             {string(text[len(text)/2:]), "", "not a report"},
 		"something behind":      {"\n}\n", "\n}\n{}\n", "follows"},

@@ -2,7 +2,9 @@ package evidence
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,9 +44,48 @@ type Report struct {
 	Vantage    Vantage   `json:"vantage"`
 	Host       string    `json:"host"`    // its name in the deployment, or its hostname
 	Version    string    `json:"version"` // of the redoubt that looked
-	Summary    Summary   `json:"summary"`
-	Checks     []Result  `json:"checks"`
-	Network    *Network  `json:"network,omitempty"` // of the host that was looked at; nil: an outsider's
+	// Set names the checks that were made, as SetOf does: a report from which one was
+	// taken out names another set.
+	Set string `json:"set,omitempty"`
+	// Number counts the reports that a host has signed, from 1, and Previous is the
+	// SHA-256 of the one before, in hex: what is left out is seen to be.
+	Number   int      `json:"number,omitempty"`
+	Previous string   `json:"previous,omitempty"`
+	Summary  Summary  `json:"summary"`
+	Checks   []Result `json:"checks"`
+	Network  *Network `json:"network,omitempty"` // of the host that was looked at; nil: an outsider's
+
+	Signature *Signature `json:"signature,omitempty"` // nil: nobody answers for it
+}
+
+// Signature is who answers for a report: the host that made it, with the key of its
+// certificate; or, for a host that has none, a person, with the key of the deployment's
+// CA. Package dossier makes and checks it.
+type Signature struct {
+	At          time.Time `json:"at"`
+	By          string    `json:"by,omitempty"`          // the person; "": the host itself
+	Certificate []byte    `json:"certificate,omitempty"` // the host's, DER
+	Value       []byte    `json:"value,omitempty"`
+}
+
+// Signed is the text that is signed: the whole report, its signature's value left out.
+func (r *Report) Signed() ([]byte, error) {
+	unsigned := *r
+	if r.Signature != nil {
+		s := *r.Signature
+		s.Value = nil
+		unsigned.Signature = &s
+	}
+	return unsigned.Encode()
+}
+
+// SetOf names a set of checks: SHA-256, in hex, of a line "ID goal title" for each.
+func SetOf(checks []Result) string {
+	h := sha256.New()
+	for _, c := range checks {
+		fmt.Fprintf(h, "%s %d %s\n", c.ID, c.Goal, c.Title)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Summary counts outcomes. Accepted is how many of those that fail are accepted
@@ -168,6 +209,9 @@ func (r *Report) check() error {
 			return fmt.Errorf("%s: accepted, and it does not fail", c.ID)
 		}
 		seen[c.ID] = true
+	}
+	if r.Set != "" && r.Set != SetOf(r.Checks) {
+		return errors.New("its checks are not the set that it names: one was taken out, put in, or called something else")
 	}
 	return nil
 }

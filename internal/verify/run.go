@@ -30,7 +30,7 @@ func Run(ctx context.Context, t *Target, checks []Check, o Options) *evidence.Re
 		Deployment: t.Deployment, Vantage: t.Vantage, Host: t.Host, Version: o.Version, Started: time.Now().UTC(),
 	}
 	for _, c := range checks {
-		if c.From&placesOf(t.Vantage) == 0 || o.Cheap && !c.Cheap {
+		if !Sees(t.Vantage, c) || o.Cheap && !c.Cheap {
 			continue
 		}
 		result := runOne(ctx, t, c)
@@ -45,6 +45,7 @@ func Run(ctx context.Context, t *Target, checks []Check, o Options) *evidence.Re
 	}
 	r.Finished = time.Now().UTC()
 	r.Count()
+	r.Set = evidence.SetOf(r.Checks)
 	return r
 }
 
@@ -56,6 +57,20 @@ func network() *evidence.Network {
 		return nil
 	}
 	return &evidence.Network{Addresses: addresses, Open: open}
+}
+
+// Sees says whether a check can be made from a vantage.
+func Sees(v evidence.Vantage, c Check) bool { return c.From&placesOf(v) != 0 }
+
+// Set names the checks that a vantage sees, as a whole report from there does.
+func Set(v evidence.Vantage) string {
+	var set []evidence.Result
+	for _, c := range Checks() {
+		if Sees(v, c) {
+			set = append(set, evidence.Result{ID: c.ID, Goal: c.Goal, Title: c.Title})
+		}
+	}
+	return evidence.SetOf(set)
 }
 
 func runOne(ctx context.Context, t *Target, c Check) evidence.Result {
