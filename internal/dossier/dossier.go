@@ -1,7 +1,6 @@
 package dossier
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -57,19 +56,23 @@ type Dossier struct {
 
 	sources []Evidence
 	ca      *pki.CA
+	checks  map[string]Check
+	uses    []engine.Use
 }
 
 // Host is one of the deployment's.
 type Host struct {
 	Name, Role, Address string
 	Reported            bool
+
+	vantage evidence.Vantage // what its reports are made from; "": a group
 }
 
 // Goal is one of the six with what was found of it.
 type Goal struct {
 	evidence.Goal
 	Number                            int
-	How                               string // how it is met
+	How                               []Said // how it is met
 	Checks                            []Check
 	Passed, Failed, Accepted, Skipped int
 }
@@ -79,16 +82,20 @@ type Check struct {
 	ID, Title, Why string
 	References     []string
 	Results        []Result
-	Outcome        string // of all: the worst
+	Lacking        []string // the hosts that don't show it, and should
+	Outcome        string   // of all: the worst
 }
 
 // Result is what one report says.
 type Result struct {
 	Host     string
+	From     evidence.Vantage
 	Outcome  evidence.Outcome
 	Accepted *evidence.Exception
 	Detail   string
 	Nobodys  bool // nobody answers for the report: a pass in it proves nothing
+
+	facts map[string]string
 }
 
 // Control is a paragraph that asks for something, and the checks that answer it.
@@ -113,14 +120,6 @@ type Report struct {
 // 164.308(a)(8) asks for is periodic, and software changes by the month.
 const evidenceLife = 31 * 24 * time.Hour
 
-// The words for a check over all reports, worst first.
-const (
-	Fails     = "fails"
-	IsAllowed = "accepted for now"
-	Unproven  = "not proved"
-	Holds     = "holds"
-)
-
 // New takes the sources together. It refuses evidence that isn't what it says: of another
 // deployment, another version, too old, changed, cut, or signed by nobody who may.
 func New(s Sources) (*Dossier, error) {
@@ -132,11 +131,13 @@ func New(s Sources) (*Dossier, error) {
 	for _, e := range d.sources {
 		d.addReport(e)
 	}
-	d.addHosts(s.Hosts)
+	if err := d.addHosts(s.Hosts); err != nil {
+		return nil, err
+	}
 	d.addPolicy(s.Policy)
-	checks := d.addChecks()
-	d.addControls(checks)
-	d.addRisks(s.Policy, checks)
+	d.addGoals()
+	d.addControls()
+	d.addRisks(s.Policy)
 	if d.Decisions, err = decisions.All(); err != nil {
 		return nil, err
 	}
@@ -171,30 +172,6 @@ func (d *Dossier) addReport(e Evidence) {
 	d.Summary.Accepted += r.Summary.Accepted
 }
 
-func (d *Dossier) addHosts(hosts *config.Deployment) {
-	if hosts == nil {
-		d.Hosts = []Host{{Name: "this machine", Role: "cache and application", Address: "loopback", Reported: len(d.Reports) > 0}}
-		return
-	}
-	reported := func(name string) bool {
-		return slices.ContainsFunc(d.Reports, func(r Report) bool { return r.Host == name && r.Vantage != evidence.Outsider })
-	}
-	for _, g := range hosts.Gateways {
-		d.Hosts = append(d.Hosts, Host{g.Name, "cache host", fmt.Sprintf("%s, port %d", listed(g.Address), g.Port), reported(g.Name)})
-	}
-	for _, a := range hosts.Apps {
-		role := "application host"
-		if len(a.Network) > 0 {
-			role = "group of application hosts"
-		}
-		d.Hosts = append(d.Hosts, Host{a.Name, role, listed(append(slices.Clone(a.Address), a.Network...)), reported(a.Name)})
-	}
-	for _, b := range hosts.Bastions {
-		d.Bastions = append(d.Bastions, prefixText(b.Prefix))
-	}
-	d.SSHPort = hosts.SSHPort
-}
-
 func listed(sources config.Sources) string {
 	var texts []string
 	for _, s := range sources {
@@ -214,37 +191,31 @@ func (d *Dossier) addPolicy(p *engine.Policy) {
 	if p == nil {
 		return
 	}
-	d.PolicyKnown = true
+	d.PolicyKnown, d.uses = true, p.Uses
 	for _, o := range p.Openings() {
 		d.Policy = append(d.Policy, o.Name+": "+o.Risk)
 	}
 }
 
-// addChecks lays the reports side by side, check by check.
-func (d *Dossier) addChecks() map[string]Check {
-	all := map[string]Check{}
+// addGoals says of each goal what was found.
+func (d *Dossier) addGoals() {
+	d.checks = map[string]Check{}
+	for _, c := range verify.Checks() {
+		d.checks[c.ID] = d.find(c)
+	}
 	for _, g := range evidence.Goals() {
-		goal := Goal{Goal: g, Number: int(g), How: how[g]}
+		goal := Goal{Goal: g, Number: int(g)}
 		for _, c := range verify.Checks() {
-			if c.Goal != g {
-				continue
+			if c.Goal == g {
+				goal.count(d.checks[c.ID].Outcome)
+				goal.Checks = append(goal.Checks, d.checks[c.ID])
 			}
-			check := Check{ID: c.ID, Title: c.Title, Why: c.Why, References: c.References}
-			for _, e := range d.sources {
-				for _, r := range e.Report.Checks {
-					if r.ID == c.ID && !e.later {
-						check.Results = append(check.Results, Result{e.Report.Host, r.Outcome, r.Accepted, r.Detail, e.by == ""})
-					}
-				}
-			}
-			check.Outcome = worst(check.Results)
-			goal.count(check.Outcome)
-			goal.Checks = append(goal.Checks, check)
-			all[c.ID] = check
+		}
+		for _, s := range append(slices.Clone(how[g]), further(g, goal.Checks)...) {
+			goal.How = append(goal.How, d.say(s))
 		}
 		d.Goals = append(d.Goals, goal)
 	}
-	return all
 }
 
 func (g *Goal) count(outcome string) {
@@ -260,48 +231,22 @@ func (g *Goal) count(outcome string) {
 	}
 }
 
-// worst is a check over all hosts: it holds where it passed somewhere and failed
-// nowhere. A skip on one host is covered by another's pass, such as a check of the
-// CA, which lies on one of them.
-func worst(results []Result) string {
-	outcome := Unproven
-	for _, r := range results {
-		switch {
-		case r.Outcome == evidence.Fail && r.Accepted == nil:
-			return Fails
-		case r.Outcome == evidence.Fail:
-			outcome = IsAllowed
-		case r.Outcome == evidence.Pass && !r.Nobodys && outcome == Unproven:
-			outcome = Holds
-		}
-	}
-	return outcome
-}
-
-func (d *Dossier) addControls(checks map[string]Check) {
+func (d *Dossier) addControls() {
 	for _, ref := range evidence.References {
-		c := Control{Reference: ref, Outcome: Unproven}
+		c := Control{Reference: ref}
 		var outcomes []string
 		for _, v := range verify.Checks() {
 			if slices.Contains(v.References, ref.Text) {
 				c.Checks = append(c.Checks, v.ID)
-				outcomes = append(outcomes, checks[v.ID].Outcome)
+				outcomes = append(outcomes, d.checks[v.ID].Outcome)
 			}
 		}
-		c.Outcome = combine(outcomes)
+		c.Outcome = worstOf(outcomes)
+		if ref.Text == "FIPS 140-3" {
+			c.Outcome, _ = d.fips()
+		}
 		d.Controls = append(d.Controls, c)
 	}
-}
-
-// combine is what several checks say together.
-func combine(outcomes []string) string {
-	rank := []string{Fails, IsAllowed, Holds, Unproven}
-	if len(outcomes) == 0 {
-		return Unproven
-	}
-	return slices.MinFunc(outcomes, func(a, b string) int {
-		return cmp.Compare(slices.Index(rank, a), slices.Index(rank, b))
-	})
 }
 
 func (d *Dossier) warn(s Sources) {

@@ -162,7 +162,7 @@ func (d *Dossier) ComponentDefinition() ([]byte, error) {
 	def.UUID, def.Metadata = d.uuid("component-definition"), d.metadata("Redoubt, the cache of the deployment "+d.Deployment)
 	implementation := oscalImplementation{
 		UUID: d.uuid("implementation"), Source: "#" + d.catalogue().UUID,
-		Description: "What the cache does for these controls, each tried on the running system by redoubt verify.",
+		Description: "What redoubt verify tries on the running system for these controls, and what was found.",
 	}
 	for _, c := range d.Controls {
 		id, ok := controlID(c.Text)
@@ -176,7 +176,7 @@ func (d *Dossier) ComponentDefinition() ([]byte, error) {
 	}
 	def.Components = []oscalComponent{{
 		UUID: d.uuid("component"), Type: "software", Title: "Redoubt " + d.Version,
-		Description:     "A Redis cache for patient data: an engine that is locked in by the kernel, behind mutually authenticated TLS.",
+		Description:     "A Redis cache that may hold patient data: sidecar, gateway and engine.",
 		Implementations: []oscalImplementation{implementation},
 	}}
 	def.BackMatter.Resources = []oscalResource{d.catalogue()}

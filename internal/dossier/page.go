@@ -19,8 +19,7 @@ var templates embed.FS
 // functions are what both forms' templates call.
 var functions = map[string]any{
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
-	"join": strings.Join, "procedures": func() []Procedure { return procedures },
-	"scope": func() []Procedure { return scope }, "rules": func() string { return rules },
+	"join": strings.Join, "rules": func() string { return rules },
 	"slug": slug, "prose": prose, "cell": cell,
 }
 
@@ -29,8 +28,17 @@ var pages = template.Must(template.New("").Funcs(functions).ParseFS(templates, "
 
 var texts = texttemplate.Must(texttemplate.New("").Funcs(functions).ParseFS(templates, "templates/*.md"))
 
+// Procedures are what people do, and Scope what the cache doesn't do, for the templates.
+func (d *Dossier) Procedures() []Procedure { return d.operations() }
+
+// Scope are the decisions about what the cache doesn't do.
+func (d *Dossier) Scope() []Procedure { return d.scope() }
+
 // HTML is the dossier as one page that needs nothing besides.
 func (d *Dossier) HTML() ([]byte, error) { return render("dossier.html", d) }
+
+// Annex is the product's decisions as a page of their own.
+func (d *Dossier) Annex() ([]byte, error) { return render("decisions.html", d) }
 
 // ReportPage is one report of redoubt verify as a page.
 func ReportPage(r *evidence.Report) ([]byte, error) {

@@ -19,6 +19,7 @@ import (
 const (
 	Page         = "dossier.html"
 	Markdown     = "dossier.md"
+	Annex        = "decisions.html"
 	Components   = "oscal/component-definition.json"
 	Assessment   = "oscal/assessment-results.json"
 	manifestFile = "SHA256SUMS"
@@ -48,7 +49,7 @@ func (d *Dossier) Write(dir string) error {
 	files := map[string][]byte{}
 	var err error
 	for name, encode := range map[string]func() ([]byte, error){
-		Page: d.HTML, Markdown: d.Markdown, Components: d.ComponentDefinition, Assessment: d.AssessmentResults,
+		Page: d.HTML, Markdown: d.Markdown, Annex: d.Annex, Components: d.ComponentDefinition, Assessment: d.AssessmentResults,
 	} {
 		if files[name], err = encode(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

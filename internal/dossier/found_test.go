@@ -1,0 +1,193 @@
+package dossier_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/dossier"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/verify"
+)
+
+// everyone are the hosts of a deployment, and from where each looks.
+var everyone = map[string]evidence.Vantage{
+	"cache-1": evidence.CacheHost, "web-1": evidence.AppHost, "web-2": evidence.AppHost, "mallory": evidence.Outsider,
+}
+
+// found1 is a deployment in which each host has found what it is told, and everything else
+// good; a host that is told nil gave no report.
+type found1 map[string]map[string]evidence.Outcome
+
+func (f found1) dossier(r *rig, fips string) *dossier.Dossier {
+	r.t.Helper()
+	s := dossier.Sources{
+		Deployment: "clinic", Owner: "Jo", Version: "1.0", Now: now, CA: r.ca, Policy: &engine.Policy{},
+		Hosts: &config.Deployment{
+			Deployment: "clinic", SSHPort: 22, Bastions: at("10.77.0.9"),
+			Gateways: []config.Gate{{Name: "cache-1", Address: at("10.77.0.2"), Port: 6379}},
+			Apps:     []config.App{{Name: "web-1", Address: at("10.77.0.3")}, {Name: "web-2", Address: at("10.77.0.4")}},
+		},
+	}
+	for host, from := range everyone {
+		outcomes, told := f[host]
+		if told && outcomes == nil {
+			continue
+		}
+		s.Evidence = append(s.Evidence, r.reportWith(host, from, outcomes, map[string]string{"FIPS 140-3 mode of this redoubt": fips}))
+	}
+	return make1(r.t, s)
+}
+
+// sentences are all that a dossier says of its controls, with the checks that carry each.
+func sentences(d *dossier.Dossier) (list []dossier.Said) {
+	for _, g := range d.Goals {
+		list = append(list, g.How...)
+	}
+	for _, r := range d.Risks {
+		list = append(list, dossier.Said{Text: r.Mitigation + " | " + r.Residual, Checks: r.Checks})
+	}
+	return list
+}
+
+// TestNoSentenceStandsWithoutItsFinding breaks one check after the other, by a failure on
+// one host, by a skip, and by a report that isn't there: every sentence and every control
+// that rests on it says so.
+func TestNoSentenceStandsWithoutItsFinding(t *testing.T) {
+	r := newRig(t)
+	good := found1{}.dossier(r, "on, module v1.0.0")
+	for _, s := range sentences(good) {
+		if len(s.Checks) > 0 && (strings.Contains(s.Text, "Not ") || strings.Contains(s.Text, "not wholly")) {
+			t.Errorf("all is good, and it says %q", s.Text)
+		}
+	}
+	changed := func(t *testing.T, id, want string, f found1) {
+		t.Helper()
+		d := f.dossier(r, "on, module v1.0.0")
+		before, after, rests := sentences(good), sentences(d), 0
+		for i, s := range after {
+			if !slices.Contains(s.Checks, id) {
+				continue
+			}
+			rests++
+			if s.Text == before[i].Text || !strings.Contains(s.Text, id) {
+				t.Errorf("%s, and it says %q", want, s.Text)
+			}
+		}
+		if rests == 0 {
+			t.Errorf("no sentence rests on %s", id)
+		}
+		for _, g := range d.Goals {
+			if got := outcomeOf(g.Checks, id); got != "" && got != want {
+				t.Errorf("%s is said to be %q, want %q", id, got, want)
+			}
+		}
+		for _, c := range d.Controls {
+			if slices.Contains(c.Checks, id) && c.Outcome != want {
+				t.Errorf("%s rests on it, and is said to be %q, want %q", c.Text, c.Outcome, want)
+			}
+		}
+	}
+	for _, c := range verify.Checks() {
+		t.Run(c.ID, func(t *testing.T) {
+			skipped := found1{}
+			for host, from := range everyone {
+				if !verify.Sees(from, c) {
+					continue
+				}
+				changed(t, c.ID, dossier.Fails, found1{host: {c.ID: evidence.Fail}})
+				skipped[host] = map[string]evidence.Outcome{c.ID: evidence.Skip}
+				if c.Scope() == verify.EachHost && (from != evidence.Outsider || c.From == verify.Outside) {
+					changed(t, c.ID, dossier.Unproven, found1{host: skipped[host]})
+					changed(t, c.ID, dossier.Unproven, found1{host: nil})
+				}
+			}
+			changed(t, c.ID, dossier.Unproven, skipped)
+		})
+	}
+}
+
+// TestWithoutEvidenceNothingIsClaimed: in neither form, nor to tools.
+func TestWithoutEvidenceNothingIsClaimed(t *testing.T) {
+	d := found1{"cache-1": nil, "web-1": nil, "web-2": nil, "mallory": nil}.dossier(newRig(t), "")
+	for name, render := range map[string]func() ([]byte, error){"page": d.HTML, "Markdown": d.Markdown, "OSCAL": d.AssessmentResults, "component": d.ComponentDefinition} {
+		text, err := render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, claim := range []string{
+			"holds: ", ">holds<", `"satisfied"`, `"holds"`, "which this deployment has", "standards are implemented", "opens to application hosts only",
+			"within a second", "can be rebuilt", "behind mutually", "counts as secured", "no connection is lost",
+		} {
+			if bytes.Contains(text, []byte(claim)) {
+				t.Errorf("%s says %q", name, claim)
+			}
+		}
+	}
+}
+
+// TestFIPSIsClaimedWhereItIsOn: RD-303 passes without it.
+func TestFIPSIsClaimedWhereItIsOn(t *testing.T) {
+	r := newRig(t)
+	for mode, want := range map[string]string{"on, module v1.0.0": dossier.Holds, "off": dossier.NotOn, "": dossier.NotOn} {
+		d := found1{}.dossier(r, mode)
+		for _, c := range d.Controls {
+			if c.Text == "FIPS 140-3" && c.Outcome != want {
+				t.Errorf("mode %q: %s", mode, c.Outcome)
+			}
+		}
+		if secured := strings.Contains(d.Breach(), "it counts as secured"); secured != (want == dossier.Holds) {
+			t.Errorf("mode %q: %s", mode, d.Breach())
+		}
+	}
+	for id, f := range map[string]found1{
+		"fails": {"cache-1": {"RD-301": evidence.Fail}}, "nobody knows": {"web-2": nil},
+	} {
+		if got := f.dossier(r, "on, module v1.0.0").Breach(); strings.Contains(got, "it counts as secured") {
+			t.Errorf("%s: %s", id, got)
+		}
+	}
+}
+
+// TestWhatIsLostIsSaidByThePolicy.
+func TestWhatIsLostIsSaidByThePolicy(t *testing.T) {
+	for want, p := range map[string]*engine.Policy{
+		"can be computed again, so no copy":   {},
+		"used for sessions, queues":           {Uses: []engine.Use{engine.Sessions, engine.Queues}},
+		"not known: no policy was given":      nil,
+		"is used as a cache, for what can be": {Uses: []engine.Use{engine.Cache}},
+	} {
+		d := make1(t, dossier.Sources{Deployment: "clinic", Version: "1.0", Now: now, Policy: p})
+		if got := d.Scope()[3].Text; !strings.Contains(got, want) {
+			t.Errorf("%s, want %q", got, want)
+		}
+	}
+}
+
+// TestEvidenceIsWantedFromWhoeverCanGetIn: a host of a group, or one that deployment.yaml
+// doesn't name, has a certificate.
+func TestEvidenceIsWantedFromWhoeverCanGetIn(t *testing.T) {
+	r := newRig(t)
+	for host := range everyone {
+		if host != "mallory" {
+			r.host(map[bool]identity.Role{true: identity.Gateway, false: identity.App}[host == "cache-1"], host)
+		}
+	}
+	r.host(identity.App, "worker-7")
+	d := found1{}.dossier(r, "")
+	if !strings.Contains(strings.Join(d.Warnings, "\n"), "no evidence from worker-7") {
+		t.Error(d.Warnings)
+	}
+	for _, g := range d.Goals {
+		for _, c := range g.Checks {
+			if want := c.ID == "RD-447"; want && (c.Outcome != dossier.Unproven || fmt.Sprint(c.Lacking) != "[worker-7]") {
+				t.Errorf("%+v", c)
+			}
+		}
+	}
+}
