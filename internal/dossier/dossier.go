@@ -236,7 +236,7 @@ func (d *Dossier) addControls() {
 		c := Control{Reference: ref}
 		var outcomes []string
 		for _, v := range verify.Checks() {
-			if slices.Contains(v.References, ref.Text) {
+			if slices.Contains(v.References, ref.Text) || slices.Contains(ref.Also, v.ID) {
 				c.Checks = append(c.Checks, v.ID)
 				outcomes = append(outcomes, d.checks[v.ID].Outcome)
 			}
@@ -244,6 +244,9 @@ func (d *Dossier) addControls() {
 		c.Outcome = worstOf(outcomes)
 		if ref.Text == "FIPS 140-3" {
 			c.Outcome, _ = d.fips()
+		}
+		if c.Outcome == Holds && ref.Rest != "" {
+			c.Outcome = Partly
 		}
 		d.Controls = append(d.Controls, c)
 	}

@@ -463,3 +463,48 @@ func TestAReportsPageIsWhole(t *testing.T) {
 		t.Error("text of a report is taken for markup")
 	}
 }
+
+// TestOSCALIsByStatement: a finding is of a statement, not of a whole control, and where
+// something is left to others it is partial, with what.
+func TestOSCALIsByStatement(t *testing.T) {
+	d := found1{}.dossier(newRig(t), "")
+	var doc struct {
+		AR struct {
+			Results []struct {
+				Findings []struct {
+					Target struct {
+						Type           string
+						ID             string `json:"target-id"`
+						Status         struct{ State, Reason, Remarks string }
+						Implementation struct{ State, Remarks string } `json:"implementation-status"`
+					}
+				}
+			}
+		} `json:"assessment-results"`
+	}
+	text, err := d.AssessmentResults()
+	if err == nil {
+		err = json.Unmarshal(text, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := map[string]string{}
+	for _, r := range doc.AR.Results {
+		for _, f := range r.Findings {
+			target := f.Target
+			if target.Type != "statement-id" || !strings.Contains(target.ID, "_smt") || (target.Status.State == "satisfied") != (target.Implementation.State == "implemented") {
+				t.Errorf("%+v", target)
+			}
+			if target.Status.State != "satisfied" && !strings.Contains(target.Status.Remarks, "Not shown by these checks") {
+				t.Errorf("%s: %q", target.ID, target.Status.Remarks)
+			}
+			states[target.ID] = target.Status.State
+		}
+	}
+	for id, want := range map[string]string{"sc-8_smt": "satisfied", "sc-8.1_smt": "satisfied", "ca-8_smt": "not-satisfied", "ra-5_smt.a": "not-satisfied", "sc-5_smt.a": "not-satisfied"} {
+		if states[id] != want {
+			t.Errorf("%s: %q, want %s", id, states[id], want)
+		}
+	}
+}

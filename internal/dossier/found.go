@@ -20,6 +20,9 @@ const (
 
 var worstFirst = []string{Fails, IsAllowed, Unproven, Holds}
 
+// Partly is the finding for a control of which the checks show a part, and that part holds.
+const Partly = "holds in part"
+
 // worstOf is what several findings say together: what isn't proved is never better than
 // what holds. Nothing is not proved.
 func worstOf(outcomes []string) string {

@@ -35,7 +35,7 @@ type (
 	}
 	oscalProp struct {
 		Name  string `json:"name"`
-		NS    string `json:"ns"`
+		NS    string `json:"ns,omitempty"` // "": NIST's own
 		Value string `json:"value"`
 	}
 
@@ -61,10 +61,17 @@ type (
 		Requirements []oscalRequirement `json:"implemented-requirements"`
 	}
 	oscalRequirement struct {
+		UUID        string           `json:"uuid"`
+		ControlID   string           `json:"control-id"`
+		Description string           `json:"description"`
+		Statements  []oscalStatement `json:"statements"`
+	}
+	oscalStatement struct {
+		ID          string      `json:"statement-id"`
 		UUID        string      `json:"uuid"`
-		ControlID   string      `json:"control-id"`
 		Description string      `json:"description"`
-		Props       []oscalProp `json:"props,omitempty"`
+		Props       []oscalProp `json:"props"`
+		Remarks     string      `json:"remarks,omitempty"`
 	}
 
 	oscalAssessment struct {
@@ -115,12 +122,19 @@ type (
 		Related     []oscalRelated `json:"related-observations"`
 	}
 	oscalTarget struct {
-		Type   string      `json:"type"`
-		ID     string      `json:"target-id"`
-		Status oscalStatus `json:"status"`
+		Type           string              `json:"type"`
+		ID             string              `json:"target-id"`
+		Status         oscalStatus         `json:"status"`
+		Implementation oscalImplementState `json:"implementation-status"`
 	}
 	oscalStatus struct {
-		State string `json:"state"`
+		State   string `json:"state"`
+		Reason  string `json:"reason"`
+		Remarks string `json:"remarks,omitempty"`
+	}
+	oscalImplementState struct {
+		State   string `json:"state"`
+		Remarks string `json:"remarks,omitempty"`
 	}
 	oscalRelated struct {
 		UUID string `json:"observation-uuid"`
@@ -145,10 +159,22 @@ func (d *Dossier) metadata(title string) oscalMetadata {
 	}
 }
 
-// controlID is a control of SP 800-53 as its catalogue names it: sc-8.
+// controlID is a control of SP 800-53 as its catalogue names it: sc-8, and sc-8.1 for an
+// enhancement.
 func controlID(reference string) (id string, ok bool) {
 	id, ok = strings.CutPrefix(reference, "NIST SP 800-53r5 ")
-	return strings.ToLower(id), ok
+	return strings.NewReplacer("(", ".", ")", "").Replace(strings.ToLower(id)), ok
+}
+
+// statementIDs are the statements of a control that the checks bear on.
+func statementIDs(id string, r evidence.Reference) (list []string) {
+	if r.Parts == "" {
+		return []string{id + "_smt"}
+	}
+	for part := range strings.SplitSeq(r.Parts, ",") {
+		list = append(list, id+"_smt."+part)
+	}
+	return list
 }
 
 func (d *Dossier) catalogue() oscalResource {
@@ -169,10 +195,14 @@ func (d *Dossier) ComponentDefinition() ([]byte, error) {
 		if !ok || len(c.Checks) == 0 {
 			continue
 		}
-		implementation.Requirements = append(implementation.Requirements, oscalRequirement{
-			UUID: d.uuid("requirement", id), ControlID: id, Description: d.claims(c.Checks),
-			Props: []oscalProp{{"evidence", ourNames, c.Outcome}},
-		})
+		requirement := oscalRequirement{UUID: d.uuid("requirement", id), ControlID: id, Description: d.claims(c.Checks)}
+		for _, statement := range statementIDs(id, c.Reference) {
+			requirement.Statements = append(requirement.Statements, oscalStatement{
+				ID: statement, UUID: d.uuid("statement", statement), Description: d.claims(c.Checks), Remarks: left(c.Rest),
+				Props: []oscalProp{{Name: "implementation-status", Value: implemented(c)}, {"evidence", ourNames, c.Outcome}},
+			})
+		}
+		implementation.Requirements = append(implementation.Requirements, requirement)
 	}
 	def.Components = []oscalComponent{{
 		UUID: d.uuid("component"), Type: "software", Title: "Redoubt " + d.Version,
@@ -183,13 +213,32 @@ func (d *Dossier) ComponentDefinition() ([]byte, error) {
 	return encode(doc)
 }
 
-// claims are checks' titles, as sentences.
+// implemented is NIST's word for how far a control is implemented: what isn't shown isn't
+// called so.
+func implemented(c Control) string {
+	switch c.Outcome {
+	case Holds:
+		return "implemented"
+	case Partly, IsAllowed:
+		return "partial"
+	}
+	return "planned"
+}
+
+func left(rest string) string {
+	if rest == "" {
+		return ""
+	}
+	return "Not shown by these checks: " + rest + "."
+}
+
+// claims are checks' titles, each with what was found.
 func (d *Dossier) claims(ids []string) string {
 	var b strings.Builder
 	for _, g := range d.Goals {
 		for _, c := range g.Checks {
 			if slices.Contains(ids, c.ID) {
-				fmt.Fprintf(&b, "%s (%s). ", c.Title, c.ID)
+				fmt.Fprintf(&b, "%s %s: %s. ", c.ID, c.Outcome, c.Title)
 			}
 		}
 	}
@@ -258,36 +307,53 @@ func (d *Dossier) result(key string, e Evidence) oscalResult {
 		}
 	}
 	for _, c := range d.Controls {
-		id, ok := controlID(c.Text)
-		f, shown := d.finding(key, id, c.Meaning, observed[id])
-		if e.by == "" && f.Target.Status.State == "satisfied" {
-			continue // nobody answers for it
-		}
-		if ok && shown {
-			out.Findings = append(out.Findings, f)
+		if id, ok := controlID(c.Text); ok {
+			for _, check := range r.Checks {
+				if slices.Contains(c.Also, check.ID) {
+					observed[id] = append(observed[id], check)
+				}
+			}
+			out.Findings = append(out.Findings, d.findings(key, id, c.Reference, observed[id], e.by != "")...)
 		}
 	}
 	return out
 }
 
-// finding is what the checks of one control say together; where all were skipped
-// there is none.
-func (d *Dossier) finding(key, id, meaning string, checks []evidence.Result) (f oscalFinding, shown bool) {
-	state, why := "satisfied", ""
-	for _, c := range checks {
-		if c.Outcome == evidence.Skip {
-			continue
-		}
-		shown = true
-		f.Related = append(f.Related, oscalRelated{d.uuid("observation", key, c.ID)})
-		if c.Outcome == evidence.Fail {
-			state, why = "not-satisfied", fmt.Sprintf(" %s fails: %s", c.ID, c.Detail)
-		}
+// findings are what the checks of one control say together of its statements on this
+// host; where all were skipped there are none, and where nobody answers for the report
+// only bad ones.
+func (d *Dossier) findings(key, id string, ref evidence.Reference, checks []evidence.Result, answered bool) (list []oscalFinding) {
+	status, state, why := oscalStatus{State: "satisfied", Reason: "pass"}, "implemented", ""
+	if ref.Rest != "" {
+		status, state = oscalStatus{"not-satisfied", "other", "In part: the checks pass. " + left(ref.Rest)}, "partial"
 	}
-	f.UUID, f.Title = d.uuid("finding", key, id), strings.ToUpper(id)+", "+meaning
-	f.Description = fmt.Sprintf("Checks that bear on it here: %d.%s", len(f.Related), why)
-	f.Target = oscalTarget{"objective-id", id + "_obj", oscalStatus{state}}
-	return f, shown
+	var related []oscalRelated
+	skipped := 0
+	for _, c := range checks {
+		switch c.Outcome {
+		case evidence.Skip:
+			skipped++
+			continue
+		case evidence.Fail:
+			status, state = oscalStatus{"not-satisfied", "fail", left(ref.Rest)}, "partial"
+			why += fmt.Sprintf(" %s fails: %s.", c.ID, c.Detail)
+		}
+		related = append(related, oscalRelated{d.uuid("observation", key, c.ID)})
+	}
+	if skipped > 0 && status.Reason != "fail" {
+		status, state = oscalStatus{"not-satisfied", "other", fmt.Sprintf("In part: checks that were skipped: %d. %s", skipped, left(ref.Rest))}, "partial"
+	}
+	if len(related) == 0 || !answered && why == "" {
+		return nil
+	}
+	for _, statement := range statementIDs(id, ref) {
+		list = append(list, oscalFinding{
+			UUID: d.uuid("finding", key, statement), Title: strings.ToUpper(id) + ", " + ref.Meaning,
+			Description: fmt.Sprintf("Checks that bear on it here: %d.%s", len(related), why), Related: related,
+			Target: oscalTarget{"statement-id", statement, status, oscalImplementState{state, left(ref.Rest)}},
+		})
+	}
+	return list
 }
 
 func encode(doc any) ([]byte, error) {

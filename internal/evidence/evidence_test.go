@@ -165,6 +165,22 @@ func TestReferencesAreEachThereOnce(t *testing.T) {
 		}
 		seen[r.Text] = true
 	}
+	// What an audit found missing, or wrongly there.
+	for _, want := range []string{
+		"45 CFR 164.308(a)(2)", "45 CFR 164.308(a)(3)(ii)(C)", "45 CFR 164.308(a)(7)(ii)(A)", "45 CFR 164.308(a)(7)(ii)(B)", "45 CFR 164.308(a)(7)(ii)(C)",
+		"45 CFR 164.308(a)(7)(ii)(D)", "45 CFR 164.308(a)(7)(ii)(E)", "45 CFR 164.308(b)(1)", "45 CFR 164.310(a)(1)", "45 CFR 164.310(b)", "45 CFR 164.310(c)",
+		"45 CFR 164.310(d)(2)(i)", "45 CFR 164.310(d)(2)(ii)", "45 CFR 164.312(a)(2)(ii)", "45 CFR 164.312(a)(2)(iii)", "45 CFR 164.312(c)(2)",
+		"45 CFR 164.314(a)", "45 CFR 164.316(b)(2)(ii)", "45 CFR 164.316(b)(2)(iii)", "45 CFR 164.404", "45 CFR 164.406", "45 CFR 164.408", "45 CFR 164.410",
+	} {
+		if r, ok := evidence.Find(want); !ok || r.Kind == evidence.Guidance {
+			t.Errorf("%s: %+v", want, r)
+		}
+	}
+	for _, id := range strings.Fields("AC-2 AC-7 AC-12 AU-2 AU-3 AU-6 AU-9 AU-11 AU-12 CM-2 CM-3 CM-8 CP-10 IA-5(1) IA-5(2) IA-5(7) IR-4 IR-6 PL-2 RA-3 SA-22 SC-7(5) SC-8(1) SC-12 SC-28(1) SI-4 SR-3 SR-4 SR-11") {
+		if _, ok := evidence.Find("NIST SP 800-53r5 " + id); !ok {
+			t.Errorf("no %s", id)
+		}
+	}
 }
 
 // FuzzDecode: whatever is read as a report adds up, and is the same when it is

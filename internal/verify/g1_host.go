@@ -176,7 +176,7 @@ var updatesThemselves = Check{
 	Title:      "Security updates install themselves",
 	Why:        "A flaw in kernel, sshd or the engine is used within days of its being known; whoever waits for a person to think of it is late.",
 	Mend:       "apt install unattended-upgrades && dpkg-reconfigure unattended-upgrades. Where images are replaced instead of updated, an exception says so.",
-	References: []string{"45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 SI-2"},
+	References: []string{"45 CFR 164.308(a)(1)(ii)(B)", "NIST SP 800-53r5 SI-2"},
 	Run: func(ctx context.Context, _ *Target, n *Notes) Finding {
 		yes, why, err := host.UpdatesThemselves(ctx)
 		if err != nil {

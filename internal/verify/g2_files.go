@@ -21,7 +21,7 @@ var secretsAreTheirOwners = Check{
 	Title:      "Keys and passwords in files are readable by their owner alone, and nobody else can change what we go by",
 	Why:        "A key that another user of the host can read is everybody's. Whoever can write the configuration, the digests of passwords, or a directory on the way to them, decides who gets in.",
 	Mend:       "chmod 600 a secret, chmod go-w another file or a directory, and chown it to root or the user of the role. Replace the secret if others may have seen it (redoubt secret rotate, redoubt join).",
-	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		var secrets, trusted []string
 		if t.Cache != nil {
@@ -76,7 +76,7 @@ var noSecretLiesOpen = Check{
 	Title:      "No private key and no Redis password lies in /etc for everybody to read",
 	Why:        "A key or password of an earlier set-up, of a tunnel or of a Redis that was locked down by hand, often still opens something.",
 	Mend:       "Remove what is left of the earlier set-up, or chmod 600 it; and replace the secret, since every user of the host could read it.",
-	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
 	Needs:      []Need{needRoot},
 	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
 		found, looked, all, err := host.Strewn("/etc")

@@ -10,7 +10,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
-var askForPasswords = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(d)", "45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-3"}
+var askForPasswords = []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(d)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-3"}
 
 var certificateAloneOpensNothing = Check{
 	ID: "RD-206", Goal: evidence.Access, From: OnApp,

@@ -10,7 +10,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
-var askForMemory = []string{"45 CFR 164.312(a)(2)(iv)", "45 CFR 164.310(d)(1)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"}
+var askForMemory = []string{"45 CFR 164.312(a)(2)(iv)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"}
 
 // reading is a check's Run that judges a file of one value below /proc/sys or /sys;
 // known is false where this kernel doesn't have it.

@@ -66,7 +66,7 @@ var nothingSecretIsShown = Check{
 	Title:      "No argument and no environment variable of our processes holds a secret",
 	Why:        "Every user of the host reads arguments (ps); environments end up in crash reports and in the files of service managers.",
 	Mend:       "Name the secret's file instead: --env app.env, engine.password_digests. Replace the secret, since others may have seen it (redoubt secret rotate).",
-	References: []string{"45 CFR 164.308(a)(5)(ii)(D)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 SC-4"},
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 SC-4"},
 	Needs:      []Need{needRoot, needProcesses},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, p := range t.ours(ctx) {

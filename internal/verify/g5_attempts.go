@@ -55,7 +55,7 @@ var scriptsAreRefused = Check{
 	Title:      "No script reaches what the application may not",
 	Why:        "Lua runs inside the engine: flaws of the interpreter gave code execution, and a script runs commands too.",
 	Mend:       "Take scripting out of the policy (engine.allow, engine.uses) if it isn't needed; else restart the gateway, and report it with the engine's version.",
-	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 CA-8"},
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 CA-8"},
 	Needs:      []Need{needEngine, needGuest},
 	Run: attacking(func(c *conversation, a engine.Audit, n *Notes) Finding {
 		reply, err := c.do("EVAL", "return 1", "0")

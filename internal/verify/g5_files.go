@@ -16,7 +16,7 @@ var codeIsRoots = Check{
 	Title:      "The engine's program and libraries can be changed by root alone",
 	Why:        "Whoever can change them has code of their own in the engine at its next start, with all the cached data.",
 	Mend:       "Put the distribution's package back (apt-get install --reinstall), and let nobody but root write in its directories.",
-	References: []string{"45 CFR 164.312(c)(1)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-5", "NIST SP 800-53r5 SI-7"},
+	References: []string{"45 CFR 164.312(c)(1)", "NIST SP 800-53r5 CM-5", "NIST SP 800-53r5 SI-7"},
 	Needs:      needEngineAsRoot,
 	Run: onEngine(func(p process, a engine.Audit, n *Notes) Finding {
 		maps, err := p.read("maps")

@@ -44,7 +44,7 @@ var noModules = Check{
 	Title:      "No module is loaded into the engine",
 	Why:        "A module is machine code with the engine's memory at its hands, and brings commands that no rule of ours knows.",
 	Mend:       "Find out what loads it: our configuration has no loadmodule line. Use the distribution's engine, without a vendor's additions (engine.binary).",
-	References: []string{"45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 SI-7"},
+	References: []string{"NIST SP 800-53r5 CM-7", "NIST SP 800-53r5 SI-7"},
 	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("INFO modules of %s names %d", a.Version, len(a.Modules))

@@ -18,7 +18,7 @@ var engineIsMended = Check{
 	Title:      "The engine has the fixes of every known vulnerability that a client could reach",
 	Why:        "A flaw in the engine is the way past its rules: to the data of others, or to code of the intruder's own.",
 	Mend:       "Install the distribution's update of redis-server or valkey-server and restart the gateway; where there is none, choose a maintained engine (engine.binary).",
-	References: []string{"45 CFR 164.308(a)(1)(ii)(B)", "45 CFR 164.308(a)(5)(ii)(B)", "NIST SP 800-53r5 SI-2", "NIST SP 800-53r5 RA-5"},
+	References: []string{"45 CFR 164.308(a)(1)(ii)(B)", "NIST SP 800-53r5 SI-2", "NIST SP 800-53r5 RA-5"},
 	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Fact("engine", a.Version.String())
