@@ -19,6 +19,7 @@ var templates embed.FS
 // functions are what both forms' templates call.
 var functions = map[string]any{
 	"date": func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
+	"day":  func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 	"join": strings.Join, "rules": func() string { return rules },
 	"slug": slug, "prose": prose, "cell": cell,
 }
