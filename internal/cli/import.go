@@ -18,6 +18,7 @@ type importCmd struct {
 // importFlags are what an import needs whatever it comes from.
 type importFlags struct {
 	Redis      string   `required:"" placeholder:"FILE" help:"The redis.conf or valkey.conf."`
+	User       string   `placeholder:"NAME" help:"The Redis user that applications log in as, where it isn't default: its password stays good, its name goes."`
 	Commands   string   `name:"commandstats" placeholder:"FILE" help:"What redis-cli info commandstats printed: the plan then says which commands are used that Redoubt refuses."`
 	Out        string   `placeholder:"DIR" help:"Where the files go; made (0700) if missing. Without it nothing is written."`
 	JSON       bool     `name:"json" help:"The plan as JSON."`
@@ -74,7 +75,7 @@ func (c *importRedisTLSCmd) Run(e *env) error {
 
 func (c *importFlags) run(e *env, name string, read func(migration.Options) (*migration.Plan, error)) error {
 	options := migration.Options{
-		Redis: c.Redis, CommandStats: c.Commands, Deployment: c.Deployment, Name: c.Name, ClientName: c.ClientName, Address: c.Address, Listen: c.Listen,
+		Redis: c.Redis, User: c.User, CommandStats: c.Commands, Deployment: c.Deployment, Name: c.Name, ClientName: c.ClientName, Address: c.Address, Listen: c.Listen,
 		Bastions: c.Bastion, Uses: c.Uses, Allow: c.Allow, Without: c.Without, Now: time.Now(),
 	}
 	for _, app := range c.App {

@@ -52,12 +52,19 @@ type Command struct {
 	// Arity as COMMAND gives it: how many arguments, the name (two for a
 	// subcommand) included; negative: at least so many.
 	Arity int
+	// Categories that ACL rules name it by ("@read", "@slow"), as the oldest
+	// engine in facts/ says that has it; nil if none there does.
+	Categories []string
 	// Since is the version that brought it, of the products that have it:
 	// "redis 7.2, valkey 7.2"; "" if all supported ones (7.0 and later) do.
 	Since string
 	// Reason for the class, for people.
 	Reason string
 }
+
+// Container says whether it is called by its subcommands only, which are in the
+// table by names of their own. COMMAND is a command besides.
+func (c *Command) Container() bool { return table[c.Name].container && c.Name != "command" }
 
 // Known says whether the table has the command.
 func (c *Command) Known() bool { return c.Name != "" }

@@ -4,8 +4,10 @@ package command
 
 import (
 	"net"
+	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/test/lab"
@@ -20,7 +22,8 @@ func TestFactsAreTheEnginesOfEveryRelease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := lab.Engine(t, name)
 			port := freePort(t)
-			cmd := b.Command(t, b.Path, "--port", port, "--bind", "127.0.0.1", "--save", "")
+			cmd := exec.CommandContext(t.Context(), b.Path, "--port", port, "--bind", "127.0.0.1", "--save", "")
+			cmd.Dir, cmd.Env, cmd.SysProcAttr = "/", []string{"LC_ALL=C"}, &syscall.SysProcAttr{Chroot: b.Root}
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

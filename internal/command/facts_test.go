@@ -138,8 +138,13 @@ func (q questioner) facts() string {
 				flags = append(flags, f.(string))
 			}
 			slices.Sort(flags)
+			var categories []string
+			for _, category := range c[6].([]any) {
+				categories = append(categories, category.(string))
+			}
+			slices.Sort(categories)
 			name := strings.ToLower(c[0].(string)) // Redis 8.0 writes VADD and its like in capitals
-			list = append(list, fmt.Sprintf("%s %s %s %s\n", name, c[1], cmpOr(since[name], "?"), cmpOr(strings.Join(flags, ","), "-")))
+			list = append(list, fmt.Sprintf("%s %s %s %s %s\n", name, c[1], cmpOr(since[name], "?"), cmpOr(strings.Join(flags, ","), "-"), cmpOr(strings.Join(categories, ","), "-")))
 			walk(c[9].([]any))
 		}
 	}

@@ -17,9 +17,10 @@ import (
 //go:embed facts/*.txt
 var facts embed.FS
 
-// fact is a line of facts/: "name arity since flags".
+// fact is a line of facts/: "name arity since flags categories".
 type fact struct {
 	name, since, flags string
+	categories         []string
 	arity              int
 }
 
@@ -53,11 +54,15 @@ func build() map[string]*entry {
 			note(name, product, version)
 		}
 	}
-	for engine, list := range engines() {
+	all := engines()
+	for _, engine := range slices.Sorted(maps.Keys(all)) { // the oldest first
 		product, _, _ := strings.Cut(engine, "-")
-		for _, f := range list {
+		for _, f := range all[engine] {
 			if e := t[f.name]; e != nil {
 				e.Arity = f.arity
+				if e.Categories == nil {
+					e.Categories = f.categories
+				}
 				note(f.name, product, f.since)
 			}
 		}
@@ -87,9 +92,13 @@ func engines() map[string][]fact {
 
 func parseFacts(text string) (list []fact) {
 	for l := range strings.Lines(text) {
-		if words := strings.Fields(l); len(words) == 4 {
+		if words := strings.Fields(l); len(words) == 5 {
 			arity, _ := strconv.Atoi(words[1])
-			list = append(list, fact{words[0], words[2], words[3], arity})
+			f := fact{name: words[0], since: words[2], flags: words[3], arity: arity}
+			if words[4] != "-" {
+				f.categories = strings.Split(words[4], ",")
+			}
+			list = append(list, f)
 		}
 	}
 	return list

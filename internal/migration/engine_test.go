@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,75 @@ func TestTheTablesOfCommandsAreTheEngines(t *testing.T) {
 // harmless are of no use to anybody, so that nothing is said of them.
 func harmless(name string) bool {
 	return slices.Contains([]string{"asking", "acl|whoami"}, name)
+}
+
+// TestTheRightsOfAUserAreTheEngines: what a line lets a user run is what a real
+// engine says that it does, command by command, for lines that people write and
+// for any.
+func TestTheRightsOfAUserAreTheEngines(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	lab.Plain(t, "redis-server", "port 0", "unixsocket "+socket, `save ""`)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := lab.NewClient(t, conn)
+	lines := []string{
+		"+@all -@dangerous", "+@all -role", "+@all -config", "+@all -client|list", "+@all -@admin +info", "allcommands -keys -flushdb",
+		"-@all +@read +@write +@connection", "nocommands +get +set", "+@all -@all +config|get", "+@all -config +config|get", "-@all +select|0 +@hash -hgetall",
+		"+@all -debug +debug|object", "+@ALL -KEYS", "", "+@all -@dangerous +keys +@pubsub -publish", "+client -client|kill", "+@all -@connection", "+@all reset on ~* +get",
+	}
+	var words []string
+	for _, name := range matching("@all") {
+		if lookupCommand(name).Since == "" {
+			words = append(words, name)
+		}
+	}
+	words = append(words, strings.Fields(strings.TrimSpace("@all @read @write @dangerous @admin @keyspace @fast @slow @pubsub @blocking @scripting @connection @transaction @hash @string @list @set @sortedset @stream @bitmap @geo @hyperloglog config client acl script object function cluster"))...)
+	for seed := range 30 {
+		dice, line := rand.New(rand.NewPCG(uint64(seed), 1)), ""
+		for range 1 + dice.IntN(6) {
+			line += " " + string("+-"[dice.IntN(2)]) + words[dice.IntN(len(words))]
+		}
+		lines = append(lines, line)
+	}
+	asked := 0
+	for _, line := range lines {
+		rule := append([]string{"ACL", "SETUSER", "u", "reset", "on", "~*", "&*"}, strings.Fields(line)...)
+		c.Want("+OK\r\n", rule...)
+		var have rights
+		for _, word := range strings.Fields(line) {
+			have.apply(word, &credential{})
+		}
+		closed := have.closed()
+		for _, name := range matching("@all") {
+			found := lookupCommand(name)
+			if found.Since != "" {
+				continue
+			}
+			parent, sub, isSub := strings.Cut(name, "|")
+			try := []string{"ACL", "DRYRUN", "u", parent}
+			if isSub {
+				try = append(try, sub)
+			}
+			for n := found.Arity; len(try)-3 < max(n, -n); {
+				try = append(try, "1")
+			}
+			reply := c.Do(try...)
+			for strings.Contains(reply, "wrong number of arguments") && len(try) < 10 { // COMMAND GETKEYS wants one more than it says
+				try = append(try, "1")
+				reply = c.Do(try...)
+			}
+			if strings.HasPrefix(reply, "-") {
+				t.Fatalf("%v: %s", try, reply)
+			}
+			asked++
+			if may := reply == "+OK\r\n"; may == slices.Contains(closed, name) {
+				t.Errorf("%q: %s: the engine lets it run: %v", line, name, may)
+			}
+		}
+	}
+	t.Logf("%d answers of the engine", asked)
 }
 
 // TestWhatConfigRewriteMakesIsUnderstood: Redis then has the password twice, and

@@ -51,6 +51,7 @@ type Options struct {
 	Redis         string // redis.conf
 	Stunnel       string // stunnel's file of the cache host
 	ClientStunnel string // that of an application host; "": none
+	User          string // whom the application logs in as; "": default
 	CommandStats  string // what INFO commandstats said of the running Redis; "": not asked
 	Service       string // the section that is Redis's; "": the one that fits
 

@@ -60,7 +60,10 @@ type reader struct {
 	*server
 	conf    *redisConf
 	options Options
-	seen    []place // lines that have their finding
+
+	seen     []place   // lines that have their finding
+	closings []closing // lines that closed commands
+	locked   bool      // nobody logs in as the application's user
 }
 
 // find is a finding about a line; it marks the line as seen.

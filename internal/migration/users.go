@@ -1,7 +1,7 @@
 package migration
 
 import (
-	"encoding/hex"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,18 +35,21 @@ func (r *reader) users() error {
 		}
 		list = append(list, more...)
 	}
-	var own *setting // of the default user
+	var own *setting // whom the application logs in as
+	var others []setting
 	for i, s := range list {
 		if len(s.args) == 0 {
 			return s.errorf("user has no name")
 		}
-		switch {
-		case s.args[0] != "default":
-			r.namedUser(s)
-		case own != nil:
-			return s.errorf("the user default stands twice")
-		default:
+		for _, other := range list[:i] {
+			if other.args[0] == s.args[0] {
+				return s.errorf("the user %s stands at %s:%d already", clip(s.args[0]), other.file, other.line)
+			}
+		}
+		if s.args[0] == r.user() {
 			own = &list[i]
+		} else {
+			others = append(others, s)
 		}
 	}
 	pass, set, err := r.one("requirepass")
@@ -54,12 +57,19 @@ func (r *reader) users() error {
 		return err
 	}
 	switch {
+	case own == nil && r.options.User != "":
+		return fmt.Errorf("--user %s: %s and its aclfile have no such user", r.options.User, r.file)
 	case own != nil:
-		r.defaultUser(*own)
+		r.ownUser(*own, others)
+		if r.user() != defaultUser && !slices.ContainsFunc(others, isDefault) && (!set || pass.args[0] == "" || hasFile) {
+			r.unsaid("user", Tightened, "", "The user default was on, as it is unless a line says otherwise: who reached Redis needed no password. Only "+r.user()+"'s password opens now.").Weak = true
+		}
 		switch { // CONFIG REWRITE writes both, the user's with the digest
 		case set && slices.Contains(r.password.digests, passwords.Of([]byte(pass.args[0]))):
 			r.password.app = pass.args[0]
 			r.find(pass, Kept, "engine.password_digests", keptPassword)
+		case set && r.user() != defaultUser && !hasFile && !slices.ContainsFunc(others, isDefault) && pass.args[0] != "":
+			r.find(pass, Refused, "", "It is the password of who logs in without a name, as the user default, with all rights: it ends, and only "+r.user()+"'s stays good. Go on if no application uses it.")
 		case set:
 			r.find(pass, Dropped, "", "The default user's own line replaces it.")
 		}
@@ -69,13 +79,30 @@ func (r *reader) users() error {
 	case set && hasFile:
 		r.find(pass, Dropped, "", "With an aclfile Redis ignores it.")
 	}
-	if len(r.password.digests) == 0 {
-		r.unsaid("requirepass", Tightened, "engine.password_digests", "There was no password: one is made, and stands in app.env. Applications must be given it.").Weak = true
+	for _, s := range others {
+		r.otherUser(s)
 	}
-	if n := len(r.password.app); n > 0 && n < weakPassword {
+	r.passwordStrength()
+	return nil
+}
+
+const defaultUser = "default"
+
+func isDefault(s setting) bool { return s.args[0] == defaultUser }
+
+// user is whom the application that goes over logs in as.
+func (r *reader) user() string { return cmp.Or(r.options.User, defaultUser) }
+
+// passwordStrength is what the old password is worth.
+func (r *reader) passwordStrength() {
+	const made = " One is made, and stands in app.env. Applications must be given it."
+	switch n := len(r.password.app); {
+	case r.locked: // a person decides first
+	case len(r.password.digests) == 0:
+		r.unsaid("requirepass", Tightened, "engine.password_digests", "There was no password."+made).Weak = true
+	case n > 0 && n < weakPassword:
 		r.unsaid("requirepass", Tightened, "", fmt.Sprintf("The password is shorter than %d characters, so its digest can be guessed by who sees it: replace it after the cut-over (redoubt secret rotate, no outage).", weakPassword)).Weak = true
 	}
-	return nil
 }
 
 // readUsers reads an aclfile: a user a line, whose words are apart by spaces and
@@ -95,141 +122,79 @@ func readUsers(path string) (list []setting, err error) {
 	return list, err
 }
 
-// namedUser has a password of its own, for rights of its own.
-func (r *reader) namedUser(s setting) {
-	on := false
+// isOn says whether anybody can log in as a user.
+func isOn(s setting) bool {
+	var have rights
 	for _, word := range s.args[1:] {
-		switch strings.ToLower(word) {
-		case "on":
-			on = true
-		case "off", "reset":
-			on = false
-		}
+		have.apply(word, &credential{})
 	}
-	f := r.find(s, Refused, "", "Users with a password and rights of their own are out of scope: all applications of a deployment have the same rights. Give this one's application a deployment of its own, or the common password.")
-	if !on {
+	return have.on
+}
+
+// otherUser has a password of its own, for rights of its own.
+func (r *reader) otherUser(s setting) {
+	f := r.find(s, Refused, "", "Users with a password and rights of their own are out of scope: all applications of a deployment have the same rights. Give this one's application a deployment of its own (import again, with --user), or the common password.")
+	if !isOn(s) {
 		f.Verdict, f.Why = Dropped, "It is off."
+	} else if isDefault(s) {
+		f.Why = "Who logs in without a name is the user default: that ends, and only " + r.user() + "'s password stays good. Go on if no application does."
 	}
 	f.Was = s.args[0]
 }
 
-// rights is what a default user's line amounts to.
-type rights struct {
-	on, nopass, keys, channels, all bool
-	closed                          []string // commands and @categories
-	beyond                          []string // words that no policy can say
-}
-
-// defaultUser reads the line as the engine does, from the left, beginning from
-// nothing (acl.c, ACLLoadConfiguredUsers).
-func (r *reader) defaultUser(s setting) {
+// ownUser reads the line of the application's user as the engine does, from the
+// left, beginning from nothing (acl.c, ACLLoadConfiguredUsers).
+func (r *reader) ownUser(s setting, others []setting) {
 	var have rights
 	for _, word := range s.args[1:] {
 		have.apply(word, &r.password)
 	}
-	f := r.find(s, Kept, "engine.password_digests", "The default user: its passwords stay good.")
-	f.Was = "default"
+	f := r.find(s, Kept, "engine.password_digests", "Its passwords stay good.")
+	f.Was = s.args[0]
 	switch {
 	case !have.on:
-		f.Verdict, f.Becomes, f.Why = Refused, "", "The default user is off: applications log in by name, which is out of scope."
-	case len(have.beyond) > 0 || !have.all || !have.keys:
+		r.locked = true
+		f.Verdict, f.Becomes, f.Why = Refused, "", "The user "+s.args[0]+" is off: nobody logs in as it. "+r.namesOf(others)
+	case len(have.beyond) > 0 || !have.keys:
+		if !have.keys {
+			have.beyond = append(have.beyond, "(not ~*)")
+		}
 		f.Verdict, f.Becomes = Refused, ""
-		f.Why = "Its rights are narrower than a policy can say: every application may read and write every key. Too narrow: " + strings.Join(append(have.beyond, have.lacks()...), " ")
+		f.Why = "Its rights are narrower than a policy can say: every application may read and write every key. Too narrow: " + strings.Join(have.beyond, " ")
+	case r.user() != defaultUser:
+		f.Verdict, f.Why = Changed, "Its passwords stay good, and its name goes: applications log in with the password alone, as app.env has it (redis://:password@…). Take the name out of their settings at the cut-over."
 	}
 	if have.nopass {
 		r.password = credential{}
 	}
-	if !have.channels && !slices.Contains(r.policy.Uses, engine.PubSub) {
-		r.deny("pubsub")
-		r.closing(s, "(no &*)", Changed, "engine.deny: [pubsub]", "The line grants no channels, and Redis 7 lets it use none; Redis 6 let it use all. Pub/sub is closed; if it is used, --uses pubsub beside what else the cache is for.")
+	if !have.on {
+		return // its rights are nobody's
 	}
-	for _, name := range have.closed {
-		r.close(s, name)
+	for _, name := range have.strange {
+		r.find(s, Refused, "", noSuchCommand).Was = name
 	}
-}
-
-func (have *rights) lacks() (words []string) {
-	if !have.all {
-		words = append(words, "(not +@all)")
-	}
-	if !have.keys {
-		words = append(words, "(not ~*)")
-	}
-	return words
-}
-
-func (have *rights) apply(word string, c *credential) {
-	lower := strings.ToLower(word)
-	switch {
-	case word == "":
-		have.beyond = append(have.beyond, "(an empty word)")
-	case lower == "on" || lower == "off":
-		have.on = lower == "on"
-	case lower == "nopass":
-		have.nopass = true
-		*c = credential{}
-	case lower == "resetpass":
-		have.nopass = false
-		*c = credential{}
-	case lower == "reset":
-		*have, *c = rights{}, credential{}
-	case word[:1] == ">":
-		have.nopass = false
-		c.app = word[1:]
-		c.digests = append(c.digests, passwords.Of([]byte(word[1:])))
-	case word[:1] == "#":
-		if d, err := parseDigest(word[1:]); err == nil {
-			have.nopass = false
-			c.digests = append(c.digests, d)
+	closed := have.closed()
+	if d, set := r.conf.last("acl-pubsub-default"); !have.channels && !(set && strings.EqualFold(d.value(), "allchannels")) {
+		if slices.Contains(r.policy.Uses, engine.PubSub) {
+			r.find(s, Changed, "", "It grants no channels, and what the cache is for ([pubsub]) opens all.").Was = "(no &*)"
 		} else {
-			have.beyond = append(have.beyond, "(a digest that is none)")
+			r.deny("pubsub")
+			r.find(s, Changed, "engine.deny: [pubsub]", "The line grants no channels, and Redis 7 lets it use none; Redis 6 let it use all. Pub/sub is closed; if it is used, --uses pubsub beside what else the cache is for.").Was = "(no &*)"
 		}
-	case word[:1] == "<" || word[:1] == "!":
-		c.remove(word)
-	case lower == "~*" || lower == "allkeys":
-		have.keys = true
-	case lower == "resetkeys":
-		have.keys = false
-	case lower == "&*" || lower == "allchannels":
-		have.channels = true
-	case lower == "resetchannels":
-		have.channels = false
-	case lower == "+@all" || lower == "allcommands":
-		have.all, have.closed = true, nil
-	case lower == "-@all" || lower == "nocommands":
-		have.all, have.closed = false, nil
-	case lower == "sanitize-payload" || lower == "skip-sanitize-payload" || lower == "clearselectors":
-	case word[:1] == "-":
-		have.closed = append(have.closed, lower[1:])
-	case word[:1] == "+":
-		have.closed = slices.DeleteFunc(have.closed, func(c string) bool { return c == lower[1:] })
-	case strings.ContainsRune("~&%(", rune(word[0])): // patterns of keys or channels, a selector
-		have.beyond = append(have.beyond, word)
-	default: // perhaps a password whose > was forgotten
-		have.beyond = append(have.beyond, "(a word that no ACL has)")
 	}
+	r.closings = append(r.closings, closing{setting: s, names: closed})
 }
 
-func parseDigest(text string) (d passwords.Digest, err error) {
-	b, err := hex.DecodeString(text)
-	if err == nil && len(b) != len(d) {
-		err = hex.ErrLength
+// namesOf says how to go on with a user that is on.
+func (r *reader) namesOf(others []setting) string {
+	var names []string
+	for _, s := range others {
+		if isOn(s) {
+			names = append(names, "--user "+s.args[0])
+		}
 	}
-	copy(d[:], b)
-	return d, err
-}
-
-// remove takes a password away again.
-func (c *credential) remove(word string) {
-	gone, err := parseDigest(word[1:])
-	if word[0] == '<' {
-		gone, err = passwords.Of([]byte(word[1:])), nil
+	if len(names) == 0 {
+		return "No user of these files is on."
 	}
-	if err != nil {
-		return
-	}
-	c.digests = slices.DeleteFunc(c.digests, func(d passwords.Digest) bool { return d == gone })
-	if passwords.Of([]byte(c.app)) == gone {
-		c.app = ""
-	}
+	return "Applications log in by name: import for the one that goes over (" + strings.Join(names, ", or ") + ")."
 }

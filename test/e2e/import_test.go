@@ -1,15 +1,22 @@
 package e2e_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/command"
+	"github.com/redoubt-cache/redoubt/internal/resp"
 	verification "github.com/redoubt-cache/redoubt/internal/verify"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
@@ -228,11 +235,12 @@ tls-key-file `+h.path("host.key")+`
 tls-ca-cert-file `+h.path("ca.pem")+`
 tls-auth-clients optional
 dir `+h.dir+`
+unixsocket `+h.path("old.sock")+`
 aclfile `+h.path("users.acl")+`
 maxmemory 100mb
 maxmemory-policy noeviction
 `)
-	h.write("users.acl", h.dir, `user default on sanitize-payload ~* &* +@all -@admin #`+digestOf(h.password)+"\n")
+	h.write("users.acl", h.dir, `user default on sanitize-payload ~* &* +@all -@dangerous #`+digestOf(h.password)+"\n")
 	lab.Start(t, h.cache.Command("redis-server", h.path("redis.conf")), "eady to accept connections")
 	direct := func(args ...string) string {
 		cmd := h.web.Command(append([]string{"redis-cli", "-h", "10.77.0.2", "--tls", "--cacert", h.path("ca.pem")}, args...)...)
@@ -244,6 +252,10 @@ maxmemory-policy noeviction
 		t.Fatal(got)
 	}
 	args := []string{"import", "redis-tls", "--redis", h.path("redis.conf"), "--deployment", "clinic", "--name", cacheName, "--client-name", webName, "--app", webName + "=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new")}
+	planned, code := run(t, exec.Command(lab.Redoubt(t), append(args[:len(args)-2:len(args)-2], "--json")...))
+	if code != 0 {
+		t.Fatal(planned)
+	}
 	out, code := run(t, exec.Command(lab.Redoubt(t), args...))
 	for _, want := range []string{"redis.conf:7: tls-auth-clients optional", "A certificate was not needed", "is good for 1825 days", "tls-protocols", "engine.uses: [queues]", "listen: 10.77.0.2:6380"} {
 		if code != 0 || !strings.Contains(out, want) {
@@ -254,7 +266,7 @@ maxmemory-policy noeviction
 	if _, err := os.Stat(h.path("new", "app.env")); !os.IsNotExist(err) {
 		t.Errorf("app.env: %v", err)
 	}
-	h.write("sidecar.yaml", h.path("new"), "deployment: clinic\nname: "+webName+"\ngateways: [{name: "+cacheName+", address: 10.77.0.2:6380}]\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
+	h.write("sidecar.yaml", h.path("new"), "deployment: clinic\nname: "+webName+"\nunix: {path: "+h.path("new.sock")+"}\ngateways: [{name: "+cacheName+", address: 10.77.0.2:6380}]\ntls: {certificate: tls/tls.pem, ca: tls/ca.crt}\n")
 	must(t, os.Mkdir(h.path("new", webName), 0o700))
 	must(t, os.Rename(h.path("new", "sidecar.yaml"), h.path("new", webName, "sidecar.yaml")))
 	h.begin("6380")
@@ -268,4 +280,82 @@ maxmemory-policy noeviction
 	if got := direct("GET", "a"); got != "b" {
 		t.Errorf("the old cache meanwhile: %s", got)
 	}
+	h.everyDifferenceIsSaid(planned)
+}
+
+// everyDifferenceIsSaid tries each command on the old cache and on the new one, and
+// holds what differs against the plan.
+func (h *handmade) everyDifferenceIsSaid(planned string) {
+	h.t.Helper()
+	var plan struct {
+		Findings []struct{ Name, Was, Becomes, Why string }
+	}
+	must(h.t, json.Unmarshal([]byte(planned), &plan))
+	said := func(name, name2 string, whys ...string) bool {
+		for _, f := range plan.Findings {
+			for _, why := range whys {
+				if f.Name == name && strings.Contains(f.Why, why) && slices.ContainsFunc(strings.Fields(f.Was), func(w string) bool { return w == name2 || strings.HasPrefix(name2, w+"|") }) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	opened, ended := 0, 0
+	for _, c := range command.All() {
+		parent, sub, isSub := strings.Cut(c.Name, "|")
+		if c.Container() || c.Since != "" || sub == "help" || slices.Contains([]string{"auth", "hello", "quit", "reset", "shutdown"}, c.Name) {
+			continue
+		}
+		words := []string{parent}
+		if isSub {
+			words = append(words, sub)
+		}
+		for n := c.Arity; len(words) < max(n, -n); {
+			words = append(words, "1")
+		}
+		was, is := h.answers("old.sock", words), h.answers("new.sock", words)
+		if got := said("user", c.Name, "answered now", "open now"); got != (is && !was) {
+			h.t.Errorf("%s: was open %v, is open %v; that it opens is said: %v", c.Name, was, is, got)
+		}
+		if got := said("commands", c.Name, "They were open"); got != (was && !is) {
+			h.t.Errorf("%s: was open %v, is open %v; that it ends is said: %v", c.Name, was, is, got)
+		}
+		if is && !was {
+			opened++
+		} else if was && !is {
+			ended++
+		}
+	}
+	if opened < 5 || ended < 5 {
+		h.t.Errorf("%d commands opened, %d ended", opened, ended)
+	}
+}
+
+// answers says whether an application gets another answer to a command than that it
+// may not. Who waits is allowed to.
+func (h *handmade) answers(socket string, words []string) bool {
+	h.t.Helper()
+	conn, err := net.Dial("unix", h.path(socket))
+	must(h.t, err)
+	defer conn.Close()
+	must(h.t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+	c := bufio.NewReader(conn)
+	_, err = conn.Write(resp.AppendCommand(nil, []byte("AUTH"), []byte(h.password)))
+	must(h.t, err)
+	if reply, err := c.ReadString('\n'); reply != "+OK\r\n" {
+		h.t.Fatalf("%s: %q %v", socket, reply, err)
+	}
+	var args [][]byte
+	for _, w := range words {
+		args = append(args, []byte(w))
+	}
+	must(h.t, conn.SetDeadline(time.Now().Add(1500*time.Millisecond)))
+	_, err = conn.Write(resp.AppendCommand(nil, args...))
+	must(h.t, err)
+	reply, err := c.ReadString('\n')
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		h.t.Fatalf("%s: %v: %v", socket, words, err)
+	}
+	return !strings.HasPrefix(reply, "-NOPERM") && !strings.HasPrefix(reply, "-ERR unknown command") && !strings.Contains(reply, " command not allowed. ") // DEBUG, MODULE: by redis.conf
 }
