@@ -93,6 +93,34 @@ var attempts = []struct {
 			}
 		}
 	}},
+	{"give the kernel a filter for a socket", func() error {
+		nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+		return option(func(fd int) error {
+			return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing})
+		})
+	}},
+	{"take a filter from a socket", setsockopt(unix.SO_DETACH_FILTER, 0)},
+	{"lock the filter of a socket", setsockopt(unix.SO_LOCK_FILTER, 1)},
+	{"give a socket a program of the kernel's", setsockopt(unix.SO_ATTACH_BPF, -1)},
+	{"give a group of sockets a filter", setsockopt(unix.SO_ATTACH_REUSEPORT_CBPF, -1)},
+	{"give a group of sockets a program of the kernel's", setsockopt(unix.SO_ATTACH_REUSEPORT_EBPF, -1)},
+	{"have the peer's descriptors and name come along", setsockopt(unix.SO_PASSCRED, 1)},
+	{"take hold of the peer's process", func() error {
+		return option(func(fd int) error {
+			_, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEERPIDFD)
+			return err
+		})
+	}},
+	{"ask who the peer is", func() error {
+		return option(func(fd int) error {
+			_, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+			return err
+		})
+	}},
+	{"give itself a name that everybody reads", func() error {
+		name := [16]byte{'p', 'a', 't', 'i', 'e', 'n', 't'}
+		return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&name[0])), 0, 0, 0)
+	}},
 	{"use io_uring", func() error {
 		var params [120]byte
 		fd, _, errno := unix.RawSyscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0)
@@ -123,6 +151,28 @@ func got(fd int, err error) error {
 		unix.Close(fd)
 	}
 	return err
+}
+
+// option tries an option on a unix socket. What the socket itself has to say of it, that
+// there is no such filter, program or peer, it says because it was let try.
+func option(try func(fd int) error) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	switch err := try(fd); err {
+	case unix.ENOENT, unix.EBADF, unix.EINVAL, unix.EFAULT, unix.ENODATA, unix.ESRCH:
+		return nil
+	default:
+		return err
+	}
+}
+
+func setsockopt(name, value int) func() error {
+	return func() error {
+		return option(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, name, value) })
+	}
 }
 
 // cloned makes a process that ends at once.

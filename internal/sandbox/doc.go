@@ -18,7 +18,8 @@
 //   - read: only its libraries, /dev/urandom, /proc and two files of /sys; no
 //     directory can be listed.
 //   - talk: the only socket it can make is a unix stream socket, and it can
-//     listen and accept but not connect. With Spec.Isolate it also has a
+//     listen and accept but not connect, nor give the kernel a filter or a
+//     program for it. With Spec.Isolate it also has a
 //     network, IPC and host name space to itself.
 //   - become something else: no process, no namespace, no second exec, no
 //     gain of privilege, no memory that is writable and executable.
@@ -30,7 +31,11 @@
 // Threads, pipes, timers and its own memory stay. What stays and is meant to
 // be known: the metadata of every path (stat) and /proc/PID/cmdline of other
 // processes can be read, so no secret may stand in an argument of any
-// process; without Spec.Isolate an abstract unix socket can be bound.
+// process; without Spec.Isolate an abstract unix socket can be bound; without
+// Landlock files can be removed that its uid may remove (unlink). Its own
+// argument memory is shown to every user in /proc/PID/cmdline (the kernel
+// reads it there), and the names of the sockets that it makes in Spec.Dir to
+// who can list that: ways out, if slow ones, for code that has taken it over.
 //
 // # What the kernel must have
 //

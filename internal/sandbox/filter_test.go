@@ -120,6 +120,24 @@ func TestForeignArchitectureAndX32AreKilled(t *testing.T) {
 	}
 }
 
+// TestOfSocketOptionsOnlyAFewAreOpen: an allow-list, whatever a kernel will bring.
+func TestOfSocketOptionsOnlyAFewAreOpen(t *testing.T) {
+	code := filter(1, execKey{})
+	for nr, want := range map[int][]uint64{
+		unix.SYS_SETSOCKOPT: {unix.SO_REUSEADDR, unix.SO_KEEPALIVE, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO},
+		unix.SYS_GETSOCKOPT: {unix.SO_TYPE, unix.SO_ERROR},
+	} {
+		for level := range uint64(300) {
+			for name := range uint64(200) {
+				open := level == unix.SOL_SOCKET && slices.Contains(want, name)
+				if got := run(code, auditArch, nr, 3, level, name); (got == allow) != open {
+					t.Fatalf("call %d, level %d, option %d: verdict %#x, want open %v", nr, level, name, got, open)
+				}
+			}
+		}
+	}
+}
+
 // TestNoHighBitsSlipThrough: where the kernel takes a pointer, all 64 bits
 // count; where it takes an int, it drops the high half and so does the filter.
 func TestNoHighBitsSlipThrough(t *testing.T) {
@@ -142,6 +160,12 @@ func TestNoHighBitsSlipThrough(t *testing.T) {
 		{"a thread in a new network", unix.SYS_CLONE, []uint64{unix.CLONE_THREAD | unix.CLONE_NEWNET}, false},
 		{"a stream socket, non-blocking", unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}, true},
 		{"a sequenced packet socket", unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET}, false},
+		{"keep a connection alive", unix.SYS_SETSOCKOPT, []uint64{5, unix.SOL_SOCKET, unix.SO_KEEPALIVE}, true},
+		{"an option of another level", unix.SYS_SETSOCKOPT, []uint64{5, unix.SOL_UDP, unix.SO_KEEPALIVE}, false},
+		{"a filter on a socket", unix.SYS_SETSOCKOPT, []uint64{5, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}, false},
+		{"a filter on a socket, with high bits", unix.SYS_SETSOCKOPT, []uint64{5, high | unix.SOL_SOCKET, high | unix.SO_ATTACH_FILTER}, false},
+		{"a socket's error", unix.SYS_GETSOCKOPT, []uint64{5, unix.SOL_SOCKET, unix.SO_ERROR}, true},
+		{"a socket's filter", unix.SYS_GETSOCKOPT, []uint64{5, unix.SOL_SOCKET, unix.SO_GET_FILTER}, false},
 		{"readable code", unix.SYS_MMAP, []uint64{0, 4096, unix.PROT_READ | unix.PROT_EXEC}, true},
 		{"writable code", unix.SYS_MMAP, []uint64{0, 4096, unix.PROT_WRITE | unix.PROT_EXEC}, false},
 	} {

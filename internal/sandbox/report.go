@@ -37,7 +37,7 @@ func (r Report) Missing() []string {
 		missing = append(missing, "seccomp filters (Linux 3.17, amd64 or arm64): the engine can't be confined and will not be started")
 	}
 	if r.Landlock == 0 {
-		missing = append(missing, "Landlock (Linux 5.13, and \"landlock\" in the kernel's lsm= list): the engine can read what its uid can; writing is refused by seccomp alone")
+		missing = append(missing, "Landlock (Linux 5.13, and \"landlock\" in the kernel's lsm= list): the engine can read, and remove (unlink), what its uid can; writing is refused by seccomp alone")
 	} else if lacks := r.landlockLacks(); len(lacks) > 0 {
 		missing = append(missing, fmt.Sprintf("Landlock ABI %d does not know %s: refused by seccomp alone", r.Landlock, strings.Join(lacks, ", ")))
 	}

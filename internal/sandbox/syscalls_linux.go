@@ -45,7 +45,7 @@ var allowed = []int{
 	// Serving on the socket. No connect, and no sendmsg or recvmsg: they carry
 	// descriptors from process to process (unix(7), SCM_RIGHTS).
 	unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN, unix.SYS_RECVFROM,
-	unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
+	unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_PPOLL, unix.SYS_PSELECT6,
 }
 
@@ -90,6 +90,12 @@ func conditional(pid int, key execKey) []rule {
 		// engine says OK to CONFIG SET port though nothing listens.
 		{unix.SYS_SOCKET, unix.EACCES, []cond{is(0, unix.AF_UNIX), bits(1, socketKind, unix.SOCK_STREAM)}},
 		{unix.SYS_SENDTO, unix.EPERM, whole(4, 0)}, // no address
+		// What an engine sets on its sockets, and asks of them. Refused is above all to
+		// give the kernel a program to run on each packet (SO_ATTACH_FILTER and its kin),
+		// and a descriptor of the peer's process (SO_PEERPIDFD). A unix socket answers
+		// options of TCP with EOPNOTSUPP itself.
+		{unix.SYS_SETSOCKOPT, unix.EOPNOTSUPP, []cond{is(1, unix.SOL_SOCKET), is(2, unix.SO_REUSEADDR, unix.SO_KEEPALIVE, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO)}},
+		{unix.SYS_GETSOCKOPT, unix.EOPNOTSUPP, []cond{is(1, unix.SOL_SOCKET), is(2, unix.SO_ERROR, unix.SO_TYPE)}},
 		// Never writable and executable at once or in turn.
 		{unix.SYS_MMAP, unix.EACCES, []cond{bits(2, unix.PROT_WRITE|unix.PROT_EXEC, unix.PROT_NONE, unix.PROT_WRITE, unix.PROT_EXEC)}},
 		{unix.SYS_MPROTECT, unix.EACCES, []cond{bits(2, unix.PROT_EXEC, 0)}},
@@ -100,7 +106,9 @@ func conditional(pid int, key execKey) []rule {
 		{unix.SYS_SCHED_SETAFFINITY, unix.EPERM, []cond{is(0, 0)}},
 		// Flags of descriptors; not F_SETOWN, which sends signals to others.
 		{unix.SYS_FCNTL, unix.EINVAL, []cond{is(1, unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL)}},
-		{unix.SYS_PRCTL, unix.EINVAL, []cond{is(0, unix.PR_SET_NAME, unix.PR_SET_THP_DISABLE)}},
+		// Not PR_SET_NAME: every user of the host reads a thread's name, and engines
+		// don't mind being refused theirs.
+		{unix.SYS_PRCTL, unix.EINVAL, []cond{is(0, unix.PR_SET_THP_DISABLE)}},
 		{unix.SYS_IOCTL, unix.ENOTTY, []cond{is(1, unix.TCGETS, fionbio)}},
 	}
 }
