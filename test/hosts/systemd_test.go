@@ -15,20 +15,22 @@ import (
 )
 
 // served are two whole hosts on which the package is installed and systemd runs the
-// roles, as docs/operations.md has a person do it.
+// roles, as docs/operations.md has a person do it; packages are what the cache host has
+// besides.
 type served struct {
 	t          *testing.T
 	cache, web *lab.Machine
 	url        string
 }
 
-func newServed(t *testing.T) *served {
+func newServed(t *testing.T, packages ...string) *served {
 	t.Helper()
 	n := lab.NewNetwork(t)
-	s := &served{t: t, cache: n.Machine("cache-1", "10.77.0.2/16"), web: n.Machine("web-1", "10.77.0.3/16")}
+	s := &served{t: t, cache: n.Unbooted("cache-1", "10.77.0.2/16", packages...), web: n.Unbooted("web-1", "10.77.0.3/16")}
 	deb := lab.Package(t, packageVersion)
 	for _, m := range []*lab.Machine{s.cache, s.web} {
-		s.on(m, "systemctl stop redis-server; systemctl mask redis-server; rm /usr/bin/redoubt")
+		m.Boot()
+		s.on(m, "systemctl stop redis-server; systemctl mask redis-server")
 		s.install(m, deb)
 		s.write(m, "/etc/redoubt/deployment.yaml", deployment, 0o644)
 	}
