@@ -80,6 +80,13 @@ func New(o Options) (*Engine, error) {
 		return nil, err
 	}
 	policy := o.Policy.withDefaults()
+	warning, err := policy.fits(room())
+	if err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		o.Log.Warn(warning)
+	}
 	e := &Engine{
 		options: o, path: path, version: version, id: id, policy: policy,
 		rights:        appRights(version, policy),

@@ -64,6 +64,7 @@ func (p *process) live(started chan<- error, w, r *os.File, drained <-chan struc
 	defer close(p.done)
 	defer r.Close()
 
+	killed := killsForMemory()
 	err := p.cmd.Start()
 	w.Close()
 	for _, f := range p.cmd.ExtraFiles {
@@ -71,7 +72,7 @@ func (p *process) live(started chan<- error, w, r *os.File, drained <-chan struc
 	}
 	started <- err
 	if err == nil {
-		p.end = howItEnded(p.cmd.Wait())
+		p.end = howItEnded(p.cmd.Wait(), func() bool { return killsForMemory() > killed })
 		// It can't fork, so its end of the pipe is gone with it; should the
 		// sandbox be off and a child live on, this does not wait for it.
 		r.SetReadDeadline(time.Now().Add(lastLook))
@@ -79,8 +80,9 @@ func (p *process) live(started chan<- error, w, r *os.File, drained <-chan struc
 	<-drained
 }
 
-// howItEnded says in words how the engine ended; err is Wait's.
-func howItEnded(err error) error {
+// howItEnded says in words how the engine ended; err is Wait's, and forMemory whether
+// the kernel has ended a process since the start.
+func howItEnded(err error, forMemory func() bool) error {
 	var exit *exec.ExitError
 	if err == nil {
 		return errors.New("the engine ended by itself")
@@ -89,6 +91,9 @@ func howItEnded(err error) error {
 		return fmt.Errorf("the engine: %w", err)
 	}
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		if status.Signal() == syscall.SIGKILL && forMemory() {
+			return errors.New("the kernel ended the engine, since there was no memory left: lower engine.memory, or give the machine (or MemoryMax= of the unit) more")
+		}
 		return fmt.Errorf("the engine died of %s", unix.SignalName(status.Signal()))
 	}
 	return fmt.Errorf("the engine ended with status %d", exit.ExitCode())

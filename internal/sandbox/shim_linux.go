@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -36,6 +37,7 @@ type step struct {
 func (s *shim) steps() []step {
 	return s.sabotaged([]step{
 		{"core dump filter", emptyCoreDumps},
+		{"oom_score_adj", standInLine},
 		{"resource limits", setLimits},
 		{"descriptors", closeDescriptorsOnExec},
 		{"dumpable", forbidAttach},
@@ -62,6 +64,18 @@ func emptyCoreDumps() error {
 		return nil // a kernel that can't dump core
 	}
 	return err
+}
+
+// standInLine takes away what keeps the parent from being ended for lack of memory
+// (OOMScoreAdjust= of its unit): the program is the large one, and it can be started
+// again. Raising it needs no right (proc_pid_oom_score_adj(5)).
+func standInLine() error {
+	const file = "/proc/self/oom_score_adj"
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(text), "-") {
+		return nil // not there, or not spared
+	}
+	return os.WriteFile(file, []byte("0"), 0)
 }
 
 // setLimits sets soft and hard limits. CORE is 1 and not 0: with a piped
