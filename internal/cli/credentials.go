@@ -83,8 +83,9 @@ func filesOf(t config.TLS) (tunnel.Files, error) {
 }
 
 // gatewayKeeper loads a gateway's identity, for which its CA provides if it lies
-// here, and makes what keeps it fresh.
-func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger) (*enroll.Keeper, error) {
+// here, and makes what keeps it fresh. Without provide the CA issues nothing, and a
+// gateway that waits for its first certificate has no Credentials.
+func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger, provide bool) (*enroll.Keeper, error) {
 	if c.TLS.WorkloadAPI != "" {
 		credentials, err := credentialsFromAPI(ctx, c.TLS, c.Deployment, identity.Gateway, c.Name)
 		return &enroll.Keeper{Credentials: credentials, Log: log}, err
@@ -96,11 +97,15 @@ func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger) (*e
 	k := &enroll.Keeper{Files: files, Log: log}
 	if c.PKI.Dir != "" {
 		k.Files.CA, k.Files.CRL = filepath.Join(string(c.PKI.Dir), "ca.crt"), filepath.Join(string(c.PKI.Dir), "revoked.crl")
-		if k.Server, err = openServer(c, k.Files, log); err != nil {
+		if k.Server, err = openServer(c, k.Files, provide, log); err != nil {
 			return nil, err
 		}
 	}
-	if k.Credentials, err = loadCredentials(k.Files, c.TLS.Identities, c.Deployment, c.Name); err != nil {
+	k.Credentials, err = loadCredentials(k.Files, c.TLS.Identities, c.Deployment, c.Name)
+	if !provide && k.Server != nil && errors.Is(err, os.ErrNotExist) {
+		return k, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	if k.Server != nil {
@@ -127,8 +132,8 @@ func unlockOf(c config.PKI) pki.Unlock {
 	return unlockSealed()
 }
 
-// openServer opens the CA and has it provide for its gateway.
-func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enroll.Server, error) {
+// openServer opens the CA and, if provide says so, has it provide for its gateway.
+func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.Logger) (*enroll.Server, error) {
 	ca, err := pki.Open(string(c.PKI.Dir), unlockOf(c.PKI))
 	if err != nil {
 		return nil, fmt.Errorf("pki.dir: %w", err)
@@ -144,7 +149,7 @@ func openServer(c *config.Gateway, files tunnel.Files, log *slog.Logger) (*enrol
 		return nil, err
 	}
 	s := &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(string(c.PKI.Dir)), Life: time.Duration(c.PKI.Life), Log: log}
-	if files.Key == "" { // else the certificate is somebody else's
+	if provide && files.Key == "" { // else the certificate is somebody else's
 		err = enroll.ProvideCertificate(ca, pki.Request{ID: id, Life: s.Life}, files.Certificate)
 	}
 	return s, err

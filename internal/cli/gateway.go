@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/secret"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -15,6 +18,7 @@ import (
 
 type gatewayCmd struct {
 	Config string   `default:"/etc/redoubt/gateway.yaml" placeholder:"FILE" help:"Configuration (${default}); docs/configuration.md has every key."`
+	Check  bool     `help:"Read all that a start would read, start and change nothing, and say whether it would work."`
 	Log    logFlags `embed:"" prefix:"log-" set:"level=info"`
 }
 
@@ -24,6 +28,7 @@ func (gatewayCmd) Help() string {
 Example:
 
   redoubt gateway --config /etc/redoubt/gateway.yaml
+  redoubt gateway --check && systemctl restart redoubt-gateway
 
 SIGTERM drains connections and stops; a second one stops at once.`
 }
@@ -33,29 +38,17 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
+	if c.Check {
+		return checkGateway(e, c.Config, conf)
+	}
 	log := c.Log.logger(e)
 	protected(log)
-	digests, err := secret.Follow(string(conf.Engine.PasswordDigests), log)
+	made, err := makeGateway(e.ctx, conf, log, true)
 	if err != nil {
-		return misconfigured(fmt.Errorf("engine.password_digests: %w", err))
+		return err
 	}
-	options := engineOptions(conf.Engine)
-	options.Passwords, options.Log = digests.Good, log
-	eng, err := engine.New(options)
-	if err != nil {
-		return misconfigured(err)
-	}
-	keeper, err := gatewayKeeper(e.ctx, conf, log)
-	if err != nil {
-		return misconfigured(err)
-	}
-	credentials := keeper.Credentials
-	gatewayOptions := gatewayOptions(conf)
-	gatewayOptions.Credentials, gatewayOptions.Dial, gatewayOptions.Log = credentials, eng.Dial, log
-	if keeper.Server != nil {
-		gatewayOptions.Enroll, gatewayOptions.Renew = keeper.Server.Enroll, keeper.Server.Renew
-	}
-	gw, err := gateway.New(gatewayOptions)
+	eng, keeper, credentials := made.engine, made.keeper, made.keeper.Credentials
+	gw, err := gateway.New(made.options)
 	if err != nil {
 		return err
 	}
@@ -78,6 +71,36 @@ func (c *gatewayCmd) Run(e *env) error {
 		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
 		report.checks.part())
+}
+
+// gatewayMade is what a gateway is made of, before anything is started.
+type gatewayMade struct {
+	engine  *engine.Engine
+	keeper  *enroll.Keeper
+	options gateway.Options
+}
+
+// makeGateway reads what the configuration names. Without provide nothing is written: a
+// certificate that a start would make is missing then.
+func makeGateway(ctx context.Context, conf *config.Gateway, log *slog.Logger, provide bool) (made gatewayMade, err error) {
+	digests, err := secret.Follow(string(conf.Engine.PasswordDigests), log)
+	if err != nil {
+		return made, misconfigured(fmt.Errorf("engine.password_digests: %w", err))
+	}
+	options := engineOptions(conf.Engine)
+	options.Passwords, options.Log = digests.Good, log
+	if made.engine, err = engine.New(options); err != nil {
+		return made, misconfigured(err)
+	}
+	if made.keeper, err = gatewayKeeper(ctx, conf, log, provide); err != nil {
+		return made, misconfigured(err)
+	}
+	made.options = gatewayOptions(conf)
+	made.options.Credentials, made.options.Dial, made.options.Log = made.keeper.Credentials, made.engine.Dial, log
+	if server := made.keeper.Server; server != nil {
+		made.options.Enroll, made.options.Renew = server.Enroll, server.Renew
+	}
+	return made, nil
 }
 
 // gatewayOptions maps the file to the role's options; what isn't in the file

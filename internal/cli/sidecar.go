@@ -17,6 +17,7 @@ import (
 
 type sidecarCmd struct {
 	Config string   `default:"/etc/redoubt/sidecar.yaml" placeholder:"FILE" help:"Configuration (${default}); docs/configuration.md has every key."`
+	Check  bool     `help:"Read all that a start would read, start and change nothing, and say whether it would work."`
 	Log    logFlags `embed:"" prefix:"log-" set:"level=info"`
 }
 
@@ -25,7 +26,8 @@ func (sidecarCmd) Help() string {
 
 Example:
 
-  redoubt sidecar --config /etc/redoubt/sidecar.yaml`
+  redoubt sidecar --config /etc/redoubt/sidecar.yaml
+  redoubt sidecar --check`
 }
 
 func (c *sidecarCmd) Run(e *env) error {
@@ -33,9 +35,12 @@ func (c *sidecarCmd) Run(e *env) error {
 	if err != nil {
 		return misconfigured(err)
 	}
+	if c.Check {
+		return checkSidecar(e, c.Config, conf)
+	}
 	log := c.Log.logger(e)
 	protected(log)
-	sc, keeper, err := newSidecar(e.ctx, conf, log)
+	sc, keeper, reach, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -48,7 +53,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	report := &reporter{
-		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
+		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, reach: reach, fingerprint: fingerprint(conf),
 	}
 	report.watch(target, conf.Exceptions, log)
 	roomForLoops(1)
@@ -60,23 +65,23 @@ func (c *sidecarCmd) Run(e *env) error {
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.
-func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
+func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, *reach, error) {
 	keeper, err := sidecarKeeper(ctx, conf, log)
 	if err != nil {
-		return nil, nil, misconfigured(err)
+		return nil, nil, nil, misconfigured(err)
 	}
-	options := sidecarOptions(conf)
-	options.Dial, options.Log = keeper.Dialer.Dial, log
+	options, reach := sidecarOptions(conf), &reach{dialer: keeper.Dialer}
+	options.Dial, options.Log = reach.Dial, log
 	if options.Listener, err = fromSystemd(conf.Listen); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	sc, err := sidecar.New(options)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	keeper.Fresh = sc.Refresh
 	keeper.Changed = func() { sc.CutIf(keeper.Credentials.Revoked) }
-	return sc, keeper, nil
+	return sc, keeper, reach, nil
 }
 
 // fromSystemd is the listener that systemd has opened for us (redoubt-sidecar.socket,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type facts struct {
 	Engine       *engine.Status    `json:"engine,omitempty"`
 	Gateway      *gateway.Status   `json:"gateway,omitempty"`
 	Sidecar      *sidecar.Status   `json:"sidecar,omitempty"`
+	Serving      *serving          `json:"serving,omitempty"`
 	Checks       *checkFacts       `json:"checks,omitempty"`
 }
 
@@ -58,6 +60,7 @@ type reporter struct {
 	engine       *engine.Engine
 	gateway      *gateway.Gateway
 	sidecar      *sidecar.Sidecar
+	reach        *reach // of a sidecar
 	fingerprint  string
 	checks       *watch
 }
@@ -99,7 +102,15 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 	if r.sidecar != nil {
 		status := r.sidecar.Status(ctx)
 		f.Sidecar = &status
-		if !status.CacheReachable {
+		var away error
+		f.Serving, away = r.reach.look(ctx, status.SharedLanes+status.OwnLanes == 0)
+		switch {
+		case away != nil:
+			status.CacheReachable = false
+			problem("the cache can't be reached: %s", strings.ReplaceAll(away.Error(), "\n", "; "))
+		case f.Serving != nil:
+			status.CacheReachable = true
+		case !status.CacheReachable:
 			problem("the cache can't be reached (the log says why)")
 		}
 		if status.Connections >= status.Most {
@@ -266,17 +277,27 @@ func printStatus(w io.Writer, found []answered) error {
 		}
 		f := a.Facts.(*facts)
 		row(f.Role, "redoubt %s, FIPS 140-3 mode %s, up for %s", f.Build.Version, f.Build.FIPS140, since(f.Started))
+		if installed := readBuild().Version; installed != f.Build.Version {
+			row("installed", "redoubt %s, which runs from the next start on (%s)", installed, nextStart(f.Role))
+		}
 		for _, c := range f.Certificates {
 			row("certificate", "%s, until %s (%s left)", c.Identity, c.Until.UTC().Format(time.RFC3339), time.Until(c.Until).Round(time.Minute))
 		}
 		if s := f.Engine; s != nil {
-			row("engine", "%s, pid %d, since %s, restarts: %d", s.Version, s.PID, since(s.Since), s.Restarts)
+			life := "not running"
+			if s.PID != 0 {
+				life = fmt.Sprintf("pid %d, since %s", s.PID, since(s.Since))
+			}
+			row("engine", "%s, %s, restarts: %d", s.Version, life, s.Restarts)
 		}
 		if s := f.Gateway; s != nil {
 			row("gateway", "%s, connections: %d of %d, of hosts: %d, refused: %d", s.Address, s.Connections, s.Most, s.Identities, s.Refused)
 		}
 		if s := f.Sidecar; s != nil {
 			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
+		}
+		if s := f.Serving; s != nil {
+			row("served by", "gateway %s at %s, dialled %s ago", cmp.Or(s.Gateway, "(by its name)"), s.Address, since(s.Dialled))
 		}
 		if c := f.Checks; c != nil {
 			row("checks", "pass: %d, fail: %d, accepted: %d, skip: %d, %s ago", c.Pass, len(c.Failing), c.Accepted, c.Skip, since(c.When))
@@ -286,6 +307,17 @@ func printStatus(w io.Writer, found []answered) error {
 		}
 	}
 	return t.Flush()
+}
+
+// nextStart is how a role gets to run what is installed, and what that costs.
+func nextStart(role string) string {
+	switch role {
+	case "gateway":
+		return "systemctl restart redoubt-gateway: with its engine the cache starts empty"
+	case "sidecar":
+		return "systemctl restart redoubt-sidecar"
+	}
+	return "with its engine the cache starts empty"
 }
 
 func since(t time.Time) time.Duration { return time.Since(t).Round(time.Second) }

@@ -7,8 +7,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
+	"github.com/redoubt-cache/redoubt/internal/engine"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -49,5 +51,24 @@ func TestEveryMetricIsDocumentedAndWellNamed(t *testing.T) {
 	}
 	if have, err := os.ReadFile(page); err != nil || string(have) != b.String() {
 		t.Errorf("%s differs from the code (%v): run go test ./internal/cli -update", page, err)
+	}
+}
+
+// TestStatusOfWhatIsntThere: an engine that doesn't run has no age, and a program that
+// was replaced is told from the one that is installed.
+func TestStatusOfWhatIsntThere(t *testing.T) {
+	var b strings.Builder
+	f := &facts{Build: buildFacts{Version: "0.0.1-before"}, Role: "gateway", Started: time.Now(), Engine: &engine.Status{Version: "redis 7.0.15", Restarts: 3}}
+	if err := printStatus(&b, []answered{{Report: admin.Report{Facts: f}}}); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{"engine redis 7.0.15, not running, restarts: 3", "installed redoubt " + readBuild().Version + ", which runs from the next start on (systemctl restart redoubt-gateway"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(got, "pid 0") || strings.Contains(got, "2562047h") {
+		t.Error(b.String())
 	}
 }

@@ -5,7 +5,7 @@ import "context"
 // Status is what a sidecar tells of itself.
 type Status struct {
 	Address        string `json:"address"`
-	CacheReachable bool   `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while the last attempt to reach the cache failed; 1 before the first one too."`
+	CacheReachable bool   `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while no gateway serves: by the last attempt, which is made for who asks while no connection stands."`
 	Connections    int    `json:"connections" metric:"redoubt_sidecar_connections" help:"Application connections."`
 	Most           int    `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
 	OwnLanes       int    `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have a tunnel connection of their own (docs/decisions/0041)."`

@@ -30,6 +30,9 @@ const Program = "/usr/bin/redoubt"
 // CA's keys in, if there is one.
 const CAPassphrase = "redoubt-ca-passphrase"
 
+// SidecarSocket is the unit that holds the application's port.
+const SidecarSocket = "redoubt-sidecar.socket"
+
 // Sidecar is the user that the sidecar's service runs as.
 const Sidecar = "redoubt-sidecar"
 

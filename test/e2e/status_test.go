@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -47,4 +49,35 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	if code, out = status(t, d.Dir); code != 1 || !strings.Contains(out, "not running") {
 		t.Errorf("%d: %s", code, out)
 	}
+}
+
+// TestStatusSaysWhoServes, and that nobody does also while no application asks.
+func TestStatusSaysWhoServes(t *testing.T) {
+	s := newSite(t)
+	file, err := os.OpenFile(s.path("web-1", "sidecar.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteString("admin: {socket: admin.sock}\n")
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway := s.gateway()
+	s.sidecar(s.web)
+	ask := func() (string, int) {
+		return run(t, exec.Command(lab.Redoubt(t), "status", "--config", s.path("web-1", "sidecar.yaml")))
+	}
+	if out, code := ask(); code != 0 || !strings.Contains(out, "gateway cache-1 at 10.77.0.2:6379") {
+		t.Errorf("idle: %d\n%s", code, out)
+	}
+	gateway.Stop()
+	within(t, 20*time.Second, "nobody serves, and nobody has asked for a key", func() bool {
+		out, code := ask()
+		return code == 1 && strings.Contains(out, "the cache can't be reached: gateway cache-1 at 10.77.0.2:6379: ")
+	})
+	s.gateway()
+	within(t, 20*time.Second, "it serves again", func() bool {
+		out, code := ask()
+		return code == 0 && strings.Contains(out, "gateway cache-1 at 10.77.0.2:6379")
+	})
 }
