@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -99,7 +100,7 @@ func handshake(ctx context.Context, e Endpoint, cfg *tls.Config) (*tls.Conn, err
 	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: userTimeout(dialTimeout)}
 	raw, err := dialer.DialContext(ctx, "tcp", e.Address)
 	if err != nil {
-		return nil, err
+		return nil, explained(err)
 	}
 	// On a wire, so that an event loop can take it over.
 	conn := tls.Client(eventloop.NewWire(raw), cfg)
@@ -108,6 +109,15 @@ func handshake(ctx context.Context, e Endpoint, cfg *tls.Config) (*tls.Conn, err
 		return nil, err
 	}
 	return conn, nil
+}
+
+// explained says who forbids what the kernel calls "operation not permitted": a resolver
+// has the error as text only (net.DNSError).
+func explained(err error) error {
+	if !strings.Contains(err.Error(), syscall.EPERM.Error()) {
+		return err
+	}
+	return fmt.Errorf("%w: the unit's IPAddressDeny=link-local forbids it, if that address, or the resolver's in /etc/resolv.conf, is in 169.254.0.0/16 or fe80::/10 (give the gateway by its address, in /etc/hosts, or see docs/systemd.md); else the host's packet filter does", err)
 }
 
 // Refusal puts in words what a gateway that refuses us makes the first Read
