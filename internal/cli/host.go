@@ -127,8 +127,8 @@ func (c *hostCheckCmd) Run(e *env) error {
 	switch {
 	case err != nil:
 		return hostErr(err)
-	case len(p.Changes) > 0:
-		return fmt.Errorf("host: %s (redoubt host plan shows them whole)", count(len(p.Changes), "thing is otherwise", "things are otherwise"))
+	case len(p.Changes)+len(p.Against) > 0:
+		return fmt.Errorf("host: %s (redoubt host plan shows them whole)", count(len(p.Changes)+len(p.Against), "thing is otherwise", "things are otherwise"))
 	case !s.Until.IsZero():
 		return fmt.Errorf("host: packet filter and sshd go back at %s unless redoubt host confirm comes first", s.Until.Format(time.TimeOnly))
 	case s.Unfinished:
@@ -236,7 +236,7 @@ func (hostGuardCmd) Run(e *env) error {
 
 // hostErr says what is at fault: almost always this machine.
 func hostErr(err error) error {
-	if err == nil || errors.Is(err, lockdown.ErrNothingPending) || errors.Is(err, lockdown.ErrNeverApplied) {
+	if err == nil || errors.Is(err, lockdown.ErrNothingPending) || errors.Is(err, lockdown.ErrNeverApplied) || errors.Is(err, lockdown.ErrAgainst) {
 		return err
 	}
 	return coded{fmt.Errorf("host: %w", err), exitEnvironment}
@@ -256,6 +256,8 @@ func (e *env) printHost(w lockdown.Want, p *lockdown.Plan, whole bool) {
 		switch {
 		case slices.Contains(w.Without, part):
 			o.title(string(part) + ": left out")
+		case len(changes) == 0 && part == lockdown.SSH && len(p.Against) > 0:
+			o.title(string(part) + ": otherwise, by what apply doesn't touch")
 		case len(changes) == 0:
 			o.title(string(part) + ": nothing to change")
 		default:
@@ -273,6 +275,13 @@ func (e *env) printHost(w lockdown.Want, p *lockdown.Plan, whole bool) {
 				fmt.Fprintf(o.w, "  %s: changed\n", c.What)
 			}
 		}
+	}
+	if len(p.Against) > 0 {
+		fmt.Fprintln(o.w)
+		o.title("What apply doesn't change: take it away by hand")
+	}
+	for _, fault := range p.Against {
+		o.wrap("! ", fmt.Sprintf("%s; %s is wanted", fault, fault.Want))
 	}
 	if len(p.Notes) > 0 {
 		fmt.Fprintln(o.w)

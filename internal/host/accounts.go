@@ -12,10 +12,14 @@ import (
 
 // An Account is a user of this host (passwd(5), shadow(5)).
 type Account struct {
-	Name, UID   string
+	Name        string
+	UID, GID    ID
 	Home, Shell string
 	Open        bool // without a password
 }
+
+// An ID is a user's or group's number, as it is written.
+type ID string
 
 // Login says whether the account is for somebody who logs in.
 func (a Account) Login() bool {
@@ -45,7 +49,24 @@ func Accounts() (list []Account, err error) {
 		}
 		// An x says that the password stands in /etc/shadow; nothing says that there is
 		// none.
-		list = append(list, Account{fields[0], fields[2], fields[5], fields[6], fields[1] == "" || fields[1] == "x" && open[fields[0]]})
+		list = append(list, Account{fields[0], ID(fields[2]), ID(fields[3]), fields[5], fields[6], fields[1] == "" || fields[1] == "x" && open[fields[0]]})
+	})
+	return list, err
+}
+
+// A Group is one of this host's own file (group(5)).
+type Group struct {
+	Name    string
+	GID     ID
+	Members []string // but for those whose own group it is
+}
+
+// Groups are all that stand in the host's own file.
+func Groups() (list []Group, err error) {
+	err = eachLine("/etc/group", func(line string) {
+		if fields := strings.Split(line, ":"); len(fields) > 3 {
+			list = append(list, Group{fields[0], ID(fields[2]), strings.FieldsFunc(fields[3], func(r rune) bool { return r == ',' })})
+		}
 	})
 	return list, err
 }
@@ -56,14 +77,14 @@ var rootGroups = []string{"sudo", "wheel", "admin"}
 // Sudo says who may become root: the members of the groups that are for it, and sudo's
 // own rules, as they stand.
 func Sudo() (members, rules []string, err error) {
-	err = eachLine("/etc/group", func(line string) {
-		fields := strings.Split(line, ":")
-		if len(fields) > 3 && slices.Contains(rootGroups, fields[0]) && fields[3] != "" {
-			members = append(members, fields[0]+": "+fields[3])
-		}
-	})
+	groups, err := Groups()
 	if err != nil {
 		return nil, nil, err
+	}
+	for _, g := range groups {
+		if slices.Contains(rootGroups, g.Name) && len(g.Members) > 0 {
+			members = append(members, g.Name+": "+strings.Join(g.Members, ","))
+		}
 	}
 	files, err := filepath.Glob("/etc/sudoers.d/*")
 	if err != nil {

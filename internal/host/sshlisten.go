@@ -42,13 +42,19 @@ func sshListeners(ctx context.Context) (list []SSHListener, err error) {
 		return nil, err
 	}
 	if len(list) == 0 {
-		settings, err := SSHD(ctx, "root", "192.0.2.1")
+		servers, err := sshdsHere(ctx)
 		if err != nil && !errors.Is(err, ErrNoSSHD) {
 			return nil, err
 		}
-		for _, address := range strings.Fields(settings["listenaddress"]) {
-			if at, err := netip.ParseAddrPort(address); err == nil {
-				list = append(list, SSHListener{at, "sshd -T"})
+		for _, server := range servers {
+			settings, err := server.ask(ctx, anybody)
+			if err != nil && !errors.Is(err, ErrSSHDNotStarted) {
+				return nil, err
+			}
+			for _, address := range strings.Fields(settings["listenaddress"]) {
+				if at, err := netip.ParseAddrPort(address); err == nil {
+					list = append(list, SSHListener{at, "sshd -T"})
+				}
 			}
 		}
 	}

@@ -44,9 +44,8 @@ func reloadUnits(ctx context.Context) error {
 }
 
 const (
-	sshdConfig    = "/etc/ssh/sshd_config"
-	sshDropInPath = "/etc/ssh/sshd_config.d/00-redoubt.conf"
-	sshdPID       = "/run/sshd.pid"
+	sshdConfig = "/etc/ssh/sshd_config"
+	sshdPID    = "/run/sshd.pid"
 )
 
 // checkSSHD has sshd read its configuration as it would be with the drop-in, before

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/firewall"
+	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
 var (
@@ -15,6 +17,8 @@ var (
 	ErrNeverApplied = errors.New("redoubt host apply was never run here, or has been undone")
 	// ErrNothingPending says that nothing waits for Confirm.
 	ErrNothingPending = errors.New("nothing waits to be confirmed")
+	// ErrAgainst says that sshd is set otherwise by what Apply doesn't touch.
+	ErrAgainst = errors.New("sshd does otherwise all the same")
 )
 
 // Options are what Apply is told.
@@ -56,7 +60,7 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 			r.Without = w.Without
 			err = r.write()
 		}
-		return p, until, err
+		return p, until, errors.Join(err, p.against())
 	}
 	if err := p.rehearse(ctx, w); err != nil {
 		return nil, until, err
@@ -81,14 +85,26 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 		return p, until, fmt.Errorf("%s: it is not in force after all: something else on this host sets it", left.Changes[0].What)
 	}
 	r.Unfinished = false
-	return p, until, r.write()
+	return p, until, errors.Join(r.write(), left.against())
+}
+
+// against is an error that names what the drop-in can't change.
+func (p *Plan) against() error {
+	if len(p.Against) == 0 {
+		return nil
+	}
+	var all []string
+	for _, fault := range p.Against {
+		all = append(all, fault.String())
+	}
+	return fmt.Errorf("%w, and apply changes only what is its own: take away what sets it, and have sshd read its files again: %s", ErrAgainst, strings.Join(all, "; "))
 }
 
 // rehearse has the programs that will read the files read them first.
 func (p *Plan) rehearse(ctx context.Context, w Want) error {
 	for _, f := range p.wanted {
 		switch f.path {
-		case sshDropInPath:
+		case host.SSHDropInPath:
 			if err := checkSSHD(ctx, f.text); err != nil {
 				return fmt.Errorf("sshd would not take the drop-in, so nothing was changed: %w", err)
 			}

@@ -20,12 +20,12 @@ func (p *Plan) note(format string, args ...any) {
 
 // forewarn looks for what would surprise: people who could not log in any more, and
 // packet filters of others.
-func (p *Plan) forewarn(ctx context.Context, w Want) {
+func (p *Plan) forewarn(ctx context.Context, w Want, ssh *host.SSH) {
 	for _, part := range w.Without {
 		p.note("%s is left out: redoubt verify goes on asking for it", part)
 	}
-	if !slices.Contains(w.Without, SSH) {
-		p.forewarnOfKeys(ctx)
+	if ssh != nil {
+		p.forewarnOfKeys(ssh)
 	}
 	if !slices.Contains(w.Without, Firewall) {
 		p.forewarnOfSessions(w)
@@ -34,16 +34,15 @@ func (p *Plan) forewarn(ctx context.Context, w Want) {
 }
 
 // forewarnOfKeys: root may not log in, so somebody else must have a key.
-func (p *Plan) forewarnOfKeys(ctx context.Context) {
-	settings, err := host.SSHD(ctx, "nobody", "192.0.2.1")
-	if err != nil {
-		p.note("sshd can't be asked for its settings: %v", err)
-		return
-	}
+func (p *Plan) forewarnOfKeys(ssh *host.SSH) {
 	text, err := os.ReadFile(sshdConfig)
 	if err == nil && !includesDropIns(string(text)) {
 		p.note("%s doesn't include sshd_config.d/*.conf, so that the drop-in has no effect: make this its first line: Include /etc/ssh/sshd_config.d/*.conf", sshdConfig)
 	}
+	if len(ssh.Answers) == 0 {
+		return
+	}
+	settings := ssh.Answers[0].Settings
 	for _, keyword := range []string{"authorizedkeyscommand", "trustedusercakeys"} {
 		if v := settings[keyword]; v != "" && v != "none" {
 			return // keys come from elsewhere

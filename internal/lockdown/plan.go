@@ -3,6 +3,7 @@ package lockdown
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,9 @@ type Change struct {
 // A Plan is what Apply would do.
 type Plan struct {
 	Changes []Change
+	// Against are what sshd would do otherwise than is wanted, and the drop-in can't
+	// change: who set it, a Match, an earlier file or sshd's arguments, must take it away.
+	Against []host.SSHFault
 	Notes   []string // what a person should know before, or has to see to
 
 	files    []saved // of the changes that are files, as they are
@@ -117,8 +121,41 @@ func Look(ctx context.Context, w Want) (*Plan, error) {
 		}
 	}
 	slices.SortStableFunc(p.Changes, func(a, b Change) int { return slices.Index(Parts, a.Part) - slices.Index(Parts, b.Part) })
-	p.forewarn(ctx, w)
+	ssh, err := p.askSSH(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	p.forewarn(ctx, w, ssh)
 	return p, nil
+}
+
+// askSSH holds what sshd says it would do for everybody who could come against what is
+// wanted. While the drop-in isn't there yet, only what it won't mend counts.
+func (p *Plan) askSSH(ctx context.Context, w Want) (*host.SSH, error) {
+	if slices.Contains(w.Without, SSH) {
+		return nil, nil
+	}
+	ssh, err := host.AskSSH(ctx, w.Rules.Bastions)
+	if errors.Is(err, host.ErrNoSSHD) {
+		return nil, nil
+	}
+	if errors.Is(err, host.ErrSSHDNotStarted) {
+		p.note("%v", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sshd can't be asked what it is set to: %w", err)
+	}
+	lies := !slices.ContainsFunc(p.wanted, func(f file) bool { return f.path == host.SSHDropInPath })
+	for _, fault := range ssh.Faults(w.Forwards...) {
+		if fault.Lasts || lies {
+			p.Against = append(p.Against, fault)
+		}
+	}
+	for _, left := range ssh.Unasked {
+		p.note("sshd was not asked about all that could come, so nothing proves that it does what is wanted there: %s", left)
+	}
+	return ssh, nil
 }
 
 // readOnly says whether nobody can write there, as in a container.

@@ -117,7 +117,7 @@ func (w Want) files() (list []file) {
 	mask(Hibernation, "hibernate.target", "hybrid-sleep.target", "suspend-then-hibernate.target")
 	mask(Swap, "swap.target")
 	if _, err := os.Stat("/etc/ssh/sshd_config"); err == nil {
-		add(SSH, sshDropInPath, host.SSHDropIn(w.Forwards...), 0o644)
+		add(SSH, host.SSHDropInPath, host.SSHDropIn(w.Forwards...), 0o644)
 	}
 	add(Firewall, FilterPath, w.Rules.Nftables(), 0o640)
 	add(Firewall, unitPath, fmt.Sprintf(unit, w.Program), 0o644)

@@ -92,7 +92,7 @@ func whoseAccount(uid string, accounts []host.Account, units []string) (string, 
 	}
 	names := []string{uid}
 	for _, a := range accounts {
-		if is, err := strconv.Atoi(a.UID); err != nil || is != number {
+		if is, err := strconv.Atoi(string(a.UID)); err != nil || is != number {
 			continue
 		}
 		if a.Login() {

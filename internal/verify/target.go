@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/firewall"
+	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -41,6 +42,7 @@ type Target struct {
 	audited memo[engine.Audit]
 	guest   memo[engine.Guest]
 	reached memo[struct{}] // the doors
+	ssh     memo[*host.SSH]
 
 	controlled memo[string] // the controls
 }
@@ -246,4 +248,5 @@ func (t *Target) end() {
 		t.Cache.Dismiss(context.Background(), t.guest.value.User)
 	}
 	t.guest, t.audited, t.reached, t.controlled = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}, memo[string]{}
+	t.ssh = memo[*host.SSH]{}
 }

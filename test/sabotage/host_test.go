@@ -52,6 +52,9 @@ func hostSabotages() []sabotage {
 	ssh := func(id, how, from, to string) sabotage {
 		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(sshdConfig), from: from, to: to}}}
 	}
+	match := func(id, criteria, keyword string) sabotage {
+		return ssh(id, "ssh: Match "+criteria+", "+keyword, "$", "Match "+criteria+"\n\t"+keyword+"\n")
+	}
 	file := func(id, how, path, text string) sabotage {
 		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(path), to: text}}}
 	}
@@ -59,6 +62,26 @@ func hostSabotages() []sabotage {
 		file("RD-130", "every interface takes packets for the loopback", "/proc/sys/net/ipv4/conf/all/route_localnet", "1\n"),
 		ssh("RD-121", "ssh takes passwords", "PasswordAuthentication no", "PasswordAuthentication yes"),
 		ssh("RD-121", "ssh takes passwords, in a Match block", "$", "Match Address 192.0.2.0/24\nPasswordAuthentication yes\n"),
+		match("RD-121", "User alice", "PasswordAuthentication yes"),
+		match("RD-121", "User dep*,!deploy", "KbdInteractiveAuthentication yes"),
+		match("RD-121", "Group backup", "PasswordAuthentication yes"),
+		match("RD-121", "Address 10.50.0.0/16", "PasswordAuthentication yes"),
+		match("RD-121", "LocalAddress 127.0.0.1", "PasswordAuthentication yes"),
+		match("RD-121", "LocalPort 2222", "PasswordAuthentication yes"),
+		match("RD-121", "RDomain mgmt User carol", "PasswordAuthentication yes"),
+		{id: "RD-121", from: evidence.CacheHost, how: "ssh takes passwords by a file whose name comes first", over: []instead{
+			{path: at(sshdConfig), from: "^", to: "Include /etc/ssh/sshd_config.d/*.conf\n"},
+			{path: at("/etc/ssh/sshd_config.d"), files: map[string]string{"00-custom.conf": "Match Address 10.50.0.0/16\n\tPasswordAuthentication yes\n"}},
+		}},
+		{id: "RD-121", from: evidence.CacheHost, how: "the sshd that runs was started with -o PasswordAuthentication=yes", over: []instead{
+			{path: ofGateway("comm"), to: "sshd\n"},
+			{path: ofGateway("cmdline"), to: "sshd: /usr/sbin/sshd -D -o PasswordAuthentication=yes [listener] 0 of 10-100 startups\x00"},
+		}},
+		match("RD-122", "Address 10.50.0.0/16", "PermitRootLogin yes"),
+		match("RD-122", "Group root", "PermitRootLogin prohibit-password"),
+		match("RD-123", "User deploy", "AllowTcpForwarding yes"),
+		match("RD-123", "Group backup", "PermitTunnel yes"),
+		match("RD-124", "Address 10.50.0.0/16", "PubkeyAcceptedAlgorithms +ssh-rsa"),
 		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),
 		ssh("RD-123", "ssh forwards ports", "AllowTcpForwarding no", "AllowTcpForwarding yes"),
 		ssh("RD-124", "ssh offers CBC", "Ciphers .*", "Ciphers +aes256-cbc"),
