@@ -368,7 +368,7 @@ func knownPeople() (p people, err error) {
 			p.logIn = append(p.logIn, a.Name)
 		}
 		for _, g := range groups {
-			if g.GID == a.GID || slices.Contains(g.Members, a.Name) {
+			if g.has(a) {
 				p.groups[a.Name] = append(p.groups[a.Name], g.Name)
 			}
 		}

@@ -2,7 +2,7 @@ package verify
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/host"
@@ -13,7 +13,7 @@ var rootIsAlone = Check{
 	ID: "RD-125", Goal: evidence.Environment, From: OnBoth, OfHost: true,
 	Title:      "Only root is root, and no account opens without a password",
 	Why:        "A second name for root, or an account that anybody opens, is a way in that no list of people has. Who may become root is told besides, for whoever reviews it.",
-	Mend:       "Give the other user id 0 an id of its own, or remove it (userdel); lock an account without a password (passwd -l NAME). Who may become root stands in /etc/sudoers, /etc/sudoers.d and the groups that they name.",
+	Mend:       "Give the other user id 0 an id of its own, or remove it (userdel); write ids as plain numbers; take people out of root's group (gpasswd -d NAME root); lock an account without a password (passwd -l NAME); chmod 644 /etc/passwd /etc/group, chmod 640 /etc/shadow /etc/gshadow. Who may become root stands in /etc/sudoers, /etc/sudoers.d and the groups that they name.",
 	References: []string{"45 CFR 164.312(a)(2)(i)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 IA-5"},
 	Needs:      []Need{needRoot},
 	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
@@ -21,21 +21,23 @@ var rootIsAlone = Check{
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		members, rules, err := host.Sudo()
+		groups, err := host.Groups()
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		login, wrong := 0, ""
+		members, rules, err := host.Sudo(accounts, groups)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		open, err := host.OpenAccountFiles()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		login := 0
 		for _, a := range accounts {
 			if a.Login() {
 				login++
 				n.Saw("%s, uid %s, logs in to %s", a.Name, a.UID, a.Shell)
-			}
-			switch {
-			case a.UID == "0" && a.Name != "root":
-				wrong = fmt.Sprintf("%s has user id 0 too", a.Name)
-			case a.Open:
-				wrong = fmt.Sprintf("%s has no password", a.Name)
 			}
 		}
 		for _, line := range members {
@@ -44,8 +46,12 @@ var rootIsAlone = Check{
 		for _, line := range rules {
 			n.Saw("%s", line)
 		}
-		if wrong != "" {
-			return n.Fail("%s", wrong)
+		wrong := slices.Concat(host.AccountFaults(accounts, groups), open)
+		for _, fault := range wrong {
+			n.Saw("%s", fault)
+		}
+		if len(wrong) > 0 {
+			return n.Fail("%s", wrong[0])
 		}
 		return n.Pass("accounts that log in: %d; groups and rules of sudo: %d", login, len(members)+len(rules))
 	},

@@ -55,6 +55,9 @@ func hostSabotages() []sabotage {
 	match := func(id, criteria, keyword string) sabotage {
 		return ssh(id, "ssh: Match "+criteria+", "+keyword, "$", "Match "+criteria+"\n\t"+keyword+"\n")
 	}
+	passwd := func(how, line string) sabotage {
+		return sabotage{id: "RD-125", from: evidence.CacheHost, how: how, over: []instead{{path: at("/etc/passwd"), from: "$", to: line + "\n"}}}
+	}
 	file := func(id, how, path, text string) sabotage {
 		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(path), to: text}}}
 	}
@@ -85,8 +88,19 @@ func hostSabotages() []sabotage {
 		ssh("RD-122", "ssh lets root in with a key", "PermitRootLogin no", "PermitRootLogin prohibit-password"),
 		ssh("RD-123", "ssh forwards ports", "AllowTcpForwarding no", "AllowTcpForwarding yes"),
 		ssh("RD-124", "ssh offers CBC", "Ciphers .*", "Ciphers +aes256-cbc"),
-		{id: "RD-125", from: evidence.CacheHost, how: "root has a second name", over: []instead{{path: at("/etc/passwd"), from: "$", to: "toor:x:0:0::/:/bin/sh\n"}}},
-		{id: "RD-125", from: evidence.CacheHost, how: "an account has no password", over: []instead{{path: at("/etc/passwd"), from: "$", to: "guest::4711:4711::/:/bin/sh\n"}}},
+		passwd("root has a second name", "toor:x:0:0::/:/bin/sh"),
+		passwd("root has a second name, whose id is written 00", "toor:x:00:0::/root:/bin/bash"),
+		passwd("root has a second name, whose id is written +0", "toor:x:+0:1::/root:/bin/bash"),
+		passwd("root has a second name, whose id is written 0x0", "toor:x:0x0:1::/root:/bin/bash"),
+		passwd("root has a second name, by 32 bits of a longer id", "toor:x:4294967296:1::/root:/bin/bash"),
+		passwd("root has a second name, in a line that is cut off", "toor:x:0:1"),
+		passwd("somebody who logs in is in root's group", "alice:x:4711:00::/home/alice:/bin/bash"),
+		passwd("an account has no password", "guest::4711:4711::/:/bin/sh"),
+		{id: "RD-125", from: evidence.CacheHost, how: "somebody is in root's group by a second name of it", over: []instead{{path: at("/etc/group"), from: "$", to: "helpers:x:0:alice\n"}}},
+		{id: "RD-125", from: evidence.CacheHost, how: "an account's password is empty in /etc/shadow", over: []instead{
+			{path: at("/etc/passwd"), from: "$", to: "guest:x:4711:4711::/:/bin/sh\n"}, {path: at("/etc/shadow"), from: "$", to: "guest::19000::::::\n", mode: 0o640},
+		}},
+		{id: "RD-125", from: evidence.CacheHost, how: "everybody can read the digests of passwords", over: []instead{{path: at("/etc/shadow"), from: "$", to: "guest:*:19000::::::\n"}}},
 		{id: "RD-214", from: evidence.CacheHost, how: "everybody can read a key of stunnel's", over: []instead{
 			{path: at("/etc/stunnel"), files: map[string]string{"redis.pem": "-----BEGIN PRIVATE KEY-----\n"}},
 		}},

@@ -10,6 +10,7 @@
 package sabotage_test
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -64,6 +65,7 @@ type instead struct {
 	path  func(d *deployment) string
 	from  string            // what is replaced in it; "": all of it
 	to    string            // by what
+	mode  os.FileMode       // 0: 0444
 	files map[string]string // or the path is a directory, and these are further files in it
 }
 
@@ -304,7 +306,7 @@ func (o instead) mount(d *deployment, scratch string) error {
 	if changed == string(text) {
 		return fmt.Errorf("%s has nothing of %q", path, o.from)
 	}
-	if err := os.WriteFile(scratch, []byte(changed), 0o444); err != nil {
+	if err := os.WriteFile(scratch, []byte(changed), cmp.Or(o.mode, 0o444)); err != nil {
 		return err
 	}
 	return unix.Mount(scratch, path, "", unix.MS_BIND, "")
