@@ -35,7 +35,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 	cache := &verify.Cache{
 		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit,
 		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Unlock: unlockOf(c.PKI),
-		Secrets:     named(files.Certificate, files.Key, string(c.PKI.Passphrase)),
+		Secrets:     named(files.Secret(), string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},
 		Fingerprint: fingerprint(c),
 	}
@@ -43,7 +43,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		cache.Certificates.CA, cache.Certificates.CRL = filepath.Join(cache.CA, "ca.crt"), filepath.Join(cache.CA, "revoked.crl")
 		cache.Secrets = append(cache.Secrets, filepath.Join(cache.CA, "ca.key"))
 	}
-	cache.Trusted = append(cache.Trusted, named(cache.Certificates.CA)...)
+	cache.Trusted = append(cache.Trusted, named(cache.Certificates.CA, files.Certificate)...)
 	return &verify.Target{
 		Vantage: evidence.CacheHost, Deployment: c.Deployment, Host: c.Name, Cache: cache,
 		Doors: []tunnel.Endpoint{{Address: dialable(c.Listen), ID: id}},
@@ -64,7 +64,7 @@ func sidecarTarget(c *config.Sidecar) (*verify.Target, error) {
 		Vantage: evidence.AppHost, Deployment: c.Deployment, Host: c.Name, Doors: doors,
 		App: &verify.App{
 			Listen: dialable(c.Listen), Bound: c.Listen, Rules: rules, Metrics: c.Admin.Metrics, Certificates: files,
-			Secrets: named(files.Certificate, files.Key), Trusted: named(files.CA), Fingerprint: fingerprint(c),
+			Secrets: named(files.Secret()), Trusted: named(files.CA, files.Certificate), Fingerprint: fingerprint(c),
 		},
 	}, nil
 }

@@ -124,8 +124,47 @@ func Hibernates() (can bool, why string, err error) {
 	if !known || strings.Contains(disk, "[disabled]") {
 		return false, fmt.Sprintf("/sys/power/disk is %q", disk), nil
 	}
-	if to, err := os.Readlink("/etc/systemd/system/hibernate.target"); err == nil && to == "/dev/null" {
-		return false, "hibernate.target is masked", nil
+	for _, unit := range Hibernating {
+		if !Masked(unit) {
+			return true, fmt.Sprintf("/sys/power/state is %q, /sys/power/disk %q, %s is not masked", states, disk, unit), nil
+		}
 	}
-	return true, fmt.Sprintf("/sys/power/state is %q, /sys/power/disk %q, hibernate.target is not masked", states, disk), nil
+	return false, strings.Join(Hibernating, ", ") + " are masked", nil
+}
+
+// Hibernating are the ways in which systemd writes memory to a disk
+// (systemd-hibernate.service(8)).
+var Hibernating = []string{"hibernate.target", "hybrid-sleep.target", "suspend-then-hibernate.target"}
+
+// Masked says whether systemd refuses to start a unit (systemd.unit(5)): a link to
+// /dev/null, or an empty file, stands where its own would.
+func Masked(unit string) bool {
+	for _, dir := range []string{"/etc/systemd/system", "/run/systemd/system"} {
+		info, err := os.Lstat(filepath.Join(dir, unit))
+		if err != nil {
+			continue
+		}
+		if info.Mode()&fs.ModeSymlink != 0 {
+			to, _ := os.Readlink(filepath.Join(dir, unit))
+			return to == os.DevNull
+		}
+		return info.Mode().IsRegular() && info.Size() == 0
+	}
+	return false
+}
+
+// KeepsDumps says where the kernel puts core dumps (core(5)); "": it throws them away,
+// since nothing is the pattern, or false(1) and no other program gets them.
+func KeepsDumps(pattern, usesPID string) (where string) {
+	if program, piped := strings.CutPrefix(pattern, "|"); piped {
+		words := strings.Fields(program)
+		if len(words) > 0 && (words[0] == "/bin/false" || words[0] == "/usr/bin/false") {
+			return ""
+		}
+		return "handed to a program that may keep them: " + strings.Join(words[:min(1, len(words))], "")
+	}
+	if pattern == "" && usesPID == "0" {
+		return ""
+	}
+	return fmt.Sprintf("written to files named %q", pattern)
 }

@@ -1,69 +1,98 @@
 package host
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
-// Bounds of the search for secrets: how much of a file is read, a directory's depth
-// below the one that is searched, how many files are read.
+// Bounds of the search for secrets: the size of a file that is read, a directory's depth
+// below the one that is searched, how many files are read. What is beyond one was not
+// looked at, and is told.
 const (
-	strewnSize  = 256 << 10
-	strewnDepth = 8
+	strewnSize  = 16 << 20
+	strewnDepth = 16
 	strewnFiles = 20000
 )
 
-// A private key (RFC 7468 §10 and §11, and OpenSSH's), or a password in Redis's own
-// words (redis.conf), of which a comment is none.
-var secret = regexp.MustCompile(`(?m)^-----BEGIN [A-Z ]*PRIVATE KEY-----\s*$|^\s*(requirepass|masterauth|user\s+\S+\s.*>)\s*\S`)
-
 // Strewn finds files below a directory that every user of the host can read, and that
-// hold a private key or a Redis password. looked is how many it read; all is false where
-// there were more.
-func Strewn(dir string) (found []string, looked int, all bool, err error) {
-	all = true
+// hold a private key or a Redis password, by what is in them. looked is how many it
+// read; left names what it did not, and why: an empty list says that it saw all.
+func Strewn(dir string) (found []string, looked int, left []string, err error) {
+	keyLists := map[string]bool{} // that a stunnel names
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return fs.SkipDir // gone, or not ours to see: then not everybody's either
+		if err != nil { // gone, or not ours to see: then not everybody's either
+			if entry != nil && entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
 		}
 		info, err := entry.Info()
 		if err != nil {
 			return nil
 		}
 		if entry.IsDir() {
-			if info.Mode().Perm()&0o001 == 0 || depth(dir, path) > strewnDepth {
+			switch {
+			case info.Mode().Perm()&0o001 == 0:
 				return fs.SkipDir // nobody else gets in there
+			case depth(dir, path) > strewnDepth:
+				left = append(left, path+" lies too deep")
+				return fs.SkipDir
 			}
 			return nil
 		}
-		if !info.Mode().IsRegular() || info.Mode().Perm()&0o004 == 0 {
+		if !everybodys(info) {
 			return nil
 		}
 		if looked == strewnFiles {
-			all = false
+			left = append(left, path+" and what comes after it: there are too many files")
 			return fs.SkipAll
 		}
 		looked++
-		if holdsSecret(path) {
+		text, err := readItself(path)
+		defer clear(text)
+		switch {
+		case err != nil:
+			left = append(left, err.Error())
+		case holdsSecret(text):
 			found = append(found, path)
+		}
+		for _, path := range stunnelKeyLists(text) {
+			keyLists[path] = true
 		}
 		return nil
 	})
-	return found, looked, all, err
+	for path := range keyLists {
+		if info, err := os.Stat(path); err == nil && everybodys(info) && !slices.Contains(found, path) {
+			found = append(found, path)
+		}
+	}
+	slices.Sort(found)
+	return found, looked, left, err
 }
 
-func holdsSecret(path string) bool {
-	f, err := os.Open(path)
+// everybodys says whether a file can be read by every user of the host.
+func everybodys(info fs.FileInfo) bool {
+	return info.Mode().IsRegular() && info.Mode().Perm()&0o004 != 0
+}
+
+// HoldsSecret says whether a file has a private key or a Redis password in it.
+func HoldsSecret(path string) (bool, error) {
+	text, err := regular.Read(path, strewnSize)
+	defer clear(text)
+	return err == nil && holdsSecret(text), err
+}
+
+func readItself(path string) ([]byte, error) {
+	f, _, err := regular.OpenItself(path)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, strewnSize))
-	defer clear(text)
-	return err == nil && secret.Match(text)
+	return regular.ReadAll(f, strewnSize)
 }
 
 func depth(dir, path string) (n int) {

@@ -114,7 +114,7 @@ func (w Want) files() (list []file) {
 			mask(CoreDumps, name+".service") // each sets the kernel to keep dumps when it starts
 		}
 	}
-	mask(Hibernation, "hibernate.target", "hybrid-sleep.target", "suspend-then-hibernate.target")
+	mask(Hibernation, host.Hibernating...)
 	mask(Swap, "swap.target")
 	if _, err := os.Stat("/etc/ssh/sshd_config"); err == nil {
 		add(SSH, host.SSHDropInPath, host.SSHDropIn(w.Forwards...), 0o644)

@@ -29,6 +29,14 @@ type Files struct {
 	CRL string
 }
 
+// Secret is the file that the private key is in.
+func (f Files) Secret() string {
+	if f.Key != "" {
+		return f.Key
+	}
+	return f.Certificate
+}
+
 // Credentials are who this host is, and whom it believes, as the files say it
 // now. Watch and Reload exchange all of it at once; each handshake takes the
 // whole as it is then, and connections that are up don't notice.

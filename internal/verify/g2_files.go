@@ -53,6 +53,11 @@ var secretsAreTheirOwners = Check{
 				}
 			}
 		}
+		for _, path := range trusted {
+			if err := noSecretForOthers(path); err != nil {
+				return n.Fail("%v", err)
+			}
+		}
 		// The password's file may be the application's own user's; what gateway and
 		// sidecar go by is nobody's but theirs.
 		for _, h := range t.hosts() {
@@ -79,7 +84,7 @@ var noSecretLiesOpen = Check{
 	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 AC-6"},
 	Needs:      []Need{needRoot},
 	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
-		found, looked, all, err := host.Strewn("/etc")
+		found, looked, left, err := host.Strewn("/etc")
 		if err != nil {
 			return n.Skip("%v", err)
 		}
@@ -87,14 +92,31 @@ var noSecretLiesOpen = Check{
 		for _, path := range found {
 			n.Saw("%s holds a secret, and everybody can read it", path)
 		}
+		for _, what := range left {
+			n.Saw("not looked at: %s", what)
+		}
 		switch {
 		case len(found) > 0:
 			return n.Fail("%s holds one", found[0])
-		case !all:
-			return n.Skip("/etc has more files than are looked at")
+		case len(left) > 0:
+			return n.Skip("not all of /etc was looked at: %s", left[0])
 		}
 		return n.Pass("none of %d files that everybody can read has one", looked)
 	},
+}
+
+// noSecretForOthers says why a file that everybody may read mustn't be read: a
+// certificate's may hold its key too, whatever the configuration calls the key's.
+func noSecretForOthers(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o044 == 0 {
+		return err
+	}
+	secret, err := host.HoldsSecret(path)
+	if err == nil && secret {
+		err = fmt.Errorf("%s holds a secret, and other users can read it (mode %04o)", path, info.Mode().Perm())
+	}
+	return err
 }
 
 // ownersAlone says why others have a right to a file that is forbidden to them, or

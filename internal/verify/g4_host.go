@@ -76,13 +76,14 @@ var dumpsGoNowhere = Check{
 		if !known {
 			return n.Pass("this kernel makes no core dumps")
 		}
-		switch {
-		case pattern == "" || strings.HasPrefix(pattern, "|/bin/false") || strings.HasPrefix(pattern, "|/usr/bin/false"):
-			return n.Pass("core_pattern throws them away")
-		case strings.HasPrefix(pattern, "|"):
-			return n.Fail("core dumps are handed to a program that may keep them: %s", strings.Fields(pattern)[0][1:])
+		usesPID, _, err := host.Setting("/proc/sys/kernel/core_uses_pid")
+		if err != nil {
+			return n.Skip("%v", err)
 		}
-		return n.Fail("core dumps are written to files named %s", pattern)
+		if where := host.KeepsDumps(pattern, usesPID); where != "" {
+			return n.Fail("core dumps are %s", where)
+		}
+		return n.Pass("core_pattern throws them away")
 	}),
 }
 

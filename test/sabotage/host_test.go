@@ -1,7 +1,11 @@
 package sabotage_test
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -44,6 +48,19 @@ func kernelSettings() map[string]string {
 	return files
 }
 
+// keyDER is a private key that opens nothing.
+func keyDER() []byte {
+	der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		panic(err)
+	}
+	return der
+}
+
+func keyPEM() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER()}))
+}
+
 const sshdConfig = "/etc/ssh/sshd_config"
 
 func at(path string) func(*deployment) string { return func(*deployment) string { return path } }
@@ -60,6 +77,9 @@ func hostSabotages() []sabotage {
 	}
 	file := func(id, how, path, text string) sabotage {
 		return sabotage{id: id, from: evidence.CacheHost, how: how, over: []instead{{path: at(path), to: text}}}
+	}
+	strewn := func(what, name, text string) sabotage {
+		return sabotage{id: "RD-214", from: evidence.CacheHost, how: "everybody can read " + what, over: []instead{{path: at("/etc/stunnel"), files: map[string]string{name: text}}}}
 	}
 	return []sabotage{
 		file("RD-130", "every interface takes packets for the loopback", "/proc/sys/net/ipv4/conf/all/route_localnet", "1\n"),
@@ -107,8 +127,30 @@ func hostSabotages() []sabotage {
 		{id: "RD-214", from: evidence.AppHost, how: "everybody can read a redis.conf with a password", over: []instead{
 			{path: at("/etc/stunnel"), files: map[string]string{"redis.conf": "requirepass foobared\n"}},
 		}},
+		strewn("a sentinel.conf with its cache's password", "sentinel.conf", "sentinel auth-pass mymaster foobared\n"),
+		strewn("a key that is indented, as in YAML", "values.yaml", "tls:\n  key: |\n    "+strings.ReplaceAll(keyPEM(), "\n", "\n    ")),
+		strewn("a key in DER", "redis.der", string(keyDER())),
+		strewn("a stunnel's PSK keys", "psk.txt", "web-1:"+strings.Repeat("0f", 32)+"\n"),
+		strewn("an app.env with the cache's URL", "app.env", "REDIS_URL=redis://:foobared@127.0.0.1:6379/0\n"),
+		{id: "RD-208", from: evidence.CacheHost, how: "everybody can read a certificate's file with the key in it, where the key's is another one", broken: func(t *testing.T, d *deployment) {
+			certificates := &d.target.Cache.Certificates
+			both := filepath.Join(t.TempDir(), "tls.crt")
+			if err := os.WriteFile(both, read(t, filepath.Dir(certificates.Certificate), filepath.Base(certificates.Certificate)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(both, 0o644); err != nil { // whatever the umask
+				t.Fatal(err)
+			}
+			certificates.Key, certificates.Certificate = certificates.Certificate, both
+			d.target.Cache.Trusted = append(d.target.Cache.Trusted, both)
+		}},
 		file("RD-441", "there is swap that isn't encrypted", "/proc/swaps", "Filename Type Size Used Priority\n/dev/none partition 1048572 0 -2\n"),
 		file("RD-442", "core dumps are handed to systemd-coredump", "/proc/sys/kernel/core_pattern", "|/usr/lib/systemd/systemd-coredump %P %u %g %s %t\n"),
+		file("RD-442", "core dumps are handed to a program whose name begins as false's does", "/proc/sys/kernel/core_pattern", "|/bin/false-keeper %p\n"),
+		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate by way of hybrid-sleep.target", over: []instead{
+			{path: at("/sys/power"), files: map[string]string{"state": "freeze mem disk\n", "disk": "[platform] shutdown reboot\n"}},
+			{path: at("/etc/systemd/system"), links: map[string]string{"hibernate.target": os.DevNull, "suspend-then-hibernate.target": os.DevNull}},
+		}},
 		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate", over: []instead{
 			{path: at("/sys/power"), files: map[string]string{"state": "freeze mem disk\n", "disk": "[platform] shutdown reboot\n"}},
 		}},

@@ -67,6 +67,7 @@ type instead struct {
 	to    string            // by what
 	mode  os.FileMode       // 0: 0444
 	files map[string]string // or the path is a directory, and these are further files in it
+	links map[string]string // and links
 }
 
 // elsewhere are the checks whose sabotage is another test's.
@@ -292,7 +293,7 @@ func (d *deployment) underMounts(t *testing.T, over []instead) *evidence.Report 
 
 func (o instead) mount(d *deployment, scratch string) error {
 	path := o.path(d)
-	if o.files != nil {
+	if o.files != nil || o.links != nil {
 		return o.mountDir(path)
 	}
 	text, err := os.ReadFile(path)
@@ -336,6 +337,11 @@ func (o instead) mountDir(path string) error {
 			return err
 		}
 		if err := os.WriteFile(filepath.Join(path, name), text, 0o444); err != nil {
+			return err
+		}
+	}
+	for name, to := range o.links {
+		if err := os.Symlink(to, filepath.Join(path, name)); err != nil {
 			return err
 		}
 	}
