@@ -119,7 +119,7 @@ func (c *joinCmd) text(e *env) (string, error) {
 		text, err := io.ReadAll(io.LimitReader(e.stdin, maxTokenFile))
 		return string(text), err
 	case c.TokenFile != "":
-		text, err := statedir.ReadFile(c.TokenFile, maxTokenFile, "token")
+		text, err := statedir.ReadGiven(c.TokenFile, maxTokenFile, "token")
 		return string(text), err
 	}
 	return c.Token, nil

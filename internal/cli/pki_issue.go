@@ -126,7 +126,7 @@ Example:
 }
 
 func (c *pkiSignCmd) Run(e *env) error {
-	text, err := statedir.ReadFile(c.CSR, 16<<10, "certificate request")
+	text, err := statedir.ReadGiven(c.CSR, 16<<10, "certificate request")
 	if err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func exceptionsOf(accepted []config.Exception) (exceptions []evidence.Exception)
 // readReport reads what --json has written.
 func readReport(path string) (dossier.Evidence, error) {
 	const maxReport = 16 << 20
-	text, err := statedir.ReadFile(path, maxReport, "report")
+	text, err := statedir.ReadGiven(path, maxReport, "report")
 	if err != nil {
 		return dossier.Evidence{}, err
 	}

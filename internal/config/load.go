@@ -38,7 +38,7 @@ type schema interface {
 }
 
 func load(path string, into schema) error {
-	data, err := statedir.ReadFile(path, maxFile, "configuration file")
+	data, err := statedir.ReadGiven(path, maxFile, "configuration file")
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/regular"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -162,7 +163,7 @@ func writeTrust(files tunnel.Files, roots []*x509.Certificate, revocations []byt
 }
 
 func writeChanged(path string, text []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
+	if old, err := regular.Read(path, int64(len(text))); err == nil && bytes.Equal(old, text) {
 		return nil
 	}
 	return statedir.WriteFileForOwner(path, text, 0o644)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // An Account is a user of this host (passwd(5), shadow(5)).
@@ -181,7 +183,7 @@ func sudoRule(line string) bool {
 }
 
 func eachLine(path string, do func(line string)) error {
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // sshd's files are read here only to find who must be asked about, and to say where
@@ -62,14 +64,7 @@ func (f *sshFiles) read(path string, in *sshBlock, depth int) {
 		f.lack = append(f.lack, path+": too many files within each other, or too many lines")
 		return
 	}
-	info, err := os.Stat(path)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > sshFileSize) {
-		err = fmt.Errorf("%s is no file of less than %d bytes", path, sshFileSize)
-	}
-	var text []byte
-	if err == nil {
-		text, err = os.ReadFile(path)
-	}
+	text, err := regular.Read(path, sshFileSize)
 	if err != nil {
 		f.lack = append(f.lack, err.Error())
 		return

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // sshdWithin bounds one answer of sshd's, and systemd's.
@@ -236,7 +238,7 @@ func unitArgs(unit map[string][]string) []string {
 	}
 	for _, value := range unit["EnvironmentFiles"] {
 		path, _, _ := strings.Cut(value, " (")
-		text, _ := os.ReadFile(path)
+		text, _ := regular.Read(path, sshFileSize)
 		for line := range strings.Lines(string(text)) {
 			set(line)
 		}

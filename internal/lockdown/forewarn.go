@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/host"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
 func (p *Plan) note(format string, args ...any) {
@@ -61,7 +62,7 @@ func (p *Plan) forewarnOfKeys(ssh *host.SSH) {
 			if !filepath.IsAbs(path) {
 				path = filepath.Join(a.Home, path)
 			}
-			if keys, err := os.ReadFile(path); err == nil && len(bytes.TrimSpace(keys)) > 0 {
+			if keys, err := statedir.ReadFile(path, longest, "list of keys"); err == nil && len(bytes.TrimSpace(keys)) > 0 {
 				return
 			}
 		}

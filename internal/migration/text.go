@@ -95,7 +95,7 @@ func readText(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	return statedir.ReadFile(path, maxText, "configuration file")
+	return statedir.ReadGiven(path, maxText, "configuration file")
 }
 
 // under makes a path that a file names absolute, as seen from that file.

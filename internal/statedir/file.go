@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // maxSecret bounds what is read as a secret: a wrong path (a device, a log)
@@ -114,18 +116,11 @@ func SyncDir(dir string) error {
 // ReadSecret reads a file that only its owner can read. One that others can
 // read is refused, since it has to be taken as known to them.
 func ReadSecret(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, info, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%s can be read by other users (mode %04o): run chmod 600 %s, and replace the secret if others may have seen it", path, info.Mode().Perm(), path)
 	}
@@ -133,9 +128,21 @@ func ReadSecret(path string) ([]byte, error) {
 }
 
 // ReadFile reads a file of at most so many bytes: a wrong path (a device, a
-// log) must not fill memory. what names, in the error, what it should have been.
+// log) must not fill memory, nor what is no file be waited for. what names, in
+// the error, what it should have been.
 func ReadFile(path string, most int64, what string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, _, err := regular.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAtMost(f, most, what)
+}
+
+// ReadGiven is ReadFile for what a person names on the command line, which may
+// be a pipe (/dev/stdin, a shell's <(…)). One into which nobody writes is empty.
+func ReadGiven(path string, most int64, what string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -146,18 +153,11 @@ func ReadFile(path string, most int64, what string) ([]byte, error) {
 // ReadTrusted reads a file whose content we act on, so that nobody but root and
 // we ourselves may be able to write it. Bounds as ReadFile.
 func ReadTrusted(path string, most int64, what string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is refused, not waited for
+	f, info, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Uid != 0 && int(st.Uid) != os.Geteuid() {
 		return nil, fmt.Errorf("%s belongs to uid %d, who could write it: run chown root %s", path, st.Uid, path)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
@@ -59,6 +60,48 @@ func TestReadSecretRefusesEveryModeThatOthersCanUse(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), "s3cret") {
 			t.Fatalf("the error repeats the secret: %v", err)
 		}
+	}
+}
+
+// TestNoReaderWaitsForAPipe into which nobody writes: whoever can put one where root
+// reads would hold root up. What a person names himself may be one.
+func TestNoReaderWaitsForAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for name, read := range map[string]func() ([]byte, error){
+			"secret": func() ([]byte, error) { return statedir.ReadSecret(path) }, "file": func() ([]byte, error) { return statedir.ReadFile(path, 10, "x") },
+			"trusted": func() ([]byte, error) { return statedir.ReadTrusted(path, 10, "x") },
+		} {
+			if _, err := read(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if text, err := statedir.ReadGiven(path, 10, "x"); err != nil || len(text) > 0 {
+			t.Errorf("%q %v", text, err)
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer r.Close()
+		go func() {
+			w.WriteString("given")
+			w.Close()
+		}()
+		if text, err := statedir.ReadGiven(fmt.Sprintf("/dev/fd/%d", r.Fd()), 10, "x"); err != nil || string(text) != "given" {
+			t.Errorf("%q %v", text, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("a pipe is waited for")
 	}
 }
 

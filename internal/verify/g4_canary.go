@@ -18,6 +18,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // haunts are the directories where a value would turn up, were it written: where
@@ -235,7 +236,7 @@ func (s *search) walk(dir string) {
 		}
 		if e.Type().IsRegular() {
 			if info, err := e.Info(); err == nil && info.ModTime().After(s.since) {
-				s.look(path, path)
+				s.look(path, path, regular.OpenItself)
 			}
 		}
 		return nil
@@ -252,12 +253,14 @@ func (s *search) openIn(p process) {
 	}
 	for _, d := range list {
 		if strings.HasPrefix(d.to, "/") && d.writable() {
-			s.look(p.path("fd", d.number), d.to)
+			s.look(p.path("fd", d.number), d.to, regular.Open)
 		}
 	}
 }
 
-func (s *search) look(path, name string) {
+// look reads a file, if it is one. What it was when it was found says nothing of what it
+// is when it is opened: whoever can write there may have put something else in its place.
+func (s *search) look(path, name string, open func(path string) (*os.File, fs.FileInfo, error)) {
 	if slices.Contains(s.seen, name) {
 		return
 	}
@@ -265,7 +268,7 @@ func (s *search) look(path, name string) {
 	if err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	f, err := os.Open(path)
+	f, _, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has gone
 		return
 	}

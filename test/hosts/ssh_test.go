@@ -15,6 +15,10 @@ import (
 // That alice gets in by password is what each of them is about.
 func TestWhatDefeatsTheDropInIsNamed(t *testing.T) {
 	c := newClinic(t)
+	// Root doesn't wait for what a user has put where his keys would be.
+	lab.Sure(t, c.cache.Command("sh", "-c", "install -d -o alice -g alice ~alice/.ssh && setpriv --reuid=alice --regid=alice --clear-groups mkfifo ~alice/.ssh/authorized_keys"))
+	c.must(0, "nobody could log in by ssh", "host", "plan")
+	lab.Sure(t, c.cache.Command("sh", "-c", "rm ~alice/.ssh/authorized_keys"))
 	c.giveKey()
 	script := func(text string) { t.Helper(); lab.Sure(t, c.cache.Command("sh", "-c", text)) }
 	found := func(how, at string) {

@@ -1,0 +1,67 @@
+package verify
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/internal/regular"
+)
+
+// TestASearchWaitsForNobody: whoever can write where it looks exchanges a file for a FIFO
+// between its being found and its being opened, over and over. Root must not hang, and
+// what it could not read must count as not read.
+func TestASearchWaitsForNobody(t *testing.T) {
+	dir := t.TempDir()
+	file, fifo := filepath.Join(dir, "file"), filepath.Join(dir, "fifo")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, fifo, unix.RENAME_EXCHANGE); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	done := make(chan int)
+	go func() {
+		exchanged := 0
+		for until := time.Now().Add(time.Minute); exchanged < 20 && time.Now().Before(until); {
+			s := search{ctx: t.Context(), mark: []byte("mark")}
+			s.look(file, file, regular.OpenItself)
+			exchanged += len(s.lacking)
+		}
+		done <- exchanged
+	}()
+	select {
+	case exchanged := <-done:
+		if exchanged < 20 {
+			t.Errorf("exchanged at the right moment: %d times", exchanged)
+		}
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the search waits for whoever would write to the FIFO")
+	}
+	s := search{ctx: t.Context(), mark: []byte("mark")}
+	s.look(filepath.Join(dir, "none"), "none", func(string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist })
+	if len(s.lacking) > 0 || len(s.seen) > 0 {
+		t.Error(errors.New("what has gone is not read, and isn't lacking"))
+	}
+}
