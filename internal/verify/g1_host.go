@@ -61,18 +61,20 @@ var updatesThemselves = Check{
 	ID: "RD-126", Goal: evidence.Environment, From: OnBoth, OfHost: true,
 	Title:      "Security updates install themselves",
 	Why:        "A flaw in kernel, sshd or the engine is used within days of its being known; whoever waits for a person to think of it is late.",
-	Mend:       "apt install unattended-upgrades && dpkg-reconfigure unattended-upgrades. Where images are replaced instead of updated, an exception says so.",
+	Mend:       "apt install unattended-upgrades && dpkg-reconfigure unattended-upgrades; systemctl unmask apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service && systemctl enable --now apt-daily.timer apt-daily-upgrade.timer; take what you run on out of Package-Blacklist, and a source of security updates into apt's sources and Origins-Pattern. Where images are replaced instead of updated, an exception says so.",
 	References: []string{"45 CFR 164.308(a)(1)(ii)(B)", "NIST SP 800-53r5 SI-2"},
 	Run: func(ctx context.Context, _ *Target, n *Notes) Finding {
-		yes, why, err := host.UpdatesThemselves(ctx)
+		faults, seen, err := host.UpdatesThemselves(ctx)
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		n.Saw("%s", why)
-		if !yes {
-			return n.Fail("%s", why)
+		for _, line := range append(seen, faults...) {
+			n.Saw("%s", line)
 		}
-		return n.Pass("%s", why)
+		if len(faults) > 0 {
+			return n.Fail("%s", faults[0])
+		}
+		return n.Pass("apt fetches them, and unattended-upgrades installs them")
 	},
 }
 

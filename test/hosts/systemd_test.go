@@ -33,6 +33,8 @@ func newServed(t *testing.T, packages ...string) *served {
 		s.on(m, "systemctl stop redis-server; systemctl mask redis-server")
 		s.install(m, deb)
 		s.write(m, "/etc/redoubt/deployment.yaml", deployment, 0o644)
+		// What a host of Debian's has, if not one that was made from the archive alone.
+		s.write(m, "/etc/apt/sources.list.d/security.list", "deb http://security.invalid/debian-security "+strings.TrimSpace(s.on(m, ". /etc/os-release && echo $VERSION_CODENAME"))+"-security main\n", 0o644)
 	}
 	s.write(s.cache, "/etc/redoubt/gateway.yaml", `deployment: clinic
 name: cache-1
@@ -160,7 +162,7 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		for _, both := range []struct{ updates, applied breach }{
 			{breach{"echo 'APT::Periodic::Unattended-Upgrade \"0\";' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", `Unattended-Upgrade is "0"`},
 				breach{"systemctl unmask hibernate.target", "redoubt host apply --no-rollback", "hibernate.target is otherwise"}},
-			{breach{"systemctl mask apt-daily-upgrade.timer", "systemctl unmask apt-daily-upgrade.timer", "is masked"},
+			{breach{"systemctl mask apt-daily-upgrade.timer", "systemctl unmask apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer", "is masked"},
 				breach{"rm /etc/ssh/sshd_config.d/00-redoubt.conf && redoubt host apply --within 10m", "redoubt host confirm", "go back unless it is confirmed"}},
 			{breach{"mv /usr/bin/unattended-upgrade /root", "mv /root/unattended-upgrade /usr/bin", "not installed"},
 				breach{"rm /etc/sysctl.d/60-redoubt.conf", "redoubt host apply", "/etc/sysctl.d/60-redoubt.conf is otherwise"}},
@@ -173,6 +175,21 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 				}
 			}
 			s.on(s.cache, both.updates.mend+" && "+both.applied.mend)
+		}
+		for _, updates := range []breach{
+			{"systemctl mask apt-daily.timer", "systemctl unmask apt-daily.timer && systemctl start apt-daily.timer", "apt-daily.timer is masked"},
+			{"systemctl disable --now apt-daily-upgrade.timer", "systemctl enable --now apt-daily-upgrade.timer", "apt-daily-upgrade.timer is inactive and disabled"},
+			{"systemctl mask apt-daily-upgrade.service", "systemctl unmask apt-daily-upgrade.service", "apt-daily-upgrade.service is masked"},
+			{"echo 'Unattended-Upgrade::Package-Blacklist { \"redis\"; \"openssh\"; };' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "Package-Blacklist keeps"},
+			{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
+			{"mv /etc/apt/sources.list.d/security.list /root", "mv /root/security.list /etc/apt/sources.list.d/", "no source of security updates"},
+			{"apt-mark hold redis-server", "apt-mark unhold redis-server", "redis-server is on hold"},
+		} {
+			s.on(s.cache, updates.break_)
+			if out := verdict(); !strings.Contains(out, "FAIL      RD-126") || !strings.Contains(out, updates.says) {
+				t.Errorf("RD-126: %s\n%s", updates.break_, out)
+			}
+			s.on(s.cache, updates.mend)
 		}
 		if out := verdict(); !strings.Contains(out, "pass      RD-126") || !strings.Contains(out, "pass      RD-127") {
 			t.Error(out)
