@@ -22,6 +22,7 @@ type hostCmd struct {
 	Check   hostCheckCmd   `cmd:"" help:"Is this host as apply would make it?"`
 	Undo    hostUndoCmd    `cmd:"" help:"Put the host back as the first apply found it."`
 	Boot    hostBootCmd    `cmd:"" hidden:"" help:"What redoubt-host.service runs when the host starts."`
+	Keep    hostKeepCmd    `cmd:"" hidden:"" help:"What redoubt-filter.service runs: loads the packet filter again when something took it away."`
 	Guard   hostGuardCmd   `cmd:"" hidden:"" help:"Waits for confirm, and puts the host back without it."`
 }
 
@@ -222,7 +223,16 @@ func (hostUndoCmd) Run(e *env) error {
 
 type hostBootCmd struct{}
 
-func (hostBootCmd) Run(e *env) error { return hostErr(lockdown.Boot(e.ctx)) }
+func (hostBootCmd) Run(e *env) error { return hostErr(lockdown.Boot(e.ctx, e.news)) }
+
+// news is for the journal.
+func (e *env) news(line string) { fmt.Fprintln(e.stderr, line) }
+
+type hostKeepCmd struct{}
+
+func (hostKeepCmd) Run(e *env) error {
+	return hostErr(lockdown.Keep(e.ctx, e.news))
+}
 
 type hostGuardCmd struct{}
 

@@ -75,6 +75,35 @@ func (r Rules) Nftables() string {
 	return b.String()
 }
 
+// Closed is the table for a host whose own can't be loaded: a cache host has nothing but
+// ssh for bastions, an application host nothing of ours is open to others. It asks for
+// little of the kernel and of nft, since one of them may be the reason.
+func (r Rules) Closed() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# %s of deployment %s, where its packet filter can't be loaded: closed, but for ssh from bastions.", r.Host, r.Deployment)
+	line("table inet redoubt")
+	line("delete table inet redoubt")
+	line("table inet redoubt {")
+	writeSets(line, "bastions", "who may use ssh", r.Bastions)
+	policy := "drop"
+	if r.Cache == 0 {
+		policy = "accept" // the rest is the application's own
+	}
+	line("\n\tchain inbound {")
+	line("\t\ttype filter hook input priority filter; policy %s;", policy)
+	line("\t\tiifname \"lo\" accept")
+	line("\t\tct state established, related accept")
+	toLoopback(line)
+	line("\t\tmeta nfproto ipv6 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } accept")
+	line("\t\ttcp dport %d ip saddr @bastions4 accept", r.SSH)
+	line("\t\ttcp dport %d ip6 saddr @bastions6 accept", r.SSH)
+	line("\t\ttcp dport %d drop", r.SSH)
+	line("\t}")
+	line("}")
+	return b.String()
+}
+
 // writeSets writes one set for each family, since a set has one type.
 func writeSets(line func(string, ...any), name, what string, prefixes []netip.Prefix) {
 	for _, family := range []struct {

@@ -25,10 +25,18 @@ func rules() map[string]Rules {
 	return map[string]Rules{"cache": cache, "app": app, "odd": odd}
 }
 
-func TestNftables(t *testing.T) {
+// texts are what is printed for all of them.
+func texts() map[string]string {
+	all := map[string]string{}
 	for name, r := range rules() {
+		all[name], all[name+"-closed"] = r.Nftables(), r.Closed()
+	}
+	return all
+}
+
+func TestNftables(t *testing.T) {
+	for name, got := range texts() {
 		golden := "testdata/" + name + ".nft"
-		got := r.Nftables()
 		if *update {
 			if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 				t.Fatal(err)
@@ -45,8 +53,8 @@ func TestNftables(t *testing.T) {
 // table that must not change.
 func TestNftTakesIt(t *testing.T) {
 	const others = "table ip other { chain c { type filter hook input priority 0; policy accept; tcp dport 1 drop; }; }\n"
-	for name, r := range rules() {
-		script := "set -e\nnft -f - <<'EOF'\n" + others + "EOF\n" + strings.Repeat("nft -f - <<'EOF'\n"+r.Nftables()+"EOF\n", 2) + "nft list ruleset\n"
+	for name, text := range texts() {
+		script := "set -e\nnft -f - <<'EOF'\n" + others + "EOF\n" + strings.Repeat("nft -f - <<'EOF'\n"+text+"EOF\n", 2) + "nft list ruleset\n"
 		out, err := exec.CommandContext(t.Context(), "unshare", "--net", "sh", "-c", script).CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)

@@ -43,6 +43,20 @@ func reloadUnits(ctx context.Context) error {
 	return command(ctx, "", "systemctl", "daemon-reload")
 }
 
+// active says whether systemd runs a unit.
+func active(ctx context.Context, unit string) bool {
+	return command(ctx, "", "systemctl", "--quiet", "is-active", unit) == nil
+}
+
+// endKeeper stops the service that keeps the packet filter where its unit has gone. It
+// doesn't wait: the service may be waiting for the lock that the caller has.
+func endKeeper(ctx context.Context) error {
+	if _, err := os.Lstat(keeperPath); err == nil || !withSystemd() || !active(ctx, keeperUnit) {
+		return nil
+	}
+	return command(ctx, "", "systemctl", "stop", "--no-block", keeperUnit)
+}
+
 const (
 	sshdConfig = "/etc/ssh/sshd_config"
 	sshdPID    = "/run/sshd.pid"
@@ -95,7 +109,7 @@ func reloadSSHD(ctx context.Context) error {
 		return nil // none runs
 	}
 	for _, unit := range []string{"ssh.service", "sshd.service"} {
-		if command(ctx, "", "systemctl", "--quiet", "is-active", unit) == nil {
+		if active(ctx, unit) {
 			return command(ctx, "", "systemctl", "reload", unit)
 		}
 	}

@@ -177,7 +177,14 @@ func (p *Plan) carryOut(ctx context.Context, w Want, again bool, told func(strin
 		}
 	}
 	told("systemd reads its units again")
-	return reloadUnits(ctx)
+	if err := reloadUnits(ctx); err != nil {
+		return err
+	}
+	if p.keeper {
+		told(keeperUnit + " is started")
+		return command(ctx, "", "systemctl", "start", keeperUnit)
+	}
+	return nil
 }
 
 func (p *Plan) activate(ctx context.Context, w Want, part Part, wrote bool, told func(string)) error {
@@ -227,7 +234,7 @@ func Confirm() error {
 // goBack puts packet filter and sshd back as they were before what is pending.
 func (r *record) goBack(ctx context.Context) error {
 	errs := restore(r.Pending.Files)
-	errs = append(errs, firewall.Restore(ctx, r.Pending.Filter), reloadSSHD(ctx), reloadUnits(ctx))
+	errs = append(errs, firewall.Restore(ctx, r.Pending.Filter), reloadSSHD(ctx), reloadUnits(ctx), endKeeper(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -261,7 +268,7 @@ func Undo(ctx context.Context) error {
 	for _, path := range r.Swaps {
 		errs = append(errs, swapOn(ctx, path))
 	}
-	errs = append(errs, firewall.Restore(ctx, r.Filter), reloadSSHD(ctx), reloadUnits(ctx))
+	errs = append(errs, firewall.Restore(ctx, r.Filter), reloadSSHD(ctx), reloadUnits(ctx), endKeeper(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("not all is back; redoubt host undo can be run again: %w", err)
 	}
@@ -269,15 +276,23 @@ func Undo(ctx context.Context) error {
 }
 
 // Boot is the host's start: what nobody confirmed before goes back, then the packet
-// filter is loaded.
-func Boot(ctx context.Context) error {
+// filter is loaded. Where that can't be, the host is closed but for ssh, as far as nft
+// can at all, and the error ends the unit that the gateway's requires. told hears of a
+// record that can't be read: then nothing goes back, and the filter is loaded.
+func Boot(ctx context.Context, told func(string)) error {
 	r, unlock, err := open()
 	if err != nil {
-		return err
+		told(err.Error())
+	} else {
+		defer unlock()
+		if r != nil && r.Pending != nil && r.Pending.Boot != bootID() {
+			return r.goBack(ctx) // the table too, whatever it was
+		}
 	}
-	defer unlock()
-	if r != nil && r.Pending != nil && r.Pending.Boot != bootID() {
-		return r.goBack(ctx) // the table too, whatever it was
+	if err := loadFile(ctx, FilterPath); err != nil {
+		return errors.Join(err, loadFile(ctx, closedPath))
 	}
-	return command(ctx, "", "nft", "-f", FilterPath)
+	return nil
 }
+
+func loadFile(ctx context.Context, path string) error { return command(ctx, "", "nft", "-f", path) }

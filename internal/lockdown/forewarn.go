@@ -124,6 +124,9 @@ func (p *Plan) forewarnOfNeighbours(ctx context.Context, w Want) {
 			p.note("%s", n.means)
 		}
 	}
+	if withSystemd() && (command(ctx, "", "systemctl", "--quiet", "is-enabled", "nftables.service") == nil || active(ctx, "nftables.service")) {
+		p.note("nftables.service is enabled: whenever it is started, reloaded or stopped it empties the whole ruleset, and %s loads ours again at once; what /etc/nftables.conf closes is closed besides", keeperUnit)
+	}
 	if names, _ := os.ReadFile("/proc/net/ip_tables_names"); len(bytes.TrimSpace(names)) > 0 {
 		p.note("rules of the old iptables are loaded too (iptables-legacy -S): a packet must pass both")
 	}

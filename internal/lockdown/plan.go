@@ -36,6 +36,7 @@ type Plan struct {
 	settings []setting
 	swaps    []string
 	filter   bool  // the table in force is another one
+	keeper   bool  // the service that keeps it isn't running
 	refused  error // why Apply changes nothing
 }
 
@@ -115,6 +116,9 @@ func Look(ctx context.Context, w Want) (*Plan, error) {
 		}
 		if p.filter = err != nil || !slices.Equal(have, want); p.filter {
 			p.Changes = append(p.Changes, Change{Part: Firewall, What: "the packet filter in force (table inet redoubt)", Have: lines(have), Want: lines(want), IsText: true})
+		}
+		if p.keeper = withSystemd() && !active(ctx, keeperUnit); p.keeper {
+			p.Changes = append(p.Changes, Change{Part: Firewall, What: keeperUnit, Have: "not running", Want: "running"})
 		}
 		if err := p.lookForSSH(ctx, w); err != nil {
 			return nil, err

@@ -51,18 +51,27 @@ type pending struct {
 
 // open locks the record and reads it; there is none on a host that was never applied.
 func open() (r *record, unlock func(), err error) {
-	if err := os.MkdirAll(RecordDir, 0o700); err != nil {
-		return nil, nil, err
-	}
-	lock, err := statedir.Lock(filepath.Join(RecordDir, "lock"), lockPatience)
+	lock, err := lockRecord()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", RecordDir, err)
+		return nil, nil, err
 	}
 	if r, err = read(); err != nil {
 		lock.Close()
 		return nil, nil, err
 	}
 	return r, func() { lock.Close() }, nil
+}
+
+// lockRecord keeps all others out that change the host.
+func lockRecord() (*os.File, error) {
+	if err := os.MkdirAll(RecordDir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := statedir.Lock(filepath.Join(RecordDir, "lock"), lockPatience)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", RecordDir, err)
+	}
+	return lock, nil
 }
 
 // read is the record without the lock, for those that change nothing.

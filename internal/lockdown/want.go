@@ -52,16 +52,20 @@ type file struct {
 // FilterPath is where the packet filter lies that each start of the host loads.
 const FilterPath = "/etc/redoubt/nftables.conf"
 
+// closedPath is what is loaded where that can't be.
+const closedPath = "/etc/redoubt/nftables-closed.conf"
+
 const unitPath = "/etc/systemd/system/redoubt-host.service"
 
-// unit loads the packet filter before there is a network. DefaultDependencies would
-// put it after sysinit.target, of which it is a part.
+// unit loads the packet filter before there is a network, and after nftables.service,
+// which empties the ruleset. DefaultDependencies would put it after sysinit.target, of
+// which it is a part.
 const unit = `# Made by redoubt host apply.
 [Unit]
 Description=Redoubt: the host's packet filter
 DefaultDependencies=no
 RequiresMountsFor=/etc /var/lib
-After=local-fs.target
+After=local-fs.target nftables.service
 Before=network-pre.target sysinit.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
@@ -73,6 +77,52 @@ ExecStart=%s host boot
 
 [Install]
 WantedBy=sysinit.target
+`
+
+const (
+	keeperUnit = "redoubt-filter.service"
+	keeperPath = "/etc/systemd/system/" + keeperUnit
+)
+
+// keeperText is the service that loads the filter again when something took it away,
+// and says how it stands. It goes on where the filter could not be loaded at first.
+const keeperText = `# Made by redoubt host apply.
+[Unit]
+Description=Redoubt: keeps the host's packet filter in force
+DefaultDependencies=no
+RequiresMountsFor=/etc /var/lib
+ConditionPathExists=/etc/redoubt/nftables.conf
+After=redoubt-host.service
+Before=network-pre.target shutdown.target
+Conflicts=shutdown.target
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart=%s host keep
+Restart=always
+RestartSec=100ms
+RuntimeDirectory=redoubt-host
+CapabilityBoundingSet=CAP_NET_ADMIN
+NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths=/var/lib/redoubt-host
+ProtectHome=yes
+PrivateDevices=yes
+RestrictAddressFamilies=AF_NETLINK AF_UNIX
+RestrictNamespaces=yes
+MemoryDenyWriteExecute=yes
+UMask=0022
+
+[Install]
+WantedBy=sysinit.target
+`
+
+// gatewayDropIn keeps a host from serving whose filter could not be loaded.
+const gatewayDropIn = `# Made by redoubt host apply: without its packet filter this host doesn't serve.
+[Unit]
+Requires=redoubt-host.service
+After=redoubt-host.service
 `
 
 const coredumpDropIn = `# Made by redoubt host apply: should core dumps be handed to systemd-coredump after all, it keeps none.
@@ -121,7 +171,14 @@ func (w Want) files() (list []file) {
 	}
 	add(Firewall, FilterPath, w.Rules.Nftables(), 0o640)
 	add(Firewall, unitPath, fmt.Sprintf(unit, w.Program), 0o644)
-	list = append(list, file{part: Firewall, path: "/etc/systemd/system/sysinit.target.wants/" + filepath.Base(unitPath), link: unitPath})
+	add(Firewall, closedPath, w.Rules.Closed(), 0o640)
+	add(Firewall, keeperPath, fmt.Sprintf(keeperText, w.Program), 0o644)
+	for _, path := range []string{unitPath, keeperPath} {
+		list = append(list, file{part: Firewall, path: "/etc/systemd/system/sysinit.target.wants/" + filepath.Base(path), link: path})
+	}
+	if w.Rules.Cache != 0 {
+		add(Firewall, "/etc/systemd/system/redoubt-gateway.service.d/60-redoubt-host.conf", gatewayDropIn, 0o644)
+	}
 	return slices.DeleteFunc(list, func(f file) bool { return slices.Contains(w.Without, f.part) })
 }
 

@@ -9,6 +9,7 @@ func Checks() []Check {
 		filterIsInForce,
 		loopbackIsOurs,
 		sshIsWhereTheFilterLooks,
+		filterIsKept,
 		sshTakesKeysOnly,
 		sshLetsNoRootIn,
 		sshForwardsNothing,

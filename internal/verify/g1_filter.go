@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/firewall"
 	"github.com/redoubt-cache/redoubt/internal/host"
+	"github.com/redoubt-cache/redoubt/internal/lockdown"
 )
 
 var filterIsInForce = Check{
@@ -88,5 +90,24 @@ var sshIsWhereTheFilterLooks = Check{
 			return n.Fail("ssh is served at %s, not at port %d", elsewhere[0], t.Hosts.SSHPort)
 		}
 		return n.Pass("at port %d alone", t.Hosts.SSHPort)
+	},
+}
+
+var filterIsKept = Check{
+	ID: "RD-132", Goal: evidence.Environment, From: OnBoth, OfHost: true, Cheap: true,
+	Title:      "The packet filter that redoubt host apply gave this host is in force, and is loaded again when something takes it away",
+	Why:        "nftables.service empties the whole ruleset when it is started, reloaded or stopped, and so does a person with nft flush ruleset: the host would be open, and nothing would look different.",
+	Mend:       "systemctl status redoubt-host redoubt-filter says what is wrong; redoubt host plan shows it, redoubt host apply makes it so.",
+	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-6"},
+	Run: func(_ context.Context, _ *Target, n *Notes) Finding {
+		k, err := lockdown.LookKept()
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		n.Saw("looked at %s ago; loaded again since the host's start: %d times", k.Ago.Round(time.Millisecond), k.Again)
+		if !k.InForce {
+			return n.Fail("%s", k.Fault)
+		}
+		return n.Pass("in force; loaded again %d times", k.Again)
 	},
 }
