@@ -197,7 +197,7 @@ func (hostConfirmCmd) Help() string {
 }
 
 func (hostConfirmCmd) Run(e *env) error {
-	if err := lockdown.Confirm(); err != nil {
+	if err := lockdown.Confirm(e.ctx); err != nil {
 		if s, known := lockdown.Known(); known == nil && errors.Is(err, lockdown.ErrNothingPending) && !s.WentBack.IsZero() {
 			err = fmt.Errorf("%w: it came too late, and packet filter and sshd went back at %s; apply again", err, s.WentBack.Format(time.TimeOnly))
 		}

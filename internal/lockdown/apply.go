@@ -39,6 +39,11 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 		return nil, until, err
 	}
 	defer unlock()
+	if r != nil && r.Pending != nil && r.Pending.left() == 0 {
+		if err := r.goBack(ctx); err != nil {
+			return nil, until, err
+		}
+	}
 	p, err := Look(ctx, w)
 	if err != nil {
 		return nil, until, err
@@ -54,7 +59,7 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 	}
 	if len(p.Changes) == 0 && !r.Unfinished {
 		if r.Pending != nil {
-			until = r.Pending.Until
+			until = r.Pending.until()
 		}
 		if r.Host != "" && !slices.Equal(r.Without, w.Without) { // less, or more, is asked for from now on
 			r.Without = w.Without
@@ -69,10 +74,10 @@ func Apply(ctx context.Context, w Want, o Options) (done *Plan, until time.Time,
 		return nil, until, err
 	}
 	if r.Pending != nil {
-		if err := guard(ctx, r.Pending.Until); err != nil {
+		if err := guard(ctx, r.Pending); err != nil {
 			return nil, until, fmt.Errorf("what would put the host back can't be started, so nothing was changed: %w", err)
 		}
-		until = r.Pending.Until
+		until = r.Pending.until()
 	}
 	if err := p.carryOut(ctx, w, r.Unfinished, o.Told); err != nil {
 		return p, until, err
@@ -145,7 +150,7 @@ func (r *record) before(ctx context.Context, w Want, p *Plan, within time.Durati
 			}
 			r.Pending = &pending{Filter: filter}
 		}
-		r.Pending.Until, r.Pending.Boot = time.Now().Add(within).Round(time.Second), bootID()
+		r.Pending.Deadline, r.Pending.Boot = sinceBoot()+within, bootID()
 		for _, s := range p.files {
 			if s.Part.locksOut() {
 				keep(&r.Pending.Files, s)
@@ -217,14 +222,21 @@ func (p *Plan) activate(ctx context.Context, w Want, part Part, wrote bool, told
 	return nil
 }
 
-// Confirm lets stay what Apply changed.
-func Confirm() error {
+// Confirm lets stay what Apply changed. Past the deadline it goes back all the same,
+// should it still be there.
+func Confirm(ctx context.Context) error {
 	r, unlock, err := open()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 	if r == nil || r.Pending == nil {
+		return ErrNothingPending
+	}
+	if r.Pending.left() == 0 {
+		if err := r.goBack(ctx); err != nil {
+			return err
+		}
 		return ErrNothingPending
 	}
 	r.Pending = nil

@@ -13,18 +13,21 @@ import (
 // "redoubt": it calls Guard.
 var GuardCommand = []string{"host", "guard"}
 
-// guard starts that process, apart from the session that it must outlive.
-func guard(ctx context.Context, until time.Time) error {
+// guard has that process started, apart from the session that it must outlive.
+func guard(ctx context.Context, p *pending) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	argv := append([]string{program}, GuardCommand...)
 	if withSystemd() {
-		// A service of its own: a login session's end may take its processes with it
-		// (logind.conf(5), KillUserProcesses=).
-		name := fmt.Sprintf("--unit=redoubt-host-guard-%d", until.Unix())
-		return command(ctx, "", append([]string{"systemd-run", "--quiet", "--collect", name}, argv...)...)
+		// A timer: until the deadline there is no process that could be killed, and one
+		// that is killed later is started again. A login session's end takes it with it no
+		// more than its other services (logind.conf(5), KillUserProcesses=).
+		return command(ctx, "", append([]string{"systemd-run", "--quiet", "--collect",
+			fmt.Sprintf("--unit=redoubt-host-guard-%d", p.Deadline.Milliseconds()),
+			fmt.Sprintf("--on-active=%dms", p.left().Milliseconds()), "--timer-property=AccuracySec=100ms",
+			"--property=Restart=on-failure", "--property=RestartSec=1s", "--property=StartLimitIntervalSec=0", "--property=OOMScoreAdjust=-900"}, argv...)...)
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = "/", []string{"PATH=" + os.Getenv("PATH")}
@@ -43,14 +46,13 @@ func Guard(ctx context.Context) (wentBack bool, err error) {
 		if err != nil || s.Until.IsZero() {
 			return false, err
 		}
-		left := time.Until(s.Until)
-		if left <= 0 {
+		if s.Left == 0 {
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
-		case <-time.After(min(left, time.Second)): // Confirm may come, and another Apply moves the deadline
+		case <-time.After(min(s.Left, time.Second)): // Confirm may come, and another Apply moves the deadline
 		}
 	}
 	r, unlock, err := open()
@@ -58,7 +60,7 @@ func Guard(ctx context.Context) (wentBack bool, err error) {
 		return false, err
 	}
 	defer unlock()
-	if r == nil || r.Pending == nil || time.Now().Before(r.Pending.Until) {
+	if r == nil || r.Pending == nil || r.Pending.left() > 0 {
 		return false, nil
 	}
 	return true, r.goBack(ctx)

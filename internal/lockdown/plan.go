@@ -47,8 +47,9 @@ type State struct {
 	Program    string // as Want has it
 	Without    []Part
 	Unfinished bool
-	Until      time.Time // the deadline of what waits for Confirm; zero: nothing does
-	WentBack   time.Time // when something was not confirmed; zero: never
+	Until      time.Time     // the deadline of what waits for Confirm; zero: nothing does
+	Left       time.Duration // until then; 0: it is past
+	WentBack   time.Time     // when something was not confirmed; zero: never
 }
 
 // Known reads the host's record.
@@ -59,7 +60,7 @@ func Known() (s State, err error) {
 	}
 	s.Applied, s.Host, s.Program, s.Without, s.Unfinished = true, r.Host, r.Program, r.Without, r.Unfinished
 	if r.Pending != nil {
-		s.Until = r.Pending.Until
+		s.Until, s.Left = r.Pending.until(), r.Pending.left()
 	}
 	if r.WentBack != nil {
 		s.WentBack = *r.WentBack

@@ -43,10 +43,23 @@ type record struct {
 // pending is what goes back unless it is confirmed: as it was before, of the parts
 // that can lock people out.
 type pending struct {
-	Until  time.Time `json:"until"`
-	Boot   string    `json:"boot"` // of which start of the host; in another one it goes back at once
-	Files  []saved   `json:"files"`
-	Filter string    `json:"filter"`
+	Deadline time.Duration `json:"deadline"` // since the host's start: a clock that nobody sets
+	Boot     string        `json:"boot"`     // of which start; in another one it goes back at once
+	Files    []saved       `json:"files"`
+	Filter   string        `json:"filter"`
+}
+
+// left is the time to confirm; none once the deadline is past.
+func (p *pending) left() time.Duration {
+	if p.Boot != bootID() {
+		return 0
+	}
+	return max(0, p.Deadline-sinceBoot())
+}
+
+// until is the deadline by the clock on the wall, as that goes now.
+func (p *pending) until() time.Time {
+	return time.Now().Add(p.Deadline - sinceBoot()).Round(time.Second)
 }
 
 // open locks the record and reads it; there is none on a host that was never applied.

@@ -254,6 +254,48 @@ func TestWhatNobodyConfirmsGoesBack(t *testing.T) {
 	c.closed("back at what was confirmed")
 }
 
+// TestTheDeadlineOutlivesItsGuard: whatever waits for it is killed, before the deadline and
+// while it puts things back; and a confirm that comes late is refused, also where nothing
+// waits any more.
+func TestTheDeadlineOutlivesItsGuard(t *testing.T) {
+	c := newClinic(t)
+	c.giveKey()
+	c.must(0, "", "host", "apply", "--no-rollback", "--without", "ssh,firewall")
+	before := c.disk()
+	goesBack := func(when string) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); c.byPassword(c.outsider, "alice") != "in"; {
+			if time.Now().After(deadline) {
+				out, _ := lab.Run(t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
+				t.Fatalf("%s: it doesn't go back\n%s", when, out)
+			}
+		}
+		c.same(when, before)
+		c.must(1, "it came too late", "host", "confirm")
+	}
+	kill := []string{"pkill", "-KILL", "-f", "[h]ost guard"}
+
+	c.must(0, "go back at", "host", "apply", "--within", "6s")
+	lab.Run(t, c.cache.Command(kill...)) // there may be none
+	c.closed("before the deadline")
+	goesBack("the guard killed before the deadline")
+
+	// The lock is taken, so that the guard waits for it when it is killed.
+	c.must(0, "go back at", "host", "apply", "--within", "3s")
+	lab.Sure(t, c.cache.Command("sh", "-c", "flock /var/lib/redoubt-host/lock sh -ec 'until pkill -KILL -f \"[h]ost guard\"; do :; done'"))
+	goesBack("the guard killed at its work")
+
+	// Nothing waits: the timer is stopped.
+	c.must(0, "go back at", "host", "apply", "--within", "3s")
+	lab.Sure(t, c.cache.Command("sh", "-c", "systemctl stop 'redoubt-host-guard-*.timer' 'redoubt-host-guard-*.service'; pkill -KILL -f '[h]ost guard'; true"))
+	for deadline := time.Now().Add(4 * time.Second); time.Now().Before(deadline); {
+		c.must(1, "", "host", "check")
+	}
+	c.must(1, "it came too late", "host", "confirm")
+	c.same("confirmed too late", before)
+	c.open("confirmed too late")
+}
+
 // TestKilledAtAnyMoment: whatever was done by then, apply gets to its end, and undo
 // back to the beginning.
 func TestKilledAtAnyMoment(t *testing.T) {
