@@ -6,12 +6,12 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aymanbagabas/go-udiff"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/lockdown"
 )
 
@@ -65,12 +65,8 @@ func startedAtBoot() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 || info.Mode().Perm()&0o022 != 0 {
-		return "", coded{fmt.Errorf("host: others than root can change %s, which would start with the host: install -o root -m 755 %s /usr/local/bin/redoubt", path, path), exitEnvironment}
+	if err := host.RootsAlone(path); err != nil {
+		return "", coded{fmt.Errorf("host: others than root can change %s, which would start with the host (%w): install -o root -m 755 %s /usr/local/bin/redoubt", path, err, path), exitEnvironment}
 	}
 	return path, nil
 }

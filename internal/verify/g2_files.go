@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,75 +128,7 @@ func ownersAlone(path string, info fs.FileInfo, forbidden fs.FileMode) error {
 	case info.Mode().Perm()&forbidden != 0:
 		return fmt.Errorf("other users have rights to %s that they mustn't have (mode %04o)", path, info.Mode().Perm())
 	}
-	return exchangeable(path, owner)
-}
-
-// maxLinks is how many links the kernel follows in a path (path_resolution(7)).
-const maxLinks = 40
-
-// exchangeable says who else could exchange what is read at a path: where it lies,
-// where each link on the way lies, or where the file lies that they lead to.
-func exchangeable(path string, owner int) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	for range maxLinks {
-		if err := unchangeable(path, owner); err != nil {
-			return err
-		}
-		next, linked, err := follow(path)
-		if err != nil || !linked {
-			return err
-		}
-		path = next
-	}
-	return fmt.Errorf("%s: too many links", path)
-}
-
-// follow resolves the first link in a path, if there is one.
-func follow(path string) (next string, linked bool, err error) {
-	for i := 1; i <= len(path); i++ {
-		if i < len(path) && path[i] != filepath.Separator {
-			continue
-		}
-		info, err := os.Lstat(path[:i])
-		if err != nil {
-			return "", false, err
-		}
-		if info.Mode()&fs.ModeSymlink == 0 {
-			continue
-		}
-		to, err := os.Readlink(path[:i])
-		if err != nil {
-			return "", false, err
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path[:i]), to)
-		}
-		return filepath.Join(to, path[i:]), true, nil
-	}
-	return path, false, nil
-}
-
-// unchangeable says who else could exchange a file, in a directory above it.
-func unchangeable(path string, owner int) error {
-	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-		at, err := os.Stat(dir)
-		if err != nil {
-			return err
-		}
-		// In a sticky directory, such as /tmp, others can't exchange what isn't theirs.
-		if at.Mode().Perm()&0o022 != 0 && at.Mode()&fs.ModeSticky == 0 {
-			return fmt.Errorf("others can write in %s (mode %04o), and so exchange %s", dir, at.Mode().Perm(), path)
-		}
-		if by := ownerOf(at); by != 0 && by != owner {
-			return fmt.Errorf("%s belongs to uid %d, who could exchange %s", dir, by, path)
-		}
-		if dir == filepath.Dir(dir) {
-			return nil
-		}
-	}
+	return host.Exchangeable(path, owner)
 }
 
 // owners are root and the users that the roles run as; nil where none runs, so that

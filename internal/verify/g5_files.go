@@ -1,14 +1,12 @@
 package verify
 
 import (
-	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
 )
 
 var codeIsRoots = Check{
@@ -36,25 +34,10 @@ var codeIsRoots = Check{
 		}
 		for _, path := range files {
 			n.Saw("%s", path)
-			if err := rootsAlone(path); err != nil {
+			if err := host.RootsAlone(path); err != nil {
 				return n.Fail("%v", err)
 			}
 		}
 		return n.Pass("mapped files, each root's alone with the directories that lead there: %d", len(files))
 	}),
-}
-
-// rootsAlone says why somebody else than root could change a file, or exchange it.
-func rootsAlone(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if by := ownerOf(info); by != 0 {
-		return fmt.Errorf("%s belongs to uid %d", path, by)
-	}
-	if info.Mode().Perm()&0o022 != 0 && !(info.IsDir() && info.Mode()&fs.ModeSticky != 0) {
-		return fmt.Errorf("others can write to %s (mode %04o)", path, info.Mode().Perm())
-	}
-	return unchangeable(path, 0)
 }

@@ -347,6 +347,11 @@ func TestBadHostsAreRefusedBeforeAnythingIsChanged(t *testing.T) {
 	lab.Sure(t, c.cache.Command("chmod", "o+w", "/usr/bin/redoubt"))
 	c.must(3, "others than root can change", "host", "apply")
 	lab.Sure(t, c.cache.Command("chmod", "o-w", "/usr/bin/redoubt"))
+	// The file is root's; the directory it lies in is alice's, who could exchange it.
+	lab.Sure(t, c.cache.Command("sh", "-ec", "mkdir ~alice/bin; cp /usr/bin/redoubt ~alice/bin; chown alice ~alice/bin"))
+	if out, code := lab.Run(t, c.cache.Command("/home/alice/bin/redoubt", "host", "apply")); code != 3 || !strings.Contains(out, "who could exchange") {
+		t.Errorf("from alice's directory: %d %s", code, out)
+	}
 	if out, code := lab.Run(t, c.cache.Command("setpriv", "--reuid=alice", "--regid=alice", "--clear-groups", "redoubt", "host", "plan")); code != 3 || !strings.Contains(out, "only root") {
 		t.Errorf("as alice: %d %s", code, out)
 	}

@@ -1,6 +1,7 @@
-package verify
+package host
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,9 +39,26 @@ func TestEveryStepToASecretCounts(t *testing.T) {
 		"open/key": "others can write", "other/bad": "others can write", "other/first": "others can write", "other/by/key": "others can write",
 		"other/round": "links",
 	} {
-		err := exchangeable(at(path), os.Geteuid())
+		err := Exchangeable(at(path), os.Geteuid())
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// TestAStickyFileIsWrittenByAll: the bit protects what is in a directory, and nothing
+// of a file.
+func TestAStickyFileIsWrittenByAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "redis-server")
+	if err := os.WriteFile(path, nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[fs.FileMode]bool{0o755: true, 0o775: false, 0o777: false, 0o777 | fs.ModeSticky: false} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := RootsAlone(path); (err == nil) != want {
+			t.Errorf("%v: %v", mode, err)
 		}
 	}
 }
