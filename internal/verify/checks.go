@@ -10,6 +10,7 @@ func Checks() []Check {
 		loopbackIsOurs,
 		sshIsWhereTheFilterLooks,
 		filterIsKept,
+		nothingIsDisguised,
 		sshTakesKeysOnly,
 		sshLetsNoRootIn,
 		sshForwardsNothing,

@@ -3,7 +3,10 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -22,6 +25,9 @@ var filterIsInForce = Check{
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		if t.Filter == nil {
 			return n.Skip(noHosts)
+		}
+		if elsewhere := t.inAnotherNetwork(n); elsewhere != "" {
+			return n.Fail("%s", elsewhere)
 		}
 		have, want, err := t.Filter.ReadBack(ctx)
 		if errors.Is(err, firewall.ErrNoTable) {
@@ -48,6 +54,65 @@ var filterIsInForce = Check{
 			return n.Fail("the rules stand in another order")
 		}
 		return n.Pass("line by line: %d", len(have))
+	},
+}
+
+// inAnotherNetwork says which of the roles isn't behind the packet filter that is seen
+// from here, since its network namespace is another one, as a container's is.
+func (t *Target) inAnotherNetwork(n *Notes) string {
+	here, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return err.Error()
+	}
+	n.Saw("this verification is in %s", here)
+	for _, p := range t.roles() {
+		there, err := os.Readlink(p.path("ns", "net"))
+		if err != nil {
+			return fmt.Sprintf("the network namespace of the %s (process %d) can't be told: %v", p.name, p.pid, err)
+		}
+		n.Saw("%s, process %d: %s", p.name, p.pid, there)
+		if there != here {
+			return fmt.Sprintf("the %s (process %d) is in another network namespace, as in a container: this host's packet filter isn't before it", p.name, p.pid)
+		}
+	}
+	return ""
+}
+
+var nothingIsDisguised = Check{
+	ID: "RD-133", Goal: evidence.Environment, From: OnBoth, OfHost: true,
+	Title:      "No other packet filter, and no program on an interface, makes what arrives look like something else",
+	Why:        "The packet filter goes by where a packet comes from. Another table that gives it another source, or says that it belongs to a connection, lets in whom ours would not; a program on an interface (XDP, tc) can do anything with it. What merely goes elsewhere (dnat, redirect, notrack, flow tables) is named: ours looks at it afterwards.",
+	Mend:       "Look at what is named (nft list ruleset; ip link; tc filter show dev NAME ingress), find out who put it there, and take it away. Where it must be, as Cilium's programs, an exception says who answers for it.",
+	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
+	Needs:      []Need{needRoot},
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		others, err := firewall.Others(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		programs, err := host.PacketPrograms(ctx)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		var wrong []string
+		for _, o := range others {
+			n.Saw("%s: %s", o.Where, o.Rule)
+			if o.Disguises {
+				wrong = append(wrong, o.Where+": "+o.Rule)
+			}
+		}
+		for _, program := range programs {
+			n.Saw("%s", program)
+			wrong = append(wrong, program)
+		}
+		n.Saw("rules of others that change what arrives: %d; programs on interfaces: %d", len(others), len(programs))
+		if len(wrong) > 0 {
+			return n.Fail("%s", wrong[0])
+		}
+		if old := host.OldIptables(); len(old) > 0 {
+			return n.Skip("nft doesn't show what the old iptables does (tables: %s); iptables-legacy-save does", strings.Join(old, ", "))
+		}
+		return n.Pass("none; rules of others that send what arrives elsewhere: %d", len(others))
 	},
 }
 

@@ -192,7 +192,7 @@ func TestVerifyFromEveryHost(t *testing.T) {
 		args   []string
 		passes []string
 	}{
-		"cache-1": {cache, []string{"RD-101", "RD-102", "RD-120", "RD-201", "RD-205", "RD-302", "RD-401", "RD-418", "RD-501", "RD-503", "RD-507"}},
+		"cache-1": {cache, []string{"RD-101", "RD-102", "RD-120", "RD-133", "RD-201", "RD-205", "RD-302", "RD-401", "RD-418", "RD-501", "RD-503", "RD-507"}},
 		"web-1":   {web, []string{"RD-102", "RD-120", "RD-206", "RD-210", "RD-212", "RD-303", "RD-403", "RD-504", "RD-507"}},
 	} {
 		r := g.look(t, host, want.args...)
@@ -221,6 +221,32 @@ func TestVerifyFromEveryHost(t *testing.T) {
 	alter("cache-1", "nft", "add element inet redoubt bastions4 { 10.77.0.66 }")
 	only("cache-1", "RD-120", "elements", cache...)
 	g.guard("cache-1")
+
+	// Others make an outsider look like an application host, and a program on the
+	// interface could.
+	alter("cache-1", "nft", "table ip other { chain c { type filter hook prerouting priority -400; ip saddr 10.77.0.66 ip saddr set 10.77.0.3; }; chain d { type nat hook prerouting priority dstnat; tcp dport 8080 redirect to 6379; }; }")
+	only("cache-1", "RD-133", "ip saddr set 10.77.0.3", cache...)
+	alter("cache-1", "nft", "delete chain ip other c")
+	if c := resultOf(t, g.look(t, "cache-1", cache...), "RD-133"); c.Outcome != evidence.Pass || !strings.Contains(c.Evidence, "redirect to :6379") {
+		t.Errorf("%s %s\n%s", c.Outcome, c.Detail, c.Evidence)
+	}
+	alter("cache-1", "nft", "delete table ip other")
+	alter("cache-1", "tc", "qdisc", "add", "dev", "eth0", "clsact")
+	alter("cache-1", "tc", "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "bytecode", "1,6 0 0 4294967295")
+	only("cache-1", "RD-133", "eth0: tc, ingress: bpf", cache...)
+	alter("cache-1", "tc", "qdisc", "del", "dev", "eth0", "clsact")
+
+	// The gateway runs elsewhere than where the filter is loaded, as in a container.
+	rules, _ := run(t, exec.Command(lab.Redoubt(t), "render", "nftables", "--deployment", g.deployment, "--host", "cache-1"))
+	load := g.hosts["outsider"].Command("nft", "-f", "-")
+	load.Stdin = strings.NewReader(rules)
+	if out, code := run(t, load); code != 0 {
+		t.Fatal(out)
+	}
+	if c := resultOf(t, g.look(t, "outsider", cache...), "RD-120"); c.Outcome != evidence.Fail || !strings.Contains(c.Detail, "another network namespace") {
+		t.Errorf("%s %s\n%s", c.Outcome, c.Detail, c.Evidence)
+	}
+	alter("outsider", "nft", "delete table inet redoubt")
 
 	file := s.path("cache-1", "gateway.yaml")
 	text := read(t, file)

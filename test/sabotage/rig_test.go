@@ -77,6 +77,7 @@ var elsewhere = map[string]string{
 	"RD-127": "test/hosts, TestSystemdRunsTheRolesInTheirSandboxes: it needs a host that redoubt host was used on",
 	"RD-131": "test/hosts, TestSSHIsServedWhereTheFilterLooks: it needs a host whose sshd can be moved",
 	"RD-132": "test/hosts, TestTheFilterComesBack: it needs a host that redoubt host was used on",
+	"RD-133": "test/e2e, TestVerifyFromEveryHost: it needs a host with a packet filter",
 	"RD-447": "internal/verify, TestDisks: a machine has one kind of disk",
 	"RD-620": "TestTheClocksStateIsSeen: the kernel has one clock for all",
 	"RD-507": "test/e2e, TestVerifyFromEveryHost: it needs a gateway with a configuration file",
