@@ -24,11 +24,13 @@ const (
 	maxReports  = 256 // bytes
 )
 
-// signReport gives a report its number, and the signature of the host that it was made on.
-func signReport(r *evidence.Report, t *verify.Target) error {
+// signReport gives a report its number, and the signature of the host that it was made
+// on. Where the number can't be remembered, uncounted says why, and the report is signed
+// without one.
+func signReport(r *evidence.Report, t *verify.Target) (uncounted, err error) {
 	files := ownFiles(t)
 	if files.Certificate == "" {
-		return fmt.Errorf("%s has no certificate of its own in a file (redoubt dossier attest lets a person answer for it)", t.Host)
+		return nil, fmt.Errorf("%s has no certificate of its own in a file (redoubt dossier attest lets a person answer for it)", t.Host)
 	}
 	key := files.Key
 	if key == "" {
@@ -36,30 +38,35 @@ func signReport(r *evidence.Report, t *verify.Target) error {
 	}
 	pair, err := tls.LoadX509KeyPair(files.Certificate, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dir := filepath.Dir(files.Certificate)
 	lock, err := statedir.LockDir(dir)
 	if err != nil {
-		return fmt.Errorf("another redoubt verify signs one now: %w", err)
+		return nil, fmt.Errorf("another redoubt verify signs one now: %w", err)
 	}
 	defer lock.Close()
-	path := filepath.Join(dir, reportsFile)
+	if uncounted = signCounted(r, &pair, filepath.Join(dir, reportsFile)); uncounted == nil {
+		return nil, nil
+	}
+	r.Number, r.Previous = 0, ""
+	return uncounted, dossier.Sign(r, &pair)
+}
+
+// signCounted signs with the number after the last one, which it remembers.
+func signCounted(r *evidence.Report, pair *tls.Certificate, path string) (err error) {
 	if r.Number, r.Previous, err = lastReport(path); err != nil {
 		return err
 	}
 	r.Number++
-	if err := dossier.Sign(r, &pair); err != nil {
+	if err := dossier.Sign(r, pair); err != nil {
 		return err
 	}
 	text, err := r.Encode()
-	if err == nil {
-		err = statedir.WriteFileForOwner(path, fmt.Appendf(nil, "%d %x\n", r.Number, sha256.Sum256(text)), 0o600)
+	if err != nil {
+		return err
 	}
-	if err != nil { // a number that isn't remembered would be given twice
-		r.Signature, r.Number, r.Previous = nil, 0, ""
-	}
-	return err
+	return statedir.WriteFileForOwner(path, fmt.Appendf(nil, "%d %x\n", r.Number, sha256.Sum256(text)), 0o600)
 }
 
 // ownFiles are those of the certificate that answers for a report from here.

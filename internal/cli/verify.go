@@ -23,7 +23,7 @@ type verifyCmd struct {
 	Host       bool     `help:"With --dir: judge the machine's own settings too (ssh, swap, core dumps, clock), as on real hosts."`
 	urlFlags   `embed:""`
 
-	JSON    string `name:"json" placeholder:"FILE" help:"Write the report as JSON, as redoubt dossier and --compare read it; - prints it."`
+	JSON    string `name:"json" placeholder:"FILE" help:"Write the report as JSON, numbered and signed by this host, as redoubt dossier and --compare read it; - prints it."`
 	HTML    string `name:"html" placeholder:"FILE" help:"Write the report as a page."`
 	JUnit   string `name:"junit" placeholder:"FILE" help:"Write the report as CI systems read it (JUnit)."`
 	Compare string `placeholder:"FILE" help:"Name what differs from another environment's report (--json of there)."`
@@ -72,8 +72,11 @@ func (c *verifyCmd) Run(e *env) error {
 		Version: versionString(), Each: out.result,
 	})
 	if c.JSON != "" {
-		if err := signReport(report, target); err != nil {
+		switch uncounted, err := signReport(report, target); {
+		case err != nil:
 			fmt.Fprintf(e.stderr, "redoubt: verify: the report is not signed, and proves nothing in a dossier: %v\n", err)
+		case uncounted != nil:
+			fmt.Fprintf(e.stderr, "redoubt: verify: the report has no number, which a dossier shows: %v\n", uncounted)
 		}
 	}
 	if err := c.write(e, report); err != nil {

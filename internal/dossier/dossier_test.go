@@ -30,12 +30,13 @@ type rig struct {
 	ca    *pki.CA
 	dir   string // of the CA
 	hosts map[string]*pki.Leaf
+	made  map[string]dossier.Evidence
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "ca")
-	return &rig{t, createCA(t, dir, "clinic"), dir, map[string]*pki.Leaf{}}
+	return &rig{t, createCA(t, dir, "clinic"), dir, map[string]*pki.Leaf{}, map[string]dossier.Evidence{}}
 }
 
 func newCA(t *testing.T, deployment string) *pki.CA {

@@ -39,7 +39,11 @@ func (f found1) dossier(r *rig, fips string) *dossier.Dossier {
 		if told && outcomes == nil {
 			continue
 		}
-		s.Evidence = append(s.Evidence, r.reportWith(host, from, outcomes, map[string]string{"FIPS 140-3 mode of this redoubt": fips}))
+		key := fmt.Sprint(host, outcomes, fips)
+		if _, known := r.made[key]; !known {
+			r.made[key] = r.reportWith(host, from, outcomes, map[string]string{"FIPS 140-3 mode of this redoubt": fips})
+		}
+		s.Evidence = append(s.Evidence, r.made[key])
 	}
 	return make1(r.t, s)
 }

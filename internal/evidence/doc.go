@@ -9,5 +9,6 @@
 // report against it): fields are added, never renamed, and an outcome is pass,
 // fail or skip. A reader refuses what doesn't add up, such as a summary that
 // differs from its results, so that a report cut short by a full disk or an editor
-// doesn't count as evidence.
+// doesn't count as evidence. Who answers for it, its Signature says; package dossier
+// makes and checks that.
 package evidence

@@ -78,7 +78,7 @@ var technical = []Reference{
 	{Text: "45 CFR 164.312(a)(2)(i)", Meaning: "unique user identification", Kind: Required, Rest: "of those who use records: the application's (section 4)"},
 	{Text: "45 CFR 164.312(a)(2)(ii)", Meaning: "emergency access procedure", Kind: Required, Rest: organisation + ": records are reached without the cache, in the system that holds them; administrators reach hosts through the bastions"},
 	{Text: "45 CFR 164.312(a)(2)(iii)", Meaning: "automatic logoff", Kind: Addressable, Rest: organisation + ": of people, by the application; the application's own connections to the cache are not ended for being idle"},
-	{Text: "45 CFR 164.312(a)(2)(iv)", Meaning: "encryption and decryption of stored ePHI", Kind: Addressable, Rest: "nothing is stored; memory is not encrypted by the cache"},
+	{Text: "45 CFR 164.312(a)(2)(iv)", Meaning: "encryption and decryption of stored ePHI", Kind: Addressable, Rest: "memory is not encrypted by the cache"},
 	{Text: "45 CFR 164.312(b)", Meaning: "audit controls: record and examine activity", Kind: Required, Rest: "who read which record is the application's to record (section 4)", Also: []string{"RD-602", "RD-620"}},
 	{Text: "45 CFR 164.312(c)(1)", Meaning: "protect ePHI from improper alteration or destruction", Kind: Required, Rest: "by who may write: the application's"},
 	{Text: "45 CFR 164.312(c)(2)", Meaning: "corroborate that ePHI was not altered", Kind: Addressable, Rest: organisation + ": the application signs what it must know to be its own (section 4)"},

@@ -85,13 +85,20 @@ func TestTheDocumentsInABrowser(t *testing.T) {
 	t.Run("dossier", func(t *testing.T) {
 		s := look(t, at("dossier/dossier.html"), "dossier")
 		s.check(t)
-		for _, want := range []string{"Security officer", "Risk register", "R-01", "RD-401", "45 CFR 164.312(e)(1)", "one-machine.json"} {
+		for _, want := range []string{"Security officer", "Risk register", "R-01", "RD-401", "45 CFR 164.312(e)(1)", "one-machine.json", "Approval", "Treatment plan", "Who is responsible for what"} {
 			if !strings.Contains(s.Text, want) {
 				t.Errorf("the page doesn't show %q", want)
 			}
 		}
 		if s.Pages < 8 || s.Pages > 80 {
 			t.Errorf("%d pages on paper", s.Pages)
+		}
+	})
+	t.Run("annex", func(t *testing.T) {
+		s := look(t, at("dossier/decisions.html"), "annex")
+		s.check(t)
+		if !strings.Contains(s.Text, "A report is signed by the host that made it") {
+			t.Errorf("the annex lacks a decision\n%.400s", s.Text)
 		}
 	})
 	// A page that is wrong in each way is found to be: else nothing was looked at.

@@ -42,6 +42,22 @@ func TestADossierIsOfReportsThatTheirHostSigned(t *testing.T) {
 			t.Fatalf("number %d, previous %q, signature %v", r.Number, r.Previous, r.Signature)
 		}
 	}
+	// A count that can't be read is said, and the report has none.
+	count := filepath.Join(d.Dir, "sidecar", "reports")
+	was, err := os.ReadFile(count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(count, []byte("many\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wants(redoubt(-1, "verify", "--dir", d.Dir, "--json", at("uncounted.json")), "the report has no number")
+	if r := readReport(t, at("uncounted.json")); r.Number != 0 || r.Signature == nil {
+		t.Errorf("number %d, signature %v", r.Number, r.Signature)
+	}
+	if err := os.WriteFile(count, was, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	dossier := func(want int, name string, reports ...string) string {
 		t.Helper()
 		args := []string{"dossier", "--ca", d.Dir, "--out", at(name)}

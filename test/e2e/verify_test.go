@@ -196,6 +196,9 @@ func TestVerifyFromEveryHost(t *testing.T) {
 		"web-1":   {web, []string{"RD-102", "RD-120", "RD-206", "RD-210", "RD-212", "RD-303", "RD-403", "RD-504", "RD-507"}},
 	} {
 		r := g.look(t, host, want.args...)
+		if (r.Signature == nil) != (host == "outsider") || (r.Number == 0) != (host == "outsider") {
+			t.Errorf("%s: number %d, signature %v", host, r.Number, r.Signature)
+		}
 		if bad := failing(r); len(bad) > 0 {
 			t.Errorf("%s: %v", host, bad)
 		}
