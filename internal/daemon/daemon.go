@@ -7,6 +7,8 @@
 //   - the first part that ends by itself, with an error or without, ends all;
 //   - SIGTERM or SIGINT drains and stops the parts in reverse order, so that the
 //     engine outlives its relays; a second signal ends at once;
+//   - SIGHUP does so when a terminal goes away, and nothing else: files that may
+//     change are followed without it;
 //   - Run returns when every part has returned, with the first error.
 //
 // It is the only place that listens to signals, and it tells systemd about
@@ -48,7 +50,43 @@ func Run(ctx context.Context, log *slog.Logger, onReady func(), parts ...Part) e
 	signals := make(chan os.Signal, 2) // room for the second, while the first is handled
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	switch {
+	case signal.Ignored(syscall.SIGHUP): // nohup(1)
+	case onTerminal():
+		signal.Notify(signals, syscall.SIGHUP)
+	default:
+		defer answerHangups(log)()
+	}
 	return run(ctx, log, signals, onReady, parts)
+}
+
+// onTerminal says whether a terminal can hang up on us (tty(4)).
+func onTerminal() bool {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return false
+	}
+	tty.Close()
+	return true
+}
+
+// answerHangups says what SIGHUP doesn't do, which to many services means "read your
+// configuration": unanswered it would end us, and systemd calls that a clean end.
+func answerHangups(log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangups {
+			log.Info("SIGHUP changes nothing: certificates, passwords and lists of revoked certificates are followed by themselves, the rest of the configuration is read at a start")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-done
+	}
 }
 
 // running is a part that was started.

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -169,6 +171,51 @@ func TestRunStopsOnARealSignal(t *testing.T) {
 }
 
 // TestSystemdHearsOfLifeUntilAPartIsStuck speaks to a socket as systemd has it.
+// TestSIGHUPEndsNothing in a service, and is answered; it runs in a process of its own,
+// which has no terminal.
+func TestSIGHUPEndsNothing(t *testing.T) {
+	if os.Getenv("REDOUBT_HANGUP") != "" {
+		log := slog.New(slog.NewTextHandler(os.Stdout, nil))
+		if err := Run(t.Context(), log, func() { fmt.Println("ready") }, Part{Name: "part", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			<-ctx.Done()
+			return nil
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println("stopped in order")
+		return
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Whoever runs these tests may ignore it, which children inherit.
+	cmd := exec.CommandContext(t.Context(), "env", "--default-signal=HUP", self, "-test.run=TestSIGHUPEndsNothing$", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), "REDOUBT_HANGUP=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	next := map[string]syscall.Signal{"ready": syscall.SIGHUP, "SIGHUP changes nothing": syscall.SIGTERM}
+	var said []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		said = append(said, lines.Text())
+		for when, s := range next {
+			if strings.Contains(lines.Text(), when) {
+				cmd.Process.Signal(s)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !slices.Contains(said, "stopped in order") {
+		t.Errorf("%v\n%s", err, strings.Join(said, "\n"))
+	}
+}
+
 func TestSystemdHearsOfLifeUntilAPartIsStuck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
