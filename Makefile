@@ -11,7 +11,7 @@ TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 system
 	gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/hiredis/hiredis.h=libhiredis-dev \
 	/usr/bin/python3=python3 /usr/lib/python3/dist-packages/redis/__init__.py=python3-redis \
 	/usr/lib/python3/dist-packages/prometheus_client/__init__.py=python3-prometheus-client \
-	node=nodejs npm=npm openssl=openssl tcpdump=tcpdump nmap=nmap stunnel=stunnel4
+	node=nodejs npm=npm openssl=openssl strace=strace tcpdump=tcpdump nmap=nmap stunnel=stunnel4
 
 .PHONY: help
 help: ## list the targets

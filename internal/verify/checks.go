@@ -51,6 +51,7 @@ func Checks() []Check {
 		rolesLeaveNoDump,
 		nothingSecretIsShown,
 		canaryPassesTheSidecar,
+		nobodyCaptures,
 		callsAreFiltered,
 		engineIsNobody,
 		engineIsApart,

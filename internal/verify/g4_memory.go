@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -35,12 +37,17 @@ var nothingIsSwapped = Check{
 
 var rolesLeaveNoDump = Check{
 	ID: "RD-403", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
-	Title:      "The kernel makes no core dump of gateway and sidecar, and lets nobody read their memory",
-	Why:        "Values, passwords and the host's key pass through their memory.",
-	Mend:       "Restart the process with this redoubt, which sets the limit itself.",
+	Title:      "The kernel makes no core dump of gateway and sidecar, lets nobody read their memory, and nobody traces them or the engine",
+	Why:        "Values, passwords and the host's key pass through their memory. Who traces a process (strace, a debugger) reads all that it reads.",
+	Mend:       "Restart the process with this redoubt, which sets the limit itself. End the tracer that is named, and look where it wrote what it saw.",
 	References: []string{"45 CFR 164.312(a)(2)(iv)", "NIST SP 800-53r5 SC-28", "NIST SP 800-53r5 SC-4"},
 	Needs:      []Need{needProcesses},
-	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
+		for _, p := range t.ours(ctx) {
+			if f := notTraced(p, n); f.outcome != evidence.Pass {
+				return f
+			}
+		}
 		for _, p := range t.roles() {
 			if f := noDump(p, n); f.outcome != evidence.Pass {
 				return f
@@ -59,6 +66,26 @@ var rolesLeaveNoDump = Check{
 		}
 		return n.Pass("limit 1 byte, which also stops a piped dump (core(5)), and no process of theirs is dumpable")
 	},
+}
+
+// notTraced looks at each of the process's threads: one may be traced alone (ptrace(2)).
+func notTraced(p process, n *Notes) Finding {
+	threads, err := p.threads()
+	if err != nil {
+		return n.Skip("%v", err)
+	}
+	for _, s := range threads {
+		switch tracer := s["TracerPid"]; tracer {
+		case "0":
+		case "":
+			return n.Skip("this kernel doesn't say who traces a thread")
+		default:
+			by, _ := os.ReadFile(filepath.Join("/proc", tracer, "comm"))
+			return n.Fail("process %s (%s) traces the %s (thread %s)", tracer, strings.TrimSpace(string(by)), p.name, s["Pid"])
+		}
+	}
+	n.Saw("%s, process %d: nobody traces any of its %d threads", p.name, p.pid, len(threads))
+	return n.Pass("")
 }
 
 var nothingSecretIsShown = Check{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -233,34 +232,6 @@ var runDirHoldsTheSocket = Check{
 		}
 		return n.Pass("a socket, for the engine's user and group alone, on %s", kind)
 	}),
-}
-
-// filesystemOf is the type of the file system that a path is on (proc(5), mountinfo).
-func filesystemOf(path string) (kind string, err error) {
-	path, err = filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", err
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return "", err
-	}
-	best := ""
-	for line := range strings.Lines(string(mounts)) {
-		fields := strings.Fields(line)
-		_, rest, ok := strings.Cut(line, " - ")
-		if !ok || len(fields) < 5 {
-			continue
-		}
-		at := fields[4]
-		if (path == at || at == "/" || strings.HasPrefix(path, at+"/")) && len(at) >= len(best) {
-			best, kind = at, strings.Fields(rest)[0]
-		}
-	}
-	if kind == "" {
-		return "", fmt.Errorf("no mount holds %s", path)
-	}
-	return kind, nil
 }
 
 var sandboxRefuses = Check{

@@ -1,11 +1,14 @@
 package sabotage_test
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -53,11 +56,31 @@ func restSabotages() []sabotage {
 				return ""
 			})(t, d)
 		}},
+		{id: "RD-401", from: cache, how: "strace writes the engine's system calls to a file", also: []string{"RD-403"}, broken: func(t *testing.T, d *deployment) {
+			a, err := d.target.Cache.Audit(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			straced(t, a.PID)
+		}},
+		{id: "RD-405", from: app, how: "strace writes the sidecar's system calls to a file", also: []string{"RD-403"}, broken: func(t *testing.T, d *deployment) { straced(t, d.PID()) }},
+		{id: "RD-405", from: app, how: "a proxy before the sidecar logs what passes, where nobody looks for logs", broken: func(t *testing.T, d *deployment) {
+			dir, err := os.MkdirTemp("/opt", "redoubt-sabotage-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, nil, func(request []byte) string {
+				os.WriteFile(filepath.Join(dir, "log"), request, 0o600)
+				return ""
+			})
+		}},
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
 		{id: "RD-403", from: app, how: "the sidecar may be dumped", env: "ourselves"},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
 		{id: "RD-404", from: cache, how: "a variable of the process's environment is called AWS_SECRET_ACCESS_KEY", extra: []string{"AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI"}},
 		{id: "RD-404", from: app, how: "a variable of the process's environment is called API_TOKEN", extra: []string{"API_TOKEN=abcdef"}},
+		{id: "RD-406", from: app, how: "packets of the loopback interface are captured", over: []instead{{path: ofGateway("net"), files: map[string]string{"packet": "sk RefCnt Type Proto Iface R Rmem User Inode\n0 3 3 0003 1 1 0 0 4711\n"}}}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp", also: []string{"RD-418"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of its own, and inherits one of its service's", env: "shim seccomp", under: true, also: []string{"RD-418"}},
 		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set", also: []string{"RD-418"}},
@@ -114,4 +137,30 @@ func runAs(t *testing.T, as func(engine uint32) syscall.Credential, d *deploymen
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+}
+
+// straced has strace write the system calls of a process to a file below /opt.
+func straced(t *testing.T, pid int) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/opt", "redoubt-sabotage-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	cmd := exec.Command("strace", "-f", "-s", "65536", "-p", strconv.Itoa(pid), "-o", filepath.Join(dir, "trace"))
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt) // it lets go of what it traces
+		cmd.Wait()
+	})
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || !strings.Contains(line, "attached") {
+		t.Fatalf("strace: %q %v", line, err)
+	}
+	go io.Copy(io.Discard, said)
 }

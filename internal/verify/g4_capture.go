@@ -1,0 +1,113 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/evidence"
+)
+
+var nobodyCaptures = Check{
+	ID: "RD-406", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
+	Title:      "Nobody captures the packets between application and sidecar",
+	Why:        "Between the two, values pass in the clear: who listens there (tcpdump, a sniffing agent) reads them, and mostly writes them to a file.",
+	Mend:       "End the program that is named. What listens on another interface alone, as a DHCP client does, is no matter: there everything is TLS.",
+	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 SC-4", "NIST SP 800-53r5 SC-28"},
+	Needs:      []Need{needRoot, needProcesses},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		everywhere := t.App != nil && beyondLoopback(t.App.Bound)
+		for _, p := range t.roles() {
+			table, err := p.read("net", "packet")
+			if errors.Is(err, fs.ErrNotExist) {
+				n.Saw("%s, process %d: its kernel has no packet sockets", p.name, p.pid)
+				continue
+			}
+			if err != nil {
+				return n.Skip("%v", err)
+			}
+			list, err := parseCaptures(table)
+			if err != nil {
+				return n.Skip("%s: %v", p.path("net", "packet"), err)
+			}
+			n.Saw("%s, process %d: packet sockets in its network namespace: %d", p.name, p.pid, len(list))
+			for _, c := range list {
+				by := holderOf(c.inode)
+				n.Saw("protocol %04x, interface %d, of %s", c.protocol, c.iface, by)
+				if c.ofIP() && (everywhere || c.iface == 0 || c.iface == loopbackIndex) {
+					return n.Fail("packets are captured by %s", by)
+				}
+			}
+		}
+		return n.Pass("no packet socket takes IP packets there")
+	},
+}
+
+// beyondLoopback says whether what reaches an address may come over another interface
+// than lo: from a container's, say. A unix socket is no such address.
+func beyondLoopback(address string) bool {
+	a, err := netip.ParseAddrPort(address)
+	return err == nil && !a.Addr().Unmap().IsLoopback()
+}
+
+// loopbackIndex is lo's in every network namespace (LOOPBACK_IFINDEX, net/flow.h).
+const loopbackIndex = 1
+
+// A capture is a socket that takes whole packets (packet(7)).
+type capture struct {
+	protocol uint16 // linux/if_ether.h
+	iface    int    // 0: all
+	inode    string
+}
+
+// ofIP says whether it takes IP packets, or all. Others (ARP, LLDP, EAPOL) have no
+// payload of ours.
+func (c capture) ofIP() bool {
+	const all, ip, ipv6 = 0x0003, 0x0800, 0x86dd
+	switch c.protocol {
+	case all, ip, ipv6:
+		return true
+	}
+	return false
+}
+
+// parseCaptures reads /proc/PID/net/packet: sk RefCnt Type Proto Iface R Rmem User Inode.
+func parseCaptures(table string) (list []capture, err error) {
+	first := true
+	for line := range strings.Lines(table) {
+		if first {
+			first = false
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 9 {
+			return nil, fmt.Errorf("%.80q is no line of it", line)
+		}
+		protocol, err := strconv.ParseUint(fields[3], 16, 16)
+		iface, err2 := strconv.Atoi(fields[4])
+		if err := errors.Join(err, err2); err != nil {
+			return nil, err
+		}
+		list = append(list, capture{uint16(protocol), iface, fields[8]})
+	}
+	return list, nil
+}
+
+// holderOf is the process that has a socket open, for people.
+func holderOf(inode string) string {
+	list, err := processes()
+	if err != nil {
+		return "a process that isn't found"
+	}
+	for _, p := range list {
+		if open, err := p.sockets(); err == nil && open[inode] {
+			s, _ := p.status()
+			return fmt.Sprintf("process %d (%s)", p.pid, s["Name"])
+		}
+	}
+	return "the kernel, or a process that isn't seen from here"
+}
