@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,4 +109,75 @@ func TestAGuestMayWhatTheApplicationMay(t *testing.T) {
 		defer r.Engine.mu.Unlock()
 		return len(r.guests) == 0
 	})
+}
+
+// TestAGuestReachesNothingOfOthers: every command that the engine knows is sent as a
+// guest, with others' keys and without, and not in a transaction. No reply names what
+// is others', and nothing of theirs has changed.
+func TestAGuestReachesNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	all := everyCommand(t, start(t, Options{}, everyDoorOpen))
+	for name, policy := range map[string]Policy{"plain": {}, "most open": MostOpen()} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, Options{Policy: policy})
+			app, heard := r.app(), r.app()
+			const key, hidden = "patient:1", "HIDDEN"
+			app.do("SET", key, hidden)
+			app.do("HSET", "patient:2"+hidden, "field", hidden)
+			if got := fmt.Sprint(heard.do("SUBSCRIBE", "channel"+hidden)); !strings.Contains(got, hidden) {
+				t.Fatalf("SUBSCRIBE: %s", got)
+			}
+			g, err := r.NewGuest(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for command, arity := range all {
+				for _, fill := range []string{key, "0", "*", "channel" + hidden} {
+					args := strings.Split(command, "|")
+					for len(args) < max(arity, -arity) {
+						args = append(args, fill)
+					}
+					guest := r.raw()
+					if got := guest.do("AUTH", g.User, g.Password); got != "OK" {
+						t.Fatalf("AUTH: %v", got)
+					}
+					got := fmt.Sprint(guest.do(args...))
+					guest.conn.Close()
+					// An error repeats what it was sent.
+					if strings.Contains(strings.ReplaceAll(got, fill, ""), hidden) || command == "dbsize" && !strings.HasPrefix(got, "NOPERM") {
+						t.Errorf("%q: %s", args, got)
+					}
+				}
+			}
+			if got := fmt.Sprintf("%v %v %v", app.do("GET", key), app.do("HGET", "patient:2"+hidden, "field"), app.do("DBSIZE")); got != hidden+" "+hidden+" 2" {
+				t.Errorf("others' keys have changed: %s", got)
+			}
+			if got := fmt.Sprint(app.do("PUBLISH", "channel"+hidden, "a message")); got != "1" {
+				t.Errorf("the subscriber is gone: %s", got)
+			}
+			if got := fmt.Sprint(heard.reply()); !strings.Contains(got, "a message") {
+				t.Errorf("a guest was heard: %s", got)
+			}
+		})
+	}
+}
+
+// TestAGuestKeepsWhatThePolicyCloses, that is to say the application's own refusal: one
+// that is open by mistake is open to the guest too, who finds it.
+func TestAGuestKeepsWhatThePolicyCloses(t *testing.T) {
+	v := Version{productRedis, 7, 0, 15}
+	for _, c := range []struct {
+		policy Policy
+		want   map[string]bool
+	}{
+		{Policy{}, map[string]bool{"-keys": true, "-flushdb": true, "-scan": true, "-publish": true, "-client|tracking": true, "-script|load": false, "-flushall": false}},
+		{Policy{Deny: []string{"keys", "flushdb", "pubsub", "tracking"}, Allow: []string{"scripting"}}, map[string]bool{"-keys": false, "-flushdb": false, "-scan": true, "-publish": false, "-client|tracking": false, "-script|load": true}},
+	} {
+		words := guestRights(v, c.policy, nil)
+		for word, want := range c.want {
+			if slices.Contains(words, word) != want {
+				t.Errorf("%+v: %s, want %v: %v", c.policy, word, want, words)
+			}
+		}
+	}
 }

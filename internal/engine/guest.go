@@ -6,13 +6,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
 // A Guest is a user of the engine for a short time: what "redoubt verify" attacks
-// it as. It may do exactly what the application may, but on keys of its own.
+// it as. It may do what the application may, but on keys of its own, and nothing of
+// what has no key and reaches others' (notForGuests).
 type Guest struct {
 	User     string `json:"user"`
 	Password string `json:"password"` // random, in memory on both sides
@@ -21,6 +23,40 @@ type Guest struct {
 
 // GuestPrefix begins every key that a guest may touch.
 const GuestPrefix = "redoubt:verify:"
+
+// notForGuests are commands that the permission of a key doesn't hold back: they see,
+// or change, what is others'. A guest loses those that the policy opens; the others it
+// keeps as the application has them, so that one that is open by mistake is found.
+var notForGuests = []struct {
+	categories []string // by which the application may have them or not, beside their names
+	commands   []string
+}{
+	{[]string{"@read"}, []string{"scan", "randomkey", "dbsize"}},
+	{[]string{"@read", "@dangerous"}, []string{"keys"}},
+	{[]string{"@write", "@dangerous"}, []string{"flushdb"}},
+	{[]string{"@write"}, []string{"pfmerge"}}, // without sources its key isn't checked (seen on 7.0.15), and is made
+	{[]string{"@pubsub"}, []string{
+		"publish", "spublish", "subscribe", "psubscribe", "ssubscribe",
+		"pubsub|channels", "pubsub|numpat", "pubsub|numsub", "pubsub|shardchannels", "pubsub|shardnumsub",
+	}},
+	// Invalidations name the keys that others write (BCAST), and may be sent to others.
+	{[]string{"@connection"}, []string{"client|tracking", "client|caching"}},
+	// Code that all run.
+	{[]string{"@scripting"}, []string{"script|load", "function|load", "function|list"}},
+}
+
+// guestRights is the application's rights on the guest's keys and channels.
+func guestRights(v Version, p Policy, rights []string) []string {
+	words := slices.Clone(rights)
+	for _, group := range notForGuests {
+		for _, name := range group.commands {
+			if p.Opens(v, name, group.categories) {
+				words = append(words, "-"+name)
+			}
+		}
+	}
+	return append(words, "resetkeys", "~"+GuestPrefix+"*", "resetchannels", "&"+GuestPrefix+"*")
+}
 
 // guestLife is how long a guest may stay that was not dismissed: its verification
 // died.
@@ -46,8 +82,8 @@ func (e *Engine) NewGuest(ctx context.Context) (Guest, error) {
 	e.guests[g.User] = time.Now().Add(guestLife)
 	e.mu.Unlock()
 
-	words := append([]string{secret.acl, "SETUSER", g.User, "reset"}, e.rights...)
-	words = append(words, "resetkeys", "~"+GuestPrefix+"*", "resetchannels", "&"+GuestPrefix+"*", "#"+passwords.Of([]byte(g.Password)).String())
+	words := append([]string{secret.acl, "SETUSER", g.User, "reset"}, guestRights(e.version, e.policy, e.rights)...)
+	words = append(words, "#"+passwords.Of([]byte(g.Password)).String())
 	if err := c.do(ctx, pingPatience, words...); err != nil {
 		return Guest{}, fmt.Errorf("engine: make a guest: %w", err)
 	}
