@@ -21,7 +21,7 @@ type upCmd struct {
 	Gateway          string      `default:"127.0.0.1:6380" placeholder:"ADDR" help:"The tunnel's port (${default})."`
 	Uses             []string    `default:"cache" placeholder:"LIST" help:"What the application uses it for: cache, sessions, locks, pubsub, queues (${default})."`
 	Allow            []string    `placeholder:"LIST" help:"Open on purpose: scripting, functions."`
-	Deny             []string    `placeholder:"LIST" help:"Close on purpose: keys, flushdb, pubsub."`
+	Deny             []string    `placeholder:"LIST" help:"Close on purpose: keys, flushdb, pubsub, tracking."`
 	Memory           config.Size `default:"2gb" placeholder:"SIZE" help:"Memory for data (${default})."`
 	Engine           string      `placeholder:"PATH" help:"redis-server or valkey-server, 7.0 or later. Default: the one that is installed."`
 	Log              logFlags    `embed:"" prefix:"log-" set:"level=warn"`

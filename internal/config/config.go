@@ -82,7 +82,7 @@ type Engine struct {
 	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). While a password is replaced it has a line for each, the old one with its end (redoubt secret rotate). It is followed: a change counts within a second or two. Only root and the gateway's user may be able to write it; a file that can't be believed is refused, and the last good one stays."`
 	Uses            []string `yaml:"uses" default:"[cache]" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
 	Allow           []string `yaml:"allow" default:"[]" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
-	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub."`
+	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub, tracking (CLIENT TRACKING)."`
 	Memory          Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" doc:"Memory for data and clients (maxmemory). While the largest value is written the engine holds it twice."`
 	MaxValue        Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value or argument (proto-max-bulk-len)."`
 	MaxClients      int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts (maxclients)."`

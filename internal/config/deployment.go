@@ -40,7 +40,7 @@ type Gate struct {
 type Policy struct {
 	Uses       []string `yaml:"uses" default:"[cache]" doc:"cache, sessions, locks, pubsub, queues."`
 	Allow      []string `yaml:"allow" default:"[]" doc:"scripting, functions."`
-	Deny       []string `yaml:"deny" default:"[]" doc:"keys, flushdb, pubsub."`
+	Deny       []string `yaml:"deny" default:"[]" doc:"keys, flushdb, pubsub, tracking."`
 	Memory     Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" doc:"For data and clients."`
 	MaxValue   Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value."`
 	MaxClients int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts."`

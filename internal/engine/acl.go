@@ -48,8 +48,7 @@ var appRules = []rule{
 	{"+wait", always}, {"+info", always}, {"+command", always}, {"+readonly", always}, {"+readwrite", always},
 	{"+memory|usage", always},
 	{"+client|id", always}, {"+client|getname", always}, {"+client|setname", always}, {"+client|info", always},
-	{"+client|reply", always}, {"+client|tracking", always}, {"+client|trackinginfo", always},
-	{"+client|caching", always}, {"+client|getredir", always},
+	{"+client|reply", always}, {"+client|trackinginfo", always}, {"+client|getredir", always},
 	{"+client|setinfo", since(at(7, 2), at(7, 2))}, {"+client|no-touch", since(at(7, 2), at(7, 2))},
 	{"+client|capa", since(nil, at(8, 0))},
 }

@@ -23,7 +23,7 @@ const (
 type Policy struct {
 	Uses       []Use    // what the cache is for; none means Cache
 	Allow      []string // opened on purpose: "scripting", "functions"
-	Deny       []string // closed on purpose: "keys", "flushdb", "pubsub"
+	Deny       []string // closed on purpose: "keys", "flushdb", "pubsub", "tracking", "tracking"
 	Memory     int64    // bytes for data; 0 means 2 GiB: the largest value, twice while it is written, and room
 	MaxValue   int64    // bytes of the largest value; 0 means 512 MiB, Redis's own limit
 	MaxClients int      // connections; 0 means 10000, Redis's own default
@@ -68,6 +68,10 @@ var openings = []Opening{
 	{
 		Name: "pubsub", Rules: []string{"+@pubsub"}, byDefault: true,
 		Risk: "Every client that holds the password can listen to every channel; messages pass through memory only.",
+	},
+	{
+		Name: "tracking", Rules: []string{"+client|tracking", "+client|caching"}, byDefault: true,
+		Risk: "A client is told the names of keys that others write, all of them if it asks (BCAST). The sidecar refuses to have that sent to another connection (REDIRECT); the engine's ACL can't, so that who comes without a sidecar, with a certificate and the password, could disturb other connections by it.",
 	},
 	{
 		Name:  "scripting",

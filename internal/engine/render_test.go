@@ -24,7 +24,7 @@ var policies = []struct {
 }{
 	{"cache", Policy{}},
 	{"opened", Policy{Uses: []Use{Cache, Sessions, Locks, PubSub, Queues}, Allow: []string{"scripting", "functions"}}},
-	{"closed", Policy{Deny: []string{"keys", "flushdb", "pubsub"}, Memory: 64 * mib, MaxValue: 16 * mib, MaxClients: 1000}},
+	{"closed", Policy{Deny: []string{"keys", "flushdb", "pubsub", "tracking"}, Memory: 64 * mib, MaxValue: 16 * mib, MaxClients: 1000}},
 }
 
 // fakeSecrets stands where random text would.

@@ -31,6 +31,7 @@ const (
 	errLost = "ERR redoubt: connection to the cache was lost; the command may or may not have run"
 
 	errInTransaction = "ERR redoubt: '%s' is answered by the sidecar and can't be part of a transaction"
+	errRedirect      = "ERR redoubt: CLIENT TRACKING can't REDIRECT: client ids change, and what is sent to another connection could be somebody else's. With RESP3 (HELLO 3) invalidations come on the connection itself"
 	errTooLong       = "ERR redoubt: the command is longer than the sidecar reads for what it answers itself"
 	errUser          = "DENIED redoubt: your user may not use this port (see the sidecar's allowed uids)"
 )

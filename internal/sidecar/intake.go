@@ -156,6 +156,9 @@ func (s *session) atWhole(ctx context.Context, c *command.Command, h resp.Head) 
 		return o, nil // to be looked at again, from its head
 	case o == resp.More:
 		s.body = true
+		if s.upstream.relaying {
+			return resp.Whole, s.dropInstead(ctx, n, s.barring(c))
+		}
 		return resp.Whole, s.dropInstead(ctx, n, s.answering(c, tooLong))
 	case o == resp.Malformed:
 		return o, nil
@@ -196,6 +199,9 @@ func (s *session) whole(ctx context.Context, c *command.Command, args [][]byte, 
 		// authentication it did not): wait until that is known.
 		s.settled()
 		s.upstream.transaction = s.known.transaction
+	}
+	if c.Name == tracking && redirects(args) {
+		return s.put(ctx, s.redirecting(c))
 	}
 	switch s.upstream.next(c, len(args)) {
 	case forward:

@@ -141,6 +141,21 @@ func (s *session) refusal(c *command.Command) verdict {
 	}})
 }
 
+// redirecting is the verdict of a CLIENT TRACKING that would write into another
+// connection (docs/decisions/0125).
+func (s *session) redirecting(c *command.Command) verdict {
+	if s.upstream.relaying {
+		return s.barring(c)
+	}
+	s.car.refused.Add(1)
+	return s.inTransactionToo(&slot{kind: local, answer: func(k *known) []byte {
+		if k.user == "" {
+			return errorReply(errNoAuth)
+		}
+		return errorReply(errRedirect)
+	}})
+}
+
 func (s *session) inTransactionToo(place *slot) verdict {
 	if !s.upstream.transaction {
 		return verdict{slot: place}

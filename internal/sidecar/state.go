@@ -86,6 +86,22 @@ type upstream struct {
 	stays bool
 }
 
+const tracking = "client|tracking"
+
+// redirects says whether a CLIENT TRACKING asks for its invalidations to be sent to
+// another connection. A prefix may be called so too (networking.c, clientCommand).
+func redirects(args [][]byte) bool {
+	for i := 2; i < len(args); i++ {
+		switch {
+		case isWord(args[i], "PREFIX"):
+			i++
+		case isWord(args[i], "REDIRECT"):
+			return true
+		}
+	}
+	return false
+}
+
 // next decides what to do with the session's next command.
 func (u *upstream) next(c *command.Command, argc int) handling {
 	h := route(c)
@@ -132,6 +148,9 @@ func (u *upstream) next(c *command.Command, argc int) handling {
 // wantsArguments says whether all of a command must be at hand before its way
 // can be decided. Then it is short, or wrong.
 func (u *upstream) wantsArguments(c *command.Command) bool {
+	if c.Name == tracking {
+		return true // also while relaying: what it redirects never passes
+	}
 	switch route(c) {
 	case track, answer:
 		return !u.relaying
