@@ -158,11 +158,16 @@ func (e *Engine) supervise(ctx context.Context) (*control, secrets, error) {
 	return c, secret, nil
 }
 
-// Bounds of what an engine answers to an audit: CONFIG GET * is 5 KB, INFO as much.
+// Bounds of what an engine answers over one connection to questions whose answer is
+// text. CONFIG GET * is 5 KB and INFO as much, ACL LIST 1 KB for each password: an
+// engine that was taken over must not fill the memory of its supervisor, which is root's.
 const (
-	maxAuditItems = 4096
-	maxAuditText  = 1 << 20
+	maxAuditItems = 4096    // in one list
+	maxAuditText  = 4 << 20 // bytes, all answers together, with what an item costs us
+	itemCost      = 64      // bytes: its header, and what an allocation rounds up
 )
+
+var errTooMuch = errors.New("it answers with more than an engine has to say")
 
 // list sends a command whose reply is an array of bulk strings.
 func (c *control) list(ctx context.Context, args ...string) (items []string, err error) {
@@ -199,6 +204,9 @@ func (c *control) bulk(ctx context.Context) (string, error) {
 	n, err := c.header(ctx, '$', maxAuditText)
 	if err != nil {
 		return "", err
+	}
+	if c.told += n + itemCost; c.told > maxAuditText {
+		return "", errTooMuch
 	}
 	text := make([]byte, n+len("\r\n"))
 	if _, err := io.ReadFull(c.r, text); err != nil {

@@ -20,6 +20,7 @@ var errBusy = errors.New("busy with a script")
 type control struct {
 	conn net.Conn
 	r    *bufio.Reader
+	told int // bytes of text that it was answered with (maxAuditText)
 }
 
 // newControl dials the socket and proves the password. It gives up at ctx's end.

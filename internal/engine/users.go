@@ -135,13 +135,18 @@ type connection struct {
 	user string
 }
 
+// mostConnections is every client that a policy can allow, and a few of ours.
+const mostConnections = mostMaxClients + 1000
+
 // maxField is more than what we read of a field of CLIENT LIST. Others are names
 // of the application's, of any length, without a space or a line end.
 const maxField = 64
 
 // readConnections reads the text of CLIENT LIST; one line with its end for each.
+// There are no more than any policy allows: who answers with more was taken over.
 func readConnections(r io.ByteReader, found func(connection)) error {
 	var c connection
+	lines := 0
 	field := make([]byte, 0, maxField)
 	for {
 		b, err := r.ReadByte()
@@ -160,6 +165,9 @@ func readConnections(r io.ByteReader, found func(connection)) error {
 		c.set(string(field))
 		field = field[:0]
 		if b == '\n' {
+			if lines++; lines > mostConnections {
+				return errTooMuch
+			}
 			found(c)
 			c = connection{}
 		}
