@@ -85,5 +85,6 @@ func Checks() []Check {
 		noExceptionHasEnded,
 		ledgerIsWhole,
 		clockIsInStep,
+		logsAreKept,
 	}
 }

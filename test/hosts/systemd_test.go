@@ -210,6 +210,29 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		s.on(s.cache, "redoubt host apply --no-rollback")
 	})
 
+	t.Run("the log is judged", func(t *testing.T) {
+		const dropIn = "/etc/systemd/journald.conf.d/90-test.conf"
+		verdict := func() string {
+			out, _ := lab.Run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
+			return out
+		}
+		s.on(s.cache, "mkdir -p /etc/systemd/journald.conf.d")
+		for says, text := range map[string]string{"gone with a restart": "Storage=volatile", "thrown away after 24h": "MaxRetentionSec=1day"} {
+			s.write(s.cache, dropIn, "[Journal]\n"+text+"\n", 0o644)
+			if out := verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, says) {
+				t.Errorf("%s\n%s", text, out)
+			}
+		}
+		s.on(s.cache, "rm "+dropIn+" && chmod o+r /var/log/journal/*/system.journal")
+		if out := verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, "system.journal has mode") {
+			t.Error(out)
+		}
+		s.on(s.cache, "chmod o-r /var/log/journal/*/system.journal")
+		if out := verdict(); !strings.Contains(out, "pass      RD-621") {
+			t.Error(out)
+		}
+	})
+
 	t.Run("a killed engine is replaced", func(t *testing.T) {
 		s.on(s.cache, "pkill -KILL -f '^redis-server -$' || pkill -KILL redis-server")
 		s.until("the engine is back, empty", func() bool { return s.ask("GET", "key") == "" && s.ask("SET", "key", "2") == "OK" })

@@ -79,6 +79,7 @@ var elsewhere = map[string]string{
 	"RD-132": "test/hosts, TestTheFilterComesBack: it needs a host that redoubt host was used on",
 	"RD-133": "test/e2e, TestVerifyFromEveryHost: it needs a host with a packet filter",
 	"RD-447": "internal/verify, TestDisks: a machine has one kind of disk",
+	"RD-621": "test/hosts, TestSystemdRunsTheRolesInTheirSandboxes: it needs a host with a journal",
 	"RD-620": "TestTheClocksStateIsSeen: the kernel has one clock for all",
 	"RD-507": "test/e2e, TestVerifyFromEveryHost: it needs a gateway with a configuration file",
 }
