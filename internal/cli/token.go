@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -56,7 +55,7 @@ func (c *tokenCreateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	grant := enroll.Grant{TTL: c.TTL, DNS: c.DNS, IPs: c.IP, Root: sha256.Sum256(ca.Certificate().Raw)}
+	grant := enroll.Grant{TTL: c.TTL, DNS: c.DNS, IPs: c.IP}
 	if grant.Identity, err = identity.New(ca.Deployment(), identity.Role(c.Role), c.Name); err != nil {
 		return usage(fmt.Errorf("--name: %w", err), help)
 	}
@@ -66,7 +65,7 @@ func (c *tokenCreateCmd) Run(e *env) error {
 	if c.TTL <= 0 || c.TTL > enroll.MaxTTL {
 		return usage(fmt.Errorf("--ttl: %s is not between 0 and %s", c.TTL, enroll.MaxTTL), help)
 	}
-	if grant.Number, err = ca.Number(); err != nil {
+	if grant.CA, err = ca.Moment(); err != nil {
 		return err
 	}
 	token, err := enroll.OpenTokens(caDir(c.Dir)).Create(grant)

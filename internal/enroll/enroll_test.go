@@ -80,7 +80,7 @@ func TestATokenThatIsNoGoodEnrolsNobody(t *testing.T) {
 	guessed := h.token("web-3", time.Hour, s)
 	guessed.secret[0] ^= 1
 	foreign := other.token("web-4", time.Hour, s)
-	foreign.Root = h.root()
+	foreign.Roots = []RootHash{h.root()}
 	expired := h.token("web-5", time.Hour, s)
 	path := h.tokens.path(expired.ID(), tokenSuffix)
 	text, err := os.ReadFile(path)

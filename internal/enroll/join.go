@@ -30,7 +30,7 @@ func Join(ctx context.Context, t Token) (*Identity, error) {
 		if err != nil {
 			return nil, fmt.Errorf("join: %w", err)
 		}
-		conn, err := tunnel.DialEnroll(ctx, tunnel.Endpoint{Address: g.Address, ID: id}, t.Root)
+		conn, err := tunnel.DialEnroll(ctx, tunnel.Endpoint{Address: g.Address, ID: id}, t.Roots)
 		if err != nil {
 			failures = append(failures, fmt.Errorf("gateway %s at %s: %w", g.Name, g.Address, noEnrolment(err)))
 			continue
@@ -65,17 +65,37 @@ func (t *Token) show(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, 
 	if err := receive(conn, maxAnswer, &a); err != nil {
 		return nil, fmt.Errorf("no answer to the token, which may be used up now (redoubt token list says so): %w", err)
 	}
+	roots, err := a.believed()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.names(roots); err != nil {
+		return nil, err
+	}
 	got, err := a.identity(key)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.ContainsFunc(got.roots, func(root *x509.Certificate) bool { return sha256.Sum256(root.Raw) == t.Root }) {
-		return nil, errors.New("the CA that the token names is not among those that came with the certificate")
-	}
 	if err := got.is(t.Identity); err != nil {
 		return nil, err
 	}
+	if err := tunnel.CheckFirst(a.Revocations, roots, conn.ConnectionState().PeerCertificates[0]); err != nil {
+		return nil, fmt.Errorf("the lists of revoked certificates that came: %w", err)
+	}
 	return got, nil
+}
+
+// names refuses what a gateway with the right certificate may yet send: whoever has
+// its key can make a CA. Further roots come by renewal, of which the CA itself must
+// have had a part (Keeper).
+func (t *Token) names(roots []*x509.Certificate) error {
+	for _, root := range roots {
+		if sum := sha256.Sum256(root.Raw); !slices.Contains(t.Roots, sum) {
+			return fmt.Errorf("it sent a CA that the token does not name, %q with SHA-256 %x: nothing of its answer was taken. "+
+				"Find out whether somebody else has that gateway's key (redoubt pki revoke --role gateway shuts it out), then join with a new token", root.Subject, sum)
+		}
+	}
+	return nil
 }
 
 // newKey makes a key and a CSR (DER) for it that names nobody.

@@ -48,12 +48,12 @@ func (h *cahost) root() [32]byte { return sha256.Sum256(h.ca.Certificate().Raw) 
 // token makes one for an application host.
 func (h *cahost) token(name string, ttl time.Duration, gateways ...*server) Token {
 	h.t.Helper()
-	g := Grant{Identity: who(h.t, identity.App, name), TTL: ttl, Root: h.root()}
+	g := Grant{Identity: who(h.t, identity.App, name), TTL: ttl}
 	for _, s := range gateways {
 		g.Gateways = append(g.Gateways, Gateway{s.name, s.address})
 	}
 	var err error
-	g.Number, err = h.ca.Number()
+	g.CA, err = h.ca.Moment()
 	must(h.t, err)
 	made, err := h.tokens.Create(g)
 	must(h.t, err)

@@ -67,7 +67,7 @@ func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 
 // forStranger keeps what only the gateway's operator shall read, such as paths.
 func forStranger(err error) string {
-	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent, errVoid, errRevoked} {
+	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent, errVoid, errRevoked, errReplaced} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -79,6 +79,7 @@ var (
 	errRequest  = errors.New("the certificate request is not one that can be signed (an ECDSA P-256, Ed25519 or RSA key, and a signature by it)")
 	errVoid     = errors.New("this host was revoked after the token was made (make a new one: redoubt token create)")
 	errRevoked  = errors.New("this host was revoked: it gets in again with a new token (redoubt token create)")
+	errReplaced = errors.New("the CA's root was replaced after the token was made (make a new one: redoubt token create)")
 	errSpent    = errors.New("the token is used up, but the certificate can't be handed out: the gateway's log says why (make a new token then)")
 	errInternal = errors.New("the CA can't sign now: the gateway's log says why")
 )
@@ -105,27 +106,33 @@ func (s *Server) enroll(q enrollRequest, source netip.Addr) (*answer, identity.I
 	if err := s.Tokens.use(q.Token); err != nil {
 		return nil, id, err
 	}
-	cert, err := s.CA.Enrol(csr, pki.Request{ID: id, DNS: r.DNS, IPs: r.IPs, Life: s.Life}, r.Number)
+	cert, roots, err := s.CA.Enrol(csr, pki.Request{ID: id, DNS: r.DNS, IPs: r.IPs, Life: s.Life}, r.CA)
 	if errors.Is(err, pki.ErrRevoked) {
 		return nil, id, fmt.Errorf("%w: %w", errVoid, err)
+	}
+	if errors.Is(err, pki.ErrReplaced) {
+		return nil, id, fmt.Errorf("%w: %w", errReplaced, err)
 	}
 	if err != nil { // so there is none
 		return nil, id, errors.Join(err, s.Tokens.giveBack(q.Token))
 	}
-	a, err := s.trust()
-	if err != nil {
+	a := &answer{Certificate: cert.Raw, Roots: rawOf(roots)}
+	if a.Revocations, err = s.CA.Revocations(); err != nil {
 		return nil, id, fmt.Errorf("%w: %w", errSpent, err)
 	}
-	a.Certificate = cert.Raw
 	return a, id, nil
+}
+
+func rawOf(certs []*x509.Certificate) (raw [][]byte) {
+	for _, cert := range certs {
+		raw = append(raw, cert.Raw)
+	}
+	return raw
 }
 
 // trust is what a host shall believe now.
 func (s *Server) trust() (*answer, error) {
-	a := new(answer)
-	for _, root := range s.CA.Roots() {
-		a.Roots = append(a.Roots, root.Raw)
-	}
+	a := &answer{Roots: rawOf(s.CA.Roots())}
 	var err error
 	a.Revocations, err = s.CA.Revocations()
 	return a, err

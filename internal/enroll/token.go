@@ -18,26 +18,32 @@ import (
 
 // A token is what a new host needs to know, in one line:
 //
-//	rdjoin1_BASE64URL(JSON, then 4 bytes of the JSON's SHA-256)
+//	rdjoin2_BASE64URL(JSON, then 4 bytes of the JSON's SHA-256)
 //
-// The prefix lets secret scanners find it and people tell it; the checksum tells
+// It names every root of the CA that its host may believe. Those of the version
+// before, rdjoin1_, named one. The prefix lets secret scanners find it and people tell it; the checksum tells
 // a token that was torn in copying from one that is refused. It is a secret until
 // it was used.
 const (
-	tokenPrefix = "rdjoin1_"
-	sumSize     = 4
-	maxToken    = 8 << 10 // some 40 gateways
-	maxGateways = 32
+	tokenPrefix  = "rdjoin2_"
+	tokenPrefix1 = "rdjoin1_"
+	sumSize      = 4
+	maxToken     = 8 << 10 // some 40 gateways
+	maxGateways  = 32
+	maxRoots     = 2 // during a rotation
 )
 
 // Token lets one host enrol, once.
 type Token struct {
 	id       [8]byte  // names it in lists and logs
 	secret   [32]byte // proves it
-	Root     [sha256.Size]byte
+	Roots    []RootHash
 	Identity identity.ID
 	Gateways []Gateway
 }
+
+// RootHash is the SHA-256 of a root's certificate (DER).
+type RootHash = [sha256.Size]byte
 
 // Gateway is where a host can enrol.
 type Gateway struct {
@@ -49,13 +55,14 @@ type Gateway struct {
 type tokenJSON struct {
 	ID       string    `json:"id"`
 	Secret   []byte    `json:"secret"`
-	Root     []byte    `json:"ca"`
+	Roots    [][]byte  `json:"cas,omitempty"`
+	Root     []byte    `json:"ca,omitempty"` // of the version before
 	Identity string    `json:"identity"`
 	Gateways []Gateway `json:"gateways"`
 }
 
-func newToken(root [sha256.Size]byte, id identity.ID, gateways []Gateway) (Token, error) {
-	t := Token{Root: root, Identity: id, Gateways: gateways}
+func newToken(roots []RootHash, id identity.ID, gateways []Gateway) (Token, error) {
+	t := Token{Roots: roots, Identity: id, Gateways: gateways}
 	rand.Read(t.id[:]) // never fails since Go 1.24: the program ends instead
 	rand.Read(t.secret[:])
 	return t, t.check()
@@ -64,6 +71,9 @@ func newToken(root [sha256.Size]byte, id identity.ID, gateways []Gateway) (Token
 func (t *Token) check() error {
 	if t.Identity.IsZero() {
 		return errors.New("it names no identity")
+	}
+	if len(t.Roots) == 0 || len(t.Roots) > maxRoots {
+		return fmt.Errorf("it names %d CAs: from 1 to %d are needed", len(t.Roots), maxRoots)
 	}
 	if len(t.Gateways) == 0 || len(t.Gateways) > maxGateways {
 		return fmt.Errorf("it names %d gateways: from 1 to %d are needed", len(t.Gateways), maxGateways)
@@ -85,7 +95,11 @@ func (t *Token) ID() string { return hex.EncodeToString(t.id[:]) }
 
 // Text is the token as its host needs it: a secret.
 func (t *Token) Text() string {
-	text, err := json.Marshal(tokenJSON{ID: t.ID(), Secret: t.secret[:], Root: t.Root[:], Identity: t.Identity.String(), Gateways: t.Gateways})
+	j := tokenJSON{ID: t.ID(), Secret: t.secret[:], Identity: t.Identity.String(), Gateways: t.Gateways}
+	for i := range t.Roots {
+		j.Roots = append(j.Roots, t.Roots[i][:])
+	}
+	text, err := json.Marshal(j)
 	if err != nil {
 		panic(fmt.Sprintf("enroll: %v", err)) // strings and bytes only
 	}
@@ -107,7 +121,11 @@ func ParseToken(text string) (Token, error) {
 
 func parseToken(text string) (Token, error) {
 	encoded, ok := strings.CutPrefix(text, tokenPrefix)
+	before := false
 	if !ok {
+		encoded, before = strings.CutPrefix(text, tokenPrefix1)
+	}
+	if !ok && !before {
 		return Token{}, fmt.Errorf("it does not begin with %s", tokenPrefix)
 	}
 	if len(text) > maxToken {
@@ -125,11 +143,22 @@ func parseToken(text string) (Token, error) {
 	if err := strictJSON(data, &j); err != nil {
 		return Token{}, errors.New("it is not of a form that is known here")
 	}
+	if before == (j.Root == nil) || before == (j.Roots != nil) {
+		return Token{}, errors.New("it is not of a form that is known here")
+	}
+	if before {
+		j.Roots = [][]byte{j.Root}
+	}
 	t := Token{Gateways: j.Gateways}
+	for _, root := range j.Roots {
+		if len(root) != sha256.Size {
+			return Token{}, errors.New("a part of it has the wrong length")
+		}
+		t.Roots = append(t.Roots, RootHash(root))
+	}
 	id, err := hex.DecodeString(j.ID)
 	if err != nil || copy(t.id[:], id) != len(id) || len(id) != len(t.id) ||
-		copy(t.secret[:], j.Secret) != len(t.secret) || len(j.Secret) != len(t.secret) ||
-		copy(t.Root[:], j.Root) != len(t.Root) || len(j.Root) != len(t.Root) {
+		copy(t.secret[:], j.Secret) != len(t.secret) || len(j.Secret) != len(t.secret) {
 		return Token{}, errors.New("a part of it has the wrong length")
 	}
 	if t.Identity, err = identity.Parse(j.Identity); err != nil {

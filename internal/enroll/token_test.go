@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 )
 
 func someGrant(t testing.TB) Grant {
@@ -20,7 +22,7 @@ func someGrant(t testing.TB) Grant {
 	id, err := identity.New("clinic", identity.App, "web-1")
 	must(t, err)
 	return Grant{
-		Identity: id, TTL: time.Hour, Root: sha256.Sum256([]byte("root")),
+		Identity: id, TTL: time.Hour, CA: pki.Moment{Roots: []RootHash{sha256.Sum256([]byte("root"))}},
 		Gateways: []Gateway{{"cache-1", "10.77.0.2:6379"}, {"cache-2", "[2001:db8::1]:6379"}},
 	}
 }
@@ -34,11 +36,11 @@ func must(t testing.TB, err error) {
 
 func TestATokenIsWhatWasWritten(t *testing.T) {
 	g := someGrant(t)
-	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	made, err := newToken(g.CA.Roots, g.Identity, g.Gateways)
 	must(t, err)
 	read, err := ParseToken("  " + made.Text() + "\n")
 	must(t, err)
-	if read.id != made.id || read.secret != made.secret || read.Root != made.Root || read.Identity != made.Identity ||
+	if read.id != made.id || read.secret != made.secret || !slices.Equal(read.Roots, made.Roots) || read.Identity != made.Identity ||
 		len(read.Gateways) != 2 || read.Gateways[1] != made.Gateways[1] {
 		t.Errorf("%+v, want %+v", read, made)
 	}
@@ -47,9 +49,31 @@ func TestATokenIsWhatWasWritten(t *testing.T) {
 	}
 }
 
+// tokenOfBefore was made by a release whose tokens named one root.
+const tokenOfBefore = "rdjoin1_eyJpZCI6IjAxMDIwMzA0MDUwNjA3MDgiLCJzZWNyZXQiOiJBQUVDQXdRRkJnY0lDUW9MREEwT0R4QVJFaE1VRlJZWEdCa2FHeHdkSGg4PSIsImNhIjoiU0JOSlRSTitGakc3b3dIVnJLdHVlN2VxZE00UmhkUldWbDcxSFhOMmQ3ST0iLCJpZGVudGl0eSI6InNwaWZmZTovL2NsaW5pYy9hcHAvd2ViLTEiLCJnYXRld2F5cyI6W3sibmFtZSI6ImNhY2hlLTEiLCJhZGRyZXNzIjoiMTAuNzcuMC4yOjYzNzkifV19xRpRaA"
+
+func TestATokenOfTheVersionBeforeIsRead(t *testing.T) {
+	read, err := ParseToken(tokenOfBefore)
+	must(t, err)
+	if len(read.Roots) != 1 || read.ID() != "0102030405060708" || read.Identity.String() != "spiffe://clinic/app/web-1" || len(read.Gateways) != 1 {
+		t.Errorf("%+v", read)
+	}
+	again, err := ParseToken(read.Text())
+	must(t, err)
+	if !slices.Equal(again.Roots, read.Roots) || again.secret != read.secret {
+		t.Errorf("%+v", again)
+	}
+	// What is of one version is not of the other.
+	for _, text := range []string{tokenPrefix + strings.TrimPrefix(tokenOfBefore, tokenPrefix1), tokenPrefix1 + strings.TrimPrefix(read.Text(), tokenPrefix)} {
+		if _, err := ParseToken(text); err == nil || !strings.Contains(err.Error(), "form") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestAnySpoiltTokenIsRefused(t *testing.T) {
 	g := someGrant(t)
-	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	made, err := newToken(g.CA.Roots, g.Identity, g.Gateways)
 	must(t, err)
 	text := made.Text()
 	for i := range text {
@@ -68,11 +92,12 @@ func TestAnySpoiltTokenIsRefused(t *testing.T) {
 
 func FuzzParseToken(f *testing.F) {
 	g := someGrant(f)
-	made, err := newToken(g.Root, g.Identity, g.Gateways)
+	made, err := newToken(g.CA.Roots, g.Identity, g.Gateways)
 	must(f, err)
 	f.Add(made.Text())
 	f.Add(tokenPrefix)
 	f.Add(tokenPrefix + "e30K")
+	f.Add(tokenOfBefore)
 	f.Fuzz(func(t *testing.T, text string) {
 		read, err := ParseToken(text)
 		if err != nil {

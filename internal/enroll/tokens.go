@@ -48,8 +48,7 @@ type Grant struct {
 	DNS      []string     // further names of the host, as in pki.Request
 	IPs      []netip.Addr // its further addresses
 	TTL      time.Duration
-	Root     [sha256.Size]byte // the SHA-256 of the CA's certificate
-	Number   uint64            // the CA's as it is now (pki.CA.Number)
+	CA       pki.Moment // as it is now
 	Gateways []Gateway
 }
 
@@ -60,7 +59,7 @@ type record struct {
 	Identity string       `json:"identity"`
 	DNS      []string     `json:"dns,omitempty"`
 	IPs      []netip.Addr `json:"ips,omitempty"`
-	Number   uint64       `json:"number,omitempty"` // a revocation of a higher one voids it
+	CA       pki.Moment   `json:"ca,omitzero"`
 	Created  time.Time    `json:"created"`
 	Expires  time.Time    `json:"expires"`
 }
@@ -70,7 +69,7 @@ func (ts *Tokens) Create(g Grant) (Token, error) {
 	if g.TTL <= 0 || g.TTL > MaxTTL {
 		return Token{}, fmt.Errorf("create a token: it can't be good for %s: more than 0 and at most %s", g.TTL, MaxTTL)
 	}
-	t, err := newToken(g.Root, g.Identity, g.Gateways)
+	t, err := newToken(g.CA.Roots, g.Identity, g.Gateways)
 	if err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
@@ -80,7 +79,7 @@ func (ts *Tokens) Create(g Grant) (Token, error) {
 	ts.forget(time.Now())
 	hash := sha256.Sum256(t.secret[:])
 	now := time.Now().UTC().Truncate(time.Second)
-	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, Number: g.Number, Created: now, Expires: now.Add(g.TTL)})
+	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, CA: g.CA, Created: now, Expires: now.Add(g.TTL)})
 	if err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -114,49 +115,87 @@ func (l *ledger) banTheRevoked() {
 
 // grounds say why a host may have a certificate. They are asked under the ledger's
 // lock, in the change that signs, and may note in the ledger what follows.
-type grounds func(s *state, l *ledger, id identity.ID, now time.Time) error
+// What they return are the roots that the host will believe.
+type grounds func(s *state, l *ledger, id identity.ID, now time.Time) ([]*root, error)
 
 // byHand: an administrator wants it, and knows.
-func byHand(_ *state, l *ledger, id identity.ID, now time.Time) error {
+func byHand(s *state, l *ledger, id identity.ID, now time.Time) ([]*root, error) {
 	l.admit(id, now)
-	return nil
+	return s.roots, nil
 }
 
 // onItsOwn is for what nobody decided.
-func onItsOwn(_ *state, l *ledger, id identity.ID, _ time.Time) error {
+func onItsOwn(s *state, l *ledger, id identity.ID, _ time.Time) ([]*root, error) {
 	if l.banned(id) {
-		return fmt.Errorf("%w; to admit it again: redoubt pki issue, or redoubt token create and redoubt join", ErrRevoked)
+		return nil, fmt.Errorf("%w; to admit it again: redoubt pki issue, or redoubt token create and redoubt join", ErrRevoked)
 	}
-	return nil
+	return s.roots, nil
 }
 
-// byToken: who revoked the host wanted what was made before to be void.
-func byToken(number uint64) grounds {
-	return func(_ *state, l *ledger, id identity.ID, now time.Time) error {
-		if at, found := l.findBan(id); found && number < l.bans[at].number {
-			return fmt.Errorf("%w since the token was made (make a new one: redoubt token create)", ErrRevoked)
+// Moment is what a token keeps of the CA as it was when the token was made.
+type Moment struct {
+	Number uint64              `json:"number"` // of the CRLs: it rises with each revocation
+	Roots  [][sha256.Size]byte `json:"roots"`  // the SHA-256 of each root, which are all that its host will believe
+}
+
+// Moment is the CA as it is now.
+func (ca *CA) Moment() (m Moment, err error) {
+	err = ca.look(func(s *state) error {
+		m.Number = s.ledger.crl
+		for _, r := range s.roots {
+			m.Roots = append(m.Roots, sha256.Sum256(r.cert.Raw))
+		}
+		return nil
+	})
+	if err != nil {
+		return Moment{}, fmt.Errorf("ledger: %w", err)
+	}
+	return m, nil
+}
+
+// ErrReplaced says that a host could not believe the root that signs now.
+var ErrReplaced = errors.New("the root that signs now was not there yet")
+
+// byToken: who revoked the host wanted what was made before to be void. The zero
+// moment is that of a token of the version before, which named one root: the signer.
+func byToken(made Moment) grounds {
+	return func(s *state, l *ledger, id identity.ID, now time.Time) ([]*root, error) {
+		if at, found := l.findBan(id); found && made.Number < l.bans[at].number {
+			return nil, fmt.Errorf("%w since the token was made (make a new one: redoubt token create)", ErrRevoked)
 		}
 		l.admit(id, now)
-		return nil
+		if made.Roots == nil {
+			return []*root{s.signer()}, nil
+		}
+		var roots []*root
+		for _, r := range s.roots {
+			if slices.Contains(made.Roots, sha256.Sum256(r.cert.Raw)) {
+				roots = append(roots, r)
+			}
+		}
+		if !slices.Contains(roots, s.signer()) {
+			return nil, fmt.Errorf("%w when the token was made (make a new one: redoubt token create)", ErrReplaced)
+		}
+		return roots, nil
 	}
 }
 
 // byCertificate: it is in the ledger as this host's, and lives.
 func byCertificate(old *x509.Certificate) grounds {
-	return func(s *state, l *ledger, id identity.ID, now time.Time) error {
+	return func(s *state, l *ledger, id identity.ID, now time.Time) ([]*root, error) {
 		i := slices.IndexFunc(l.entries, func(e entry) bool { return e.serial.Cmp(old.SerialNumber) == 0 })
 		if i < 0 || l.entries[i].id != id {
-			return fmt.Errorf("the CA has no record of the certificate of %s with serial %s: it was made by a copy of this CA, or by somebody who has its key", id, serialText(old.SerialNumber))
+			return nil, fmt.Errorf("the CA has no record of the certificate of %s with serial %s: it was made by a copy of this CA, or by somebody who has its key", id, serialText(old.SerialNumber))
 		}
 		e := &l.entries[i]
 		if root := findRoot(s.roots, e.root); root == nil || old.CheckSignatureFrom(root.cert) != nil {
-			return fmt.Errorf("the certificate of %s with serial %s is not signed by the root that the ledger names", id, serialText(old.SerialNumber))
+			return nil, fmt.Errorf("the certificate of %s with serial %s is not signed by the root that the ledger names", id, serialText(old.SerialNumber))
 		}
 		switch {
 		case !e.revoked.IsZero():
-			return ErrRevoked
+			return nil, ErrRevoked
 		case !e.living(now, s.roots):
-			return fmt.Errorf("the certificate of %s ended at %s", id, e.end.Format(time.RFC3339))
+			return nil, fmt.Errorf("the certificate of %s ended at %s", id, e.end.Format(time.RFC3339))
 		}
 		return onItsOwn(s, l, id, now)
 	}

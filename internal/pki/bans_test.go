@@ -30,7 +30,7 @@ func TestAHostThatWasRevokedGetsNothingUntilItIsAdmitted(t *testing.T) {
 	must(t, err)
 	leaf, err := ca.Issue(web)
 	must(t, err)
-	before, err := ca.Number()
+	before, err := ca.Moment()
 	must(t, err)
 	if _, err := ca.Renew(csr, web, leaf.Certificate()); err != nil {
 		t.Fatalf("a living host can't renew: %v", err)
@@ -40,14 +40,14 @@ func TestAHostThatWasRevokedGetsNothingUntilItIsAdmitted(t *testing.T) {
 	if len(revoked) != 2 || revoked[0].Status != pki.Living {
 		t.Errorf("revoked: %+v", revoked)
 	}
-	after, err := ca.Number()
+	after, err := ca.Moment()
 	must(t, err)
 	closed := func(when string) {
 		t.Helper()
 		if _, err := ca.Renew(csr, web, leaf.Certificate()); !errors.Is(err, pki.ErrRevoked) {
 			t.Errorf("%s: a renewal: %v", when, err)
 		}
-		if _, err := ca.Enrol(csr, web, before); !errors.Is(err, pki.ErrRevoked) {
+		if _, _, err := ca.Enrol(csr, web, before); !errors.Is(err, pki.ErrRevoked) {
 			t.Errorf("%s: a token of before: %v", when, err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestAHostThatWasRevokedGetsNothingUntilItIsAdmitted(t *testing.T) {
 	if _, err := ca.Reissue(web); !errors.Is(err, pki.ErrRevoked) {
 		t.Errorf("the CA's own host provides for it: %v", err)
 	}
-	if _, err := ca.Enrol(csr, web, after); err != nil {
+	if _, _, err := ca.Enrol(csr, web, after); err != nil {
 		t.Errorf("a token made since: %v", err)
 	}
 	closed("admitted again")
@@ -64,7 +64,7 @@ func TestAHostThatWasRevokedGetsNothingUntilItIsAdmitted(t *testing.T) {
 	}
 	_, err = ca.Revoke(web.ID)
 	must(t, err)
-	if _, err := ca.Enrol(csr, web, after); !errors.Is(err, pki.ErrRevoked) {
+	if _, _, err := ca.Enrol(csr, web, after); !errors.Is(err, pki.ErrRevoked) {
 		t.Errorf("revoked again, a token of between: %v", err)
 	}
 	if _, err := ca.Issue(web); err != nil {

@@ -76,15 +76,6 @@ func (ca *CA) revoke(match func(*entry) bool, note func(l *ledger, now time.Time
 	return revoked, err
 }
 
-// Number is that of the CRLs, which rises with each revocation.
-func (ca *CA) Number() (number uint64, err error) {
-	err = ca.look(func(s *state) error { number = s.ledger.crl; return nil })
-	if err != nil {
-		return 0, fmt.Errorf("ledger: %w", err)
-	}
-	return number, nil
-}
-
 // Revocations is revoked.crl: one CRL for each root, PEM. Their number rises
 // when something is revoked, and what has ended goes. They have no end of their
 // own before the root's: a new one appears when there is something new to say,

@@ -52,11 +52,11 @@ func (ca *CA) issue(r Request, why grounds) (*Leaf, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	cert, err := ca.certify(key.Public(), r, why)
+	cert, roots, err := ca.certify(key.Public(), r, why)
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	return &Leaf{cert, key, ca.Roots()}, nil
+	return &Leaf{cert, key, roots}, nil
 }
 
 // Sign makes a certificate for a key that was made elsewhere. Only the public
@@ -64,45 +64,49 @@ func (ca *CA) issue(r Request, why grounds) (*Leaf, error) {
 // private one; who the host is and what else stands in the certificate says r
 // alone. As Issue, it admits.
 func (ca *CA) Sign(csr *x509.CertificateRequest, r Request) (*x509.Certificate, error) {
-	return ca.sign(csr, r, byHand)
+	cert, _, err := ca.sign(csr, r, byHand)
+	return cert, err
 }
 
-// Enrol signs as Sign does, for a token that was made when Number was number: not,
-// but ErrRevoked, if the host was revoked since.
-func (ca *CA) Enrol(csr *x509.CertificateRequest, r Request, number uint64) (*x509.Certificate, error) {
-	return ca.sign(csr, r, byToken(number))
+// Enrol signs as Sign does, for a token, and returns the roots that its host shall
+// believe. If the host was revoked since the token was made, the error is
+// ErrRevoked; if the token doesn't name the root that signs, ErrReplaced.
+func (ca *CA) Enrol(csr *x509.CertificateRequest, r Request, made Moment) (*x509.Certificate, []*x509.Certificate, error) {
+	return ca.sign(csr, r, byToken(made))
 }
 
 // Renew signs as Sign does, for the host that has shown the certificate old: if
 // that is in the ledger as r.ID's, lives, and the host wasn't revoked (ErrRevoked).
 func (ca *CA) Renew(csr *x509.CertificateRequest, r Request, old *x509.Certificate) (*x509.Certificate, error) {
-	return ca.sign(csr, r, byCertificate(old))
+	cert, _, err := ca.sign(csr, r, byCertificate(old))
+	return cert, err
 }
 
-func (ca *CA) sign(csr *x509.CertificateRequest, r Request, why grounds) (*x509.Certificate, error) {
+func (ca *CA) sign(csr *x509.CertificateRequest, r Request, why grounds) (*x509.Certificate, []*x509.Certificate, error) {
 	if err := fitForHost(csr.PublicKey); err != nil {
-		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
+		return nil, nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
 	}
 	if err := csr.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("sign a certificate for %s: the CSR is not signed by its own key: %w", r.ID, err)
+		return nil, nil, fmt.Errorf("sign a certificate for %s: the CSR is not signed by its own key: %w", r.ID, err)
 	}
-	cert, err := ca.certify(csr.PublicKey, r, why)
+	cert, roots, err := ca.certify(csr.PublicKey, r, why)
 	if err != nil {
-		return nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
+		return nil, nil, fmt.Errorf("sign a certificate for %s: %w", r.ID, err)
 	}
-	return cert, nil
+	return cert, roots, nil
 }
 
-// certify gives a certificate out only once the ledger that has it is on the
-// disk.
-func (ca *CA) certify(public crypto.PublicKey, r Request, why grounds) (cert *x509.Certificate, err error) {
+// certify gives a certificate out only once the ledger that has it, and what its
+// host believes, is on the disk.
+func (ca *CA) certify(public crypto.PublicKey, r Request, why grounds) (cert *x509.Certificate, roots []*x509.Certificate, err error) {
 	err = ca.change(func(s *state, now time.Time) error {
 		signer := s.signer()
 		if err := ca.check(&r, signer.cert, now); err != nil {
 			return err
 		}
 		l := s.ledger.clone()
-		if err := why(s, l, r.ID, now); err != nil {
+		believed, err := why(s, l, r.ID, now)
+		if err != nil {
 			return err
 		}
 		der, err := x509.CreateCertificate(rand.Reader, template(r, signer.cert, now), signer.cert, public, signer.key)
@@ -114,7 +118,7 @@ func (ca *CA) certify(public crypto.PublicKey, r Request, why grounds) (cert *x5
 			return err
 		}
 		e := entry{serial: made.SerialNumber, id: r.ID, issued: now.UTC().Truncate(time.Second), end: made.NotAfter.UTC(), root: signer.id}
-		for _, root := range s.roots {
+		for _, root := range believed {
 			e.bundle = append(e.bundle, root.id)
 		}
 		l.entries = append(l.entries, e)
@@ -122,9 +126,12 @@ func (ca *CA) certify(public crypto.PublicKey, r Request, why grounds) (cert *x5
 			return err
 		}
 		cert = made
+		for _, root := range believed {
+			roots = append(roots, root.cert)
+		}
 		return nil
 	})
-	return cert, err
+	return cert, roots, err
 }
 
 // check refuses what must not be signed and fills in the life.

@@ -76,19 +76,23 @@ func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (*tls
 }
 
 // DialEnroll connects a host that has no certificate yet, and knows of the CA only
-// the SHA-256 of its certificate: the gateway shows that certificate behind its
-// own, and is believed if its chain ends there and it is the one that was dialled.
-func DialEnroll(ctx context.Context, e Endpoint, root [sha256.Size]byte) (*tls.Conn, error) {
+// the SHA-256 of its roots' certificates: the gateway shows those behind its own, and
+// is believed if its chain ends in one of them and it is the one that was dialled.
+func DialEnroll(ctx context.Context, e Endpoint, roots [][sha256.Size]byte) (*tls.Conn, error) {
 	cfg := baseConfig(Enroll)
 	// See clientConfig: the whole check is ours, and made in every handshake.
 	cfg.InsecureSkipVerify = true
 	cfg.VerifyConnection = func(cs tls.ConnectionState) error {
-		i := slices.IndexFunc(cs.PeerCertificates, func(cert *x509.Certificate) bool { return sha256.Sum256(cert.Raw) == root })
-		if i < 1 || !cs.PeerCertificates[i].IsCA {
+		var cas []*x509.Certificate
+		for i, cert := range cs.PeerCertificates {
+			if i > 0 && cert.IsCA && slices.Contains(roots, sha256.Sum256(cert.Raw)) {
+				cas = append(cas, cert)
+			}
+		}
+		if len(cas) == 0 {
 			return errors.New("the server does not stand under the CA that is expected: somebody else answers there, or the CA has been replaced")
 		}
-		ca := cs.PeerCertificates[i]
-		s := &snapshot{id: e.ID, roots: []*x509.Certificate{ca}, pool: poolOf([]*x509.Certificate{ca})}
+		s := &snapshot{id: e.ID, roots: cas, pool: poolOf(cas)}
 		return s.acceptGateway(e.ID, Enroll)(cs)
 	}
 	return handshake(ctx, e, cfg)

@@ -191,6 +191,24 @@ func (r revocations) follow(before revocations, believed []*x509.Certificate) er
 	return nil
 }
 
+// CheckFirst says why lists (PEM) that come with a host's first certificate must not be
+// taken: they are not of the roots, or say that the gateway which sent them is revoked.
+func CheckFirst(text []byte, roots []*x509.Certificate, gateway *x509.Certificate) error {
+	lists, err := parseRevocations(text, roots)
+	if err != nil {
+		return err
+	}
+	for _, root := range roots {
+		if _, ok := lists[keyOf(root)]; !ok {
+			return fmt.Errorf("holds no revocation list of the CA with serial %x", root.SerialNumber)
+		}
+		if lists.has(link{keyOf(root), string(gateway.SerialNumber.Bytes())}) && gateway.CheckSignatureFrom(root) == nil {
+			return fmt.Errorf("the gateway's own certificate is revoked (serial %x): somebody else answers there, or it needs a new one", gateway.SerialNumber)
+		}
+	}
+	return nil
+}
+
 // CheckRevocations says why lists (PEM) that somebody sent must not take the
 // place of those that are in force.
 func (c *Credentials) CheckRevocations(text []byte) error {
