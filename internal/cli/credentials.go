@@ -108,6 +108,9 @@ func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger, pro
 	if err != nil {
 		return nil, err
 	}
+	if !k.Credentials.HasLists() {
+		log.Warn("there is no list of revoked certificates, and there never was one here: whoever the CA signed for is believed until its certificate ends", "file", k.Files.CRL)
+	}
 	if k.Server != nil {
 		k.Server.Credentials = k.Credentials
 	}
@@ -148,6 +151,9 @@ func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.L
 	if err != nil {
 		return nil, err
 	}
+	if _, err := ca.Revocations(); err != nil { // makes the list from the ledger, if it is missing or behind
+		return nil, fmt.Errorf("pki.dir: who is revoked can't be told, so nobody is served: %w", err)
+	}
 	s := &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(string(c.PKI.Dir)), Life: time.Duration(c.PKI.Life), Log: log}
 	if provide && files.Key == "" { // else the certificate is somebody else's
 		err = enroll.ProvideCertificate(ca, pki.Request{ID: id, Life: s.Life}, files.Certificate)
@@ -168,7 +174,7 @@ func sidecarKeeper(ctx context.Context, c *config.Sidecar, log *slog.Logger) (*e
 		k.Credentials, err = loadCredentials(k.Files, c.TLS.Identities, c.Deployment, c.Name)
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w (a new host gets its certificate with: redoubt join TOKEN)", err)
+		return nil, fmt.Errorf("%w (a new host gets its certificate with: redoubt join --token-file -)", err)
 	}
 	if err != nil {
 		return nil, err

@@ -50,6 +50,8 @@ type buildFacts struct {
 type certificateFact struct {
 	Identity string    `json:"identity" label:"identity"`
 	Until    time.Time `json:"until" metric:"redoubt_certificate_expiry_timestamp_seconds" help:"When the certificate of this host ends; it is renewed long before."`
+	Revoked  bool      `json:"revoked" metric:"redoubt_certificate_revoked" help:"1 if the certificate of this host is revoked: no peer takes it."`
+	Overdue  bool      `json:"revocation_list_overdue" metric:"redoubt_revocation_list_overdue" help:"1 if a list of revoked certificates has ended (nextUpdate) and no newer one came."`
 }
 
 // reporter makes the reports of one process.
@@ -75,7 +77,14 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 	now := time.Now()
 	for _, c := range r.certificates {
 		cert := c.Certificate()
-		f.Certificates = append(f.Certificates, certificateFact{c.ID().String(), cert.NotAfter})
+		f.Certificates = append(f.Certificates, certificateFact{c.ID().String(), cert.NotAfter, c.OwnRevoked() != nil, !c.ListOverdue(now).IsZero()})
+		if err := c.OwnRevoked(); err != nil {
+			report.Ready = false
+			problem("%v", err)
+		}
+		if since := c.ListOverdue(now); !since.IsZero() {
+			problem("the list of revoked certificates ended at %s, and no newer one came: who was revoked since is let in", since.UTC().Format(time.RFC3339))
+		}
 		left, life := cert.NotAfter.Sub(now), cert.NotAfter.Sub(cert.NotBefore)
 		switch {
 		case left <= 0:

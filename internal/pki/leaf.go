@@ -29,6 +29,9 @@ type Request struct {
 	IPs  []netip.Addr
 	Life time.Duration // 0 is LeafLife; never beyond the CA's own end
 	Key  KeyType       // of a key that Issue makes; "" is ECDSA
+	// Asks makes a gateway's certificate good for asking instead of serving: with it
+	// redoubt verify tries whether the role is looked at.
+	Asks bool
 }
 
 // Leaf is a host's certificate with its key and the roots that the host shall
@@ -169,7 +172,7 @@ func (ca *CA) check(r *Request, root *x509.Certificate, now time.Time) error {
 
 func template(r Request, root *x509.Certificate, now time.Time) *x509.Certificate {
 	usage := x509.ExtKeyUsageClientAuth
-	if r.ID.Role() == identity.Gateway {
+	if r.ID.Role() == identity.Gateway && !r.Asks {
 		usage = x509.ExtKeyUsageServerAuth
 	}
 	end := now.Add(r.Life)

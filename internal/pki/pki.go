@@ -69,6 +69,9 @@ const (
 	memory = 30 * 24 * time.Hour
 )
 
+// ProbePrefix begins the names of the hosts that redoubt verify invents and revokes.
+const ProbePrefix = "redoubt-verify-"
+
 // Names of the files in a CA's directory and in a host's.
 const (
 	caCertFile = "ca.crt"

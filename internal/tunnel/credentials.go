@@ -25,7 +25,8 @@ type Files struct {
 	Key         string // "": it stands in Certificate, so that the two change as one
 	CA          string // every root that is believed
 	// CRL holds the lists of revoked certificates, see revocations; "": there are
-	// none. A file that isn't there is a list that nobody had to write yet.
+	// none. A file that isn't there is a list that nobody had to write yet, unless
+	// one was in force here before (newest.go).
 	CRL string
 }
 
@@ -98,6 +99,9 @@ func load(files Files, rules []Rule) (*snapshot, error) {
 	}
 	s.pool = poolOf(s.roots)
 	if s.revoked, err = readRevocations(files.CRL, s.roots); err != nil {
+		return nil, err
+	}
+	if err := s.revoked.notOlder(files, s.roots); err != nil {
 		return nil, err
 	}
 	if err := s.usable(time.Now()); err != nil {
@@ -241,6 +245,9 @@ func (c *Credentials) NotAfter() time.Time { return c.state.Load().pair.Leaf.Not
 
 // Certificate is the one that is in use now.
 func (c *Credentials) Certificate() *x509.Certificate { return c.state.Load().pair.Leaf }
+
+// HasLists says whether a list of revoked certificates is in force.
+func (c *Credentials) HasLists() bool { return len(c.state.Load().revoked) > 0 }
 
 // Roots are the CAs that are believed now.
 func (c *Credentials) Roots() []*x509.Certificate { return slices.Clone(c.state.Load().roots) }

@@ -95,3 +95,17 @@ func FuzzParseRevocations(f *testing.F) {
 		}
 	})
 }
+
+// FuzzNewest reads arbitrary files of numbers: what is read is what would be written.
+func FuzzNewest(f *testing.F) {
+	good := revocations{keyID{1}: {number: big.NewInt(5)}, keyID{2}: {number: big.NewInt(70)}}.encodeNewest()
+	f.Add(good)
+	f.Add([]byte(newestMagic))
+	f.Add(good[:len(good)-1])
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lists, err := parseNewest(text)
+		if err == nil && string(lists.encodeNewest()) != string(text) {
+			t.Fatalf("%q came back as %q", text, lists.encodeNewest())
+		}
+	})
+}

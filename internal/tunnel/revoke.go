@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/big"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
@@ -30,6 +31,7 @@ type revocations map[keyID]revocationList
 
 type revocationList struct {
 	number  *big.Int
+	next    time.Time // when the next one should have come; zero: it doesn't say
 	serials map[string]struct{}
 }
 
@@ -70,6 +72,37 @@ func (r revocations) count() (n int) {
 // equal compares by number, which is what a list goes by.
 func (r revocations) equal(other revocations) bool {
 	return maps.EqualFunc(r, other, func(a, b revocationList) bool { return a.number.Cmp(b.number) == 0 })
+}
+
+// overdue is the first day on which a newer list should have come, of those that
+// haven't; zero if none is.
+func (r revocations) overdue(now time.Time) (since time.Time) {
+	for _, list := range r {
+		if !list.next.IsZero() && now.After(list.next) && (since.IsZero() || list.next.Before(since)) {
+			since = list.next
+		}
+	}
+	return since
+}
+
+// ListOverdue says since when a newer list of revoked certificates should have come;
+// zero: none is overdue. An overdue one still counts.
+func (c *Credentials) ListOverdue(now time.Time) time.Time {
+	return c.state.Load().revoked.overdue(now)
+}
+
+// OwnRevoked says why nobody believes this host any more, if its own certificate is
+// revoked.
+func (c *Credentials) OwnRevoked() error { return c.state.Load().ownRevoked() }
+
+func (s *snapshot) ownRevoked() error {
+	leaf := s.pair.Leaf
+	for _, root := range s.roots {
+		if s.revoked.has(link{keyOf(root), string(leaf.SerialNumber.Bytes())}) && leaf.CheckSignatureFrom(root) == nil {
+			return fmt.Errorf("the certificate of %s is revoked (serial %x): no peer takes it. If this host is a replacement of the one that was meant, give it a new one: redoubt token create and redoubt join, or redoubt pki issue where the CA lies", s.id, leaf.SerialNumber)
+		}
+	}
+	return nil
 }
 
 // readRevocations reads the lists of a file; a file that isn't there has none.
@@ -160,7 +193,7 @@ func contentOf(crl *x509.RevocationList) (revocationList, error) {
 	if crl.Number == nil {
 		return revocationList{}, errors.New("has no number (RFC 5280 §5.2.3), so an older one couldn't be told from a newer")
 	}
-	list := revocationList{crl.Number, make(map[string]struct{}, len(crl.RevokedCertificateEntries))}
+	list := revocationList{crl.Number, crl.NextUpdate, make(map[string]struct{}, len(crl.RevokedCertificateEntries))}
 	for _, entry := range crl.RevokedCertificateEntries {
 		for _, ext := range entry.Extensions {
 			if ext.Critical {

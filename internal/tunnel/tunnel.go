@@ -16,7 +16,8 @@
 //     of peer.go lists, in that order;
 //   - that no connection is a resumption, so that none skips the check;
 //   - that files which could not work, or that know less of what is revoked than
-//     those before, are never taken in: what was in force stays;
+//     those before, are never taken in: what was in force stays, and a process
+//     that starts with such files refuses them (newest.go);
 //   - full records, so that bulk is not cut small (DynamicRecordSizingDisabled).
 //
 // It never uses tls.Config.VerifyPeerCertificate (not called on resumption),

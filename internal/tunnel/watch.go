@@ -91,6 +91,9 @@ type watch struct {
 	told        *snapshot // what the log knows to be in force
 	seen        stamps
 	complaint   string    // why the files were not taken in; "" when they were
+	forgetful   string    // why the newest lists' numbers could not be written down
+	revoked     string    // the last complaint of our own certificate's revocation
+	overdue     time.Time // the last one told, of lists
 	end         time.Time // of the certificate that warnings are about
 	nearly      int       // the next warning comes when a nearly-th of its life is left
 }
@@ -113,6 +116,19 @@ func (w *watch) reload() {
 	if w.complaint = ""; err != nil {
 		w.complaint = err.Error()
 	}
+	w.remember()
+}
+
+// remember writes down which lists are in force, so that no older ones are taken
+// after a restart.
+func (w *watch) remember() {
+	err := w.credentials.remember()
+	if err != nil && err.Error() != w.forgetful {
+		w.log.Error("it can't be written down which list of revoked certificates is in force: after a restart an older one would be believed", "cause", err)
+	}
+	if w.forgetful = ""; err != nil {
+		w.forgetful = err.Error()
+	}
 }
 
 // tell tells what has come into force, through whomever.
@@ -122,6 +138,7 @@ func (w *watch) tell() {
 		return
 	}
 	w.told = now
+	w.remember()
 	if !now.pair.Leaf.Equal(before.pair.Leaf) {
 		w.log.Info("a new certificate is in use", "identity", now.id, "until", now.pair.Leaf.NotAfter)
 	}
@@ -143,6 +160,7 @@ const warnFirst = 4
 const issuedBack = 5 * time.Minute
 
 func (w *watch) warn(now time.Time) {
+	w.warnOfRevocations(now)
 	leaf := w.credentials.state.Load().pair.Leaf
 	if !leaf.NotAfter.Equal(w.end) {
 		w.end, w.nearly = leaf.NotAfter, warnFirst
@@ -158,6 +176,23 @@ func (w *watch) warn(now time.Time) {
 	}
 	w.log.Warn("this host's certificate ends soon and has not been renewed", "identity", w.credentials.id, "until", leaf.NotAfter, "left", left.Round(time.Second))
 	w.nearly *= 2
+}
+
+func (w *watch) warnOfRevocations(now time.Time) {
+	s := w.credentials.state.Load()
+	revoked := ""
+	if err := s.ownRevoked(); err != nil {
+		revoked = err.Error()
+	}
+	if revoked != "" && revoked != w.revoked {
+		w.log.Error("this host's own certificate is revoked", "cause", revoked)
+	}
+	w.revoked = revoked
+	if since := s.revoked.overdue(now); !since.Equal(w.overdue) {
+		if w.overdue = since; !since.IsZero() {
+			w.log.Error("the list of revoked certificates has ended, and no newer one came: who was revoked since is let in", "file", w.credentials.files.CRL, "ended", since)
+		}
+	}
 }
 
 // stamps are what changes with the files.

@@ -53,6 +53,9 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 		return nil, err
 	}
 	c := &certificates{ca: &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(dir.CA()), Log: log}}
+	if _, err := ca.Revocations(); err != nil { // makes the list from the ledger, if it is missing or behind
+		return nil, fmt.Errorf("who is revoked can't be told: %w", err)
+	}
 	gateway := gatewayFiles(dir)
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	err = enroll.ProvideCertificate(ca, pki.Request{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback}, gateway.Certificate)

@@ -3,8 +3,13 @@ package verify
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -65,7 +70,7 @@ var nobodyOfAnotherCA = Check{
 // under names that begin so, live for minutes, and are revoked. Each has a name of its
 // own: who is revoked is revoked with all certificates of the name, and that must be
 // neither a host's nor another verification's.
-const probePrefix = "redoubt-verify-"
+const probePrefix = pki.ProbePrefix
 
 // needCA: certificates can be issued here.
 func needCA(_ context.Context, t *Target) string {
@@ -92,13 +97,19 @@ func openCA(t *Target) (*pki.CA, error) {
 
 // issueProbe makes a certificate of an application host that there isn't.
 func issueProbe(t *Target, life time.Duration) (ca *pki.CA, id identity.ID, leaf *pki.Leaf, err error) {
+	return issueProbeOf(t, identity.App, life)
+}
+
+// issueProbeOf makes one of either role; a gateway's is good for asking.
+func issueProbeOf(t *Target, role identity.Role, life time.Duration) (ca *pki.CA, id identity.ID, leaf *pki.Leaf, err error) {
+	t.recordsAsFound() // before this writes
 	if ca, err = openCA(t); err != nil {
 		return nil, id, nil, err
 	}
-	if id, err = identity.New(t.Deployment, identity.App, probePrefix+strings.ToLower(rand.Text())); err != nil {
+	if id, err = identity.New(t.Deployment, role, probePrefix+strings.ToLower(rand.Text())); err != nil {
 		return nil, id, nil, err
 	}
-	leaf, err = ca.Issue(pki.Request{ID: id, Life: life})
+	leaf, err = ca.Issue(pki.Request{ID: id, Life: life, Asks: true})
 	return ca, id, leaf, err
 }
 
@@ -147,12 +158,35 @@ var nobodyWhoWasRevoked = Check{
 		pair := leaf.Pair()
 		door := t.Doors[0].Address
 		answer, _, knocked := knock(ctx, door, attacker(&pair))
+		if knocked != nil {
+			return n.Skip("a good certificate is refused there too, so that nothing is shown: %v", knocked)
+		}
+		live, _, err := shakeHands(ctx, door, attacker(&pair))
+		if err != nil {
+			return n.Skip("no second connection could be made: %v", err)
+		}
+		defer live.Close()
+		held := heldConnection{live}
+		renewing := renewal(ctx, n, door, &pair)
+		if renewing != nil {
+			defer renewing.Close()
+		}
+		if _, err := newConversation(live).do("PING"); err != nil {
+			return n.Skip("no second connection could be used: %v", err)
+		}
 		if _, err := ca.Revoke(id); err != nil {
 			return n.Fail("it can't be revoked: %v", err)
 		}
 		n.Saw("%s, before it is revoked: %s %v", door, code(answer), knocked)
-		if knocked != nil {
-			return n.Skip("a good certificate is refused there too, so that nothing is shown: %v", knocked)
+		if renewing != nil {
+			certified, answer, err := renews(renewing)
+			n.Saw("%s, asked to renew it at the moment of its revocation: %s %v", door, answer, err)
+			if err != nil {
+				return n.Skip("the answer of who renews certificates can't be read: %v", err)
+			}
+			if certified {
+				return n.Fail("%s renews a certificate that was just revoked: whoever has it is back for good", door)
+			}
 		}
 		// Gateways look at the list each second.
 		const seconds = 3
@@ -162,8 +196,73 @@ var nobodyWhoWasRevoked = Check{
 			}
 			_, _, knocked = knock(ctx, door, attacker(&pair))
 		}
+		if err := held.ends(); err != nil {
+			return n.Fail("%s leaves a connection up that was open when its certificate was revoked: %v", door, err)
+		}
+		n.Saw("%s, a connection from before: ended", door)
 		return refusedAtEach(ctx, t, n, "a revoked certificate", &pair)
 	},
+}
+
+// heldConnection is one that is open while its certificate is revoked.
+type heldConnection struct{ conn *tls.Conn }
+
+// ends says why it has not ended, seconds after.
+func (h heldConnection) ends() error {
+	if err := h.conn.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+		return err
+	}
+	_, err := h.conn.Read(make([]byte, 1))
+	if err == nil {
+		return errors.New("it even answers")
+	}
+	if !closed(err) {
+		return err
+	}
+	return nil
+}
+
+// renewal is a connection to where certificates are renewed; nil if nobody does there.
+func renewal(ctx context.Context, n *Notes, door string, pair *tls.Certificate) *tls.Conn {
+	cfg := attacker(pair)
+	cfg.NextProtos = []string{tunnel.Renew}
+	conn, _, err := shakeHands(ctx, door, cfg)
+	if err != nil {
+		n.Saw("%s renews no certificates: %v", door, err)
+		return nil
+	}
+	return conn
+}
+
+// renews asks for a certificate over such a connection, as package enroll does: a
+// JSON object behind its length. It returns what was answered.
+func renews(conn *tls.Conn) (certified bool, answer string, err error) {
+	_, text, err := pki.NewRequest(pki.ECDSA)
+	if err != nil {
+		return false, "", err
+	}
+	block, _ := pem.Decode(text)
+	request, err := json.Marshal(map[string][]byte{"csr": block.Bytes})
+	if err != nil {
+		return false, "", err
+	}
+	if err := conn.SetDeadline(time.Now().Add(knockWithin)); err != nil {
+		return false, "", err
+	}
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...)); err != nil {
+		return false, err.Error(), nil
+	}
+	var got struct {
+		Error       string `json:"error"`
+		Certificate []byte `json:"certificate"`
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
+		return false, err.Error(), nil
+	}
+	if err := json.NewDecoder(io.LimitReader(conn, 24<<20)).Decode(&got); err != nil {
+		return false, "", err
+	}
+	return len(got.Certificate) > 0, got.Error, nil
 }
 
 func waitUntil(ctx context.Context, at time.Time) error {
@@ -189,7 +288,26 @@ var nobodyOfAnotherRole = Check{
 		if err != nil {
 			return n.Skip("this host's certificate can't be read: %v", err)
 		}
-		return refusedAtEach(ctx, t, n, "the gateway's own certificate, as a client's", own)
+		found := refusedAtEach(ctx, t, n, "the gateway's own certificate, as a client's", own)
+		if found.outcome != evidence.Pass {
+			return found
+		}
+		// That one is refused for its use already. Whether the role is looked at shows
+		// one that is good for asking, which the CA makes for nobody else.
+		if why := needCA(ctx, t); why != "" {
+			n.Saw("not tried: a gateway's certificate that is good for asking (it %s)", why)
+			return found
+		}
+		ca, id, leaf, err := issueProbeOf(t, identity.Gateway, 5*time.Minute)
+		if err != nil {
+			return n.Skip("no certificate to try it with: %v", err)
+		}
+		pair := leaf.Pair()
+		found = refusedAtEach(ctx, t, n, "a gateway's certificate that is good for asking", &pair)
+		if _, err := ca.Revoke(id); err != nil {
+			return n.Fail("it can't be revoked: %v", err)
+		}
+		return found
 	},
 }
 
@@ -201,7 +319,7 @@ var certificateIsGood = Check{
 	ID: "RD-209", Goal: evidence.Access, From: OnBoth, Cheap: true,
 	Title:      "This host's certificate is the deployment's, strong, its own, and has time left",
 	Why:        "One that ends takes the cache away from its applications; a weak or foreign one lets others be this host.",
-	Mend:       "Look why it is not renewed (redoubt status, the log); issue another one: redoubt join TOKEN on an application host, redoubt pki issue for a gateway (docs/certificates.md).",
+	Mend:       "Look why it is not renewed (redoubt status, the log); issue another one: redoubt join on an application host, redoubt pki issue for a gateway (docs/certificates.md).",
 	References: []string{"45 CFR 164.312(d)", "NIST SP 800-53r5 IA-5", "NIST SP 800-53r5 SC-12", "NIST SP 800-53r5 SC-17", "NIST SP 800-57pt1r5"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		good := 0

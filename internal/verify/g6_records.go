@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"time"
@@ -39,27 +40,53 @@ var ledgerIsWhole = Check{
 		if t.Cache == nil || t.Cache.CA == "" {
 			return n.Skip("the CA is not on this host: run redoubt verify where it lies")
 		}
-		ca, err := pki.Open(t.Cache.CA, nil)
-		if errors.Is(err, pki.ErrNoCA) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-			return n.Skip("the CA's directory can't be read: %v", err)
+		r := t.recordsAsFound()
+		if r.skip != nil {
+			return n.Skip("the CA's directory can't be read: %v", r.skip)
 		}
-		if err != nil {
-			return n.Fail("the CA's records don't hold: %v", err)
+		if r.fault != nil {
+			return n.Fail("%v", r.fault)
 		}
-		issued, err := ca.Issued()
-		if err != nil {
-			return n.Fail("the record of certificates doesn't hold: %v", err)
-		}
-		revoked := 0
-		for _, i := range issued {
-			if i.Revoked != nil {
-				revoked++
-			}
-		}
-		if _, err := ca.Revocations(); err != nil {
-			return n.Fail("the list of revoked certificates doesn't hold: %v", err)
-		}
-		n.Saw("certificates on record: %d, of them revoked: %d; signature good", len(issued), revoked)
+		n.Saw("certificates on record: %d, of them revoked: %d; signature good", r.issued, r.revoked)
 		return n.Pass("the record is signed, and agrees with the list of revoked certificates")
 	},
+}
+
+// records are the CA's as this verification found them.
+type records struct {
+	issued, revoked int
+	skip, fault     error
+}
+
+// recordsAsFound looks at them once, and before anything is written: each certificate
+// that a check has issued or revoked makes the CA catch up with what was amiss.
+func (t *Target) recordsAsFound() records {
+	if !t.found.asked {
+		t.found = memo[records]{asked: true, value: lookAtRecords(t.Cache.CA)}
+	}
+	return t.found.value
+}
+
+func lookAtRecords(dir string) (r records) {
+	ca, err := pki.Open(dir, nil)
+	if errors.Is(err, pki.ErrNoCA) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		return records{skip: err}
+	}
+	if err != nil {
+		return records{fault: fmt.Errorf("the CA's records don't hold: %w", err)}
+	}
+	issued, err := ca.Issued()
+	if err != nil {
+		return records{fault: fmt.Errorf("the record of certificates doesn't hold: %w", err)}
+	}
+	r.issued = len(issued)
+	for _, i := range issued {
+		if i.Revoked != nil {
+			r.revoked++
+		}
+	}
+	if err := ca.CheckRevocations(); err != nil {
+		r.fault = fmt.Errorf("the list of revoked certificates doesn't hold: %w", err)
+	}
+	return r
 }

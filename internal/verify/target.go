@@ -43,6 +43,7 @@ type Target struct {
 	guest   memo[engine.Guest]
 	reached memo[struct{}] // the doors
 	ssh     memo[*host.SSH]
+	found   memo[records] // of the CA
 
 	controlled memo[string] // the controls
 }
@@ -247,6 +248,6 @@ func (t *Target) end() {
 	if t.guest.asked && t.guest.err == nil {
 		t.Cache.Dismiss(context.Background(), t.guest.value.User)
 	}
-	t.guest, t.audited, t.reached, t.controlled = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}, memo[string]{}
-	t.ssh = memo[*host.SSH]{}
+	t.guest, t.audited, t.reached = memo[engine.Guest]{}, memo[engine.Audit]{}, memo[struct{}]{}
+	t.ssh, t.found, t.controlled = memo[*host.SSH]{}, memo[records]{}, memo[string]{}
 }

@@ -28,7 +28,10 @@ func accessSabotages() []sabotage {
 		{id: "RD-202", from: cache, how: "the tunnel takes certificates of any CA", broken: by(front{anyCA: true})},
 		{id: "RD-203", from: cache, how: "the tunnel doesn't look at the end of a certificate", broken: by(front{ended: true})},
 		{id: "RD-204", from: cache, how: "the tunnel doesn't look at what was revoked", broken: by(front{revoked: true})},
+		{id: "RD-204", from: cache, how: "the tunnel leaves connections up whose certificate is revoked", broken: by(front{lingers: true})},
+		{id: "RD-204", from: cache, how: "the tunnel renews certificates that were just revoked", broken: by(front{renews: true})},
 		{id: "RD-205", from: cache, how: "the tunnel takes certificates of any role", broken: by(front{anyRole: true})},
+		{id: "RD-205", from: cache, how: "the tunnel looks at what a certificate is good for, and not at the role", broken: by(front{anyRoleThatAsks: true})},
 		{id: "RD-206", from: app, how: "something behind the tunnel logs in for whoever comes", broken: func(t *testing.T, d *deployment) {
 			front{upward: logIn(d.Password())}.inFront(t, d)
 		}},
@@ -192,14 +195,14 @@ func TestAVerificationRevokesNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(issued(t, ca))
-	checks := slices.DeleteFunc(verify.Checks(), func(c verify.Check) bool { return c.ID != "RD-203" && c.ID != "RD-204" })
+	checks := slices.DeleteFunc(verify.Checks(), func(c verify.Check) bool { return c.ID != "RD-203" && c.ID != "RD-204" && c.ID != "RD-205" })
 	for _, c := range verify.Run(t.Context(), d.target, checks, verify.Options{}).Checks {
 		if c.Outcome != evidence.Pass {
 			t.Errorf("%s: %s, %s", c.ID, c.Outcome, c.Detail)
 		}
 	}
 	after := issued(t, ca)
-	if len(after) != before+2 {
+	if len(after) != before+3 {
 		t.Errorf("certificates on record: %d, then %d", before, len(after))
 	}
 	for i, c := range after {

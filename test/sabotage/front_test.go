@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -24,7 +25,12 @@ import (
 // tunnel that somebody made by hand: it asks what the gateway asks, but for what it
 // is told to leave out, and passes what it lets in on to the real gateway.
 type front struct {
-	withoutCertificate, anyCA, ended, revoked, anyRole bool // whom it lets in too
+	withoutCertificate, anyCA, ended, revoked, anyRole, anyRoleThatAsks bool // whom it lets in too
+
+	lingers bool // it leaves connections up whose certificate is revoked
+	renews  bool // it renews certificates, whatever became of them
+
+	gone func(*x509.Certificate) bool // whose connections it ends
 
 	tls func(*tls.Config) // what else of its TLS is another
 
@@ -51,18 +57,26 @@ func (f front) inFront(t *testing.T, d *deployment) {
 	if f.certificate != nil {
 		own = *f.certificate
 	}
+	newest := func() []byte {
+		if newer, err := os.ReadFile(d.Dir + "/ca/revoked.crl"); err == nil {
+			list = newer
+		}
+		return list
+	}
+	f.gone = func(cert *x509.Certificate) bool {
+		newer, err := os.ReadFile(d.Dir + "/ca/revoked.crl")
+		return err == nil && !f.revoked && !f.lingers && isRevoked(newer, cert)
+	}
 	cfg := &tls.Config{
 		MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
 		NextProtos: []string{tunnel.Relay}, SessionTicketsDisabled: true, Certificates: []tls.Certificate{own},
 		ClientAuth: tls.RequestClientCert,
 		VerifyConnection: func(cs tls.ConnectionState) error {
-			return f.admit(cs, pool, func() []byte {
-				if newer, err := os.ReadFile(d.Dir + "/ca/revoked.crl"); err == nil {
-					list = newer
-				}
-				return list
-			})
+			return f.admit(cs, pool, newest)
 		},
+	}
+	if f.renews {
+		cfg.NextProtos = append(cfg.NextProtos, tunnel.Renew)
 	}
 	if f.tls != nil {
 		f.tls(cfg)
@@ -122,7 +136,7 @@ func (f front) admit(cs tls.ConnectionState, pool *x509.CertPool, crl func() []b
 		return errors.New("nobody's")
 	}
 	id, err := identity.Parse(cert.URIs[0].String())
-	if err != nil || id.Role() != identity.App && !f.anyRole {
+	if err != nil || id.Role() != identity.App && !f.anyRole && !f.anyRoleThatAsks {
 		return errors.New("not an application host's")
 	}
 	if !f.revoked && isRevoked(crl(), cert) {
@@ -162,6 +176,16 @@ func (f front) serve(conn net.Conn, cfg *tls.Config, dial func() (net.Conn, erro
 			return
 		}
 		client = secured
+		cs := secured.ConnectionState()
+		if cs.NegotiatedProtocol == tunnel.Renew {
+			certify(secured)
+			return
+		}
+		if len(cs.PeerCertificates) > 0 && f.gone != nil {
+			ended := make(chan struct{})
+			defer close(ended)
+			go f.endWhenGone(conn, cs.PeerCertificates[0], ended)
+		}
 	}
 	gateway, err := dial()
 	if err != nil {
@@ -193,6 +217,36 @@ func (f front) serve(conn net.Conn, cfg *tls.Config, dial func() (net.Conn, erro
 			return
 		}
 	}
+}
+
+// endWhenGone ends a connection when its certificate is revoked, as a gateway does.
+func (f front) endWhenGone(conn net.Conn, cert *x509.Certificate, ended <-chan struct{}) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+			if f.gone(cert) {
+				conn.Close()
+				return
+			}
+		}
+	}
+}
+
+// certify answers one request for a renewal with something like a certificate.
+func certify(conn net.Conn) {
+	var size [4]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+		return
+	}
+	const answer = `{"certificate":"MIIB"}`
+	conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...))
 }
 
 // readAhead is a connection of which something was looked at already.

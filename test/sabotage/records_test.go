@@ -26,5 +26,11 @@ func recordSabotages() []sabotage {
 			}
 			d.target.Cache.CA = copied
 		}},
+		{id: "RD-602", from: evidence.CacheHost, how: "the list of revoked certificates was removed", broken: func(t *testing.T, d *deployment) {
+			// The gateway goes on with what it has; RD-203 and RD-204 make it anew.
+			if err := os.Remove(filepath.Join(d.Dir, "ca", "revoked.crl")); err != nil {
+				t.Fatal(err)
+			}
+		}},
 	}
 }
