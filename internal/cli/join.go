@@ -21,8 +21,8 @@ import (
 )
 
 type joinCmd struct {
-	Token     string `arg:"" optional:"" help:"What redoubt token create printed."`
-	TokenFile string `placeholder:"FILE" help:"File that holds the token instead, or - for standard input: other users of this host can see command lines."`
+	TokenFile string `placeholder:"FILE" help:"File that holds what redoubt token create printed, or - for standard input. Default: a terminal is asked."`
+	Token     string `arg:"" optional:"" help:"The token itself. Other users of this host see it while this runs, and the shell keeps it in its history: use --token-file."`
 	Dir       string `default:"/etc/redoubt" placeholder:"DIR" help:"Where the host's files go (${default}): sidecar.yaml (or gateway.yaml), and tls with its identity."`
 }
 
@@ -31,8 +31,10 @@ func (joinCmd) Help() string {
 
 Example:
 
-  redoubt join TOKEN
-  redoubt sidecar`
+  redoubt join --token-file -      # then paste the token, and end with Ctrl-D
+  redoubt sidecar
+
+A token that was not used stays good until its time is over: where joining failed for good, end it where the CA lies (redoubt token revoke ID).`
 }
 
 // joinTimeout bounds all of it: each gateway of the token may be away.
@@ -113,8 +115,13 @@ func makeForSidecar(dir string) error {
 
 func (c *joinCmd) text(e *env) (string, error) {
 	switch {
-	case (c.Token == "") == (c.TokenFile == ""):
-		return "", errors.New("one is needed: TOKEN or --token-file")
+	case c.Token != "" && c.TokenFile != "":
+		return "", errors.New("give the token once: --token-file, or TOKEN")
+	case c.Token == "" && c.TokenFile == "" && e.terminal():
+		text, err := e.ask("Token (what redoubt token create printed; it isn't shown): ")
+		return string(text), err
+	case c.Token == "" && c.TokenFile == "":
+		return "", errors.New("the token is missing: --token-file FILE, or --token-file - and the token on standard input")
 	case c.TokenFile == "-":
 		text, err := io.ReadAll(io.LimitReader(e.stdin, maxTokenFile))
 		return string(text), err
@@ -122,6 +129,7 @@ func (c *joinCmd) text(e *env) (string, error) {
 		text, err := statedir.ReadGiven(c.TokenFile, maxTokenFile, "token")
 		return string(text), err
 	}
+	fmt.Fprintln(e.stderr, "redoubt: the token was an argument: other users of this host can see it while this runs, and the shell's history keeps it. Next time: redoubt join --token-file -")
 	return c.Token, nil
 }
 

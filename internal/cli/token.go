@@ -46,7 +46,7 @@ Example:
 
 and on the new host:
 
-  redoubt join TOKEN`
+  redoubt join --token-file -`
 }
 
 func (c *tokenCreateCmd) Run(e *env) error {
@@ -73,7 +73,7 @@ func (c *tokenCreateCmd) Run(e *env) error {
 		return err
 	}
 	fmt.Fprintln(e.stdout, token.Text())
-	fmt.Fprintf(e.stderr, "token %s for %s, good once within %s: a secret until then. On the new host: redoubt join TOKEN\n", token.ID(), grant.Identity, c.TTL)
+	fmt.Fprintf(e.stderr, "token %s for %s, good once within %s: a secret until then. On the new host: redoubt join --token-file -\n", token.ID(), grant.Identity, c.TTL)
 	return nil
 }
 

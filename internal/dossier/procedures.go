@@ -21,7 +21,7 @@ var procedures = []Procedure{
 	{"Taking in a host", "A new application host gets an identity of its own; no key is copied.", []string{
 		"Add the host to deployment.yaml, and load the cache hosts' packet filters anew: redoubt render nftables --deployment deployment.yaml --host NAME | nft -f -",
 		"On the host with the CA: redoubt token create --dir CA --name HOST --gateway NAME=ADDRESS",
-		"On the new host: redoubt join TOKEN, then start its sidecar, and give the application app.env.",
+		"On the new host: redoubt join --token-file -, then start its sidecar, and give the application app.env.",
 		"sudo redoubt verify on the new host; keep its report.",
 	}},
 	{"Changing the application's password", "At least once a year, and at once when somebody who knew it leaves.", []string{

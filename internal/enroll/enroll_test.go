@@ -9,7 +9,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -350,5 +352,45 @@ func TestAnAnswerOfAnotherIdentityIsRefused(t *testing.T) {
 	good := answer{Certificate: cert.Raw, Roots: [][]byte{h.ca.Certificate().Raw}}
 	if _, err := good.identity(other); err == nil || !strings.Contains(err.Error(), "not for this host's key") {
 		t.Error(err)
+	}
+}
+
+// TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers: it needs no certificate
+// for its handshake, and then it says nothing, or never comes to an end.
+func TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers(t *testing.T) {
+	h := newCAHost(t)
+	h.gateway("cache-1", "127.0.0.1:0", 0).stop()
+	dir := filepath.Join(filepath.Dir(h.dir), "cache-1")
+	s := &server{t: t, name: "cache-1", patient: 500 * time.Millisecond, log: &lines{changed: make(chan struct{})},
+		files: tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(h.dir, "ca.crt"), CRL: filepath.Join(h.dir, "revoked.crl")}}
+	s.ca = &Server{CA: h.ca, Tokens: h.tokens, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+	s.start("127.0.0.1:0")
+	for name, says := range map[string]string{"nothing": "", "half a request": "\x00\x00\x10\x00{"} {
+		conn, err := tunnel.DialEnroll(t.Context(), tunnel.Endpoint{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}, []RootHash{h.root()})
+		must(t, err)
+		defer conn.Close()
+		_, err = io.WriteString(conn, says)
+		must(t, err)
+		must(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: it holds its place still: %v", name, err)
+		}
+	}
+}
+
+func TestAHostThatIsNotAdmittedIsToldSo(t *testing.T) {
+	h := newCAHost(t)
+	s := h.gateway("cache-1", "127.0.0.1:0", 0)
+	token := h.token("web-1", time.Hour, s)
+	s.stop()
+	s.admits = []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")}
+	s.start(s.address)
+	files, err := join(t, token)
+	if err == nil || !strings.Contains(err.Error(), "admit list does not have this host") || !strings.Contains(err.Error(), s.address) {
+		t.Errorf("%v", err)
+	}
+	leavesNothing(t, files)
+	if list, err := h.tokens.List(); err != nil || list[0].State != Open {
+		t.Errorf("the token is %+v, %v", list, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2" // for jitter only
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -265,8 +266,10 @@ func addressesOf(cert *x509.Certificate) (addrs []netip.Addr) {
 
 // followBeside does for a host with the CA what follow does for others.
 func (k *Keeper) followBeside(ctx context.Context, early chan<- struct{}) {
+	told := map[string]bool{} // by serial
 	for {
 		changed := k.Credentials.Changed()
+		k.warnOfLate(told)
 		waits, err := k.Server.waitsFor(k.Credentials.ID())
 		if err != nil {
 			k.Log.Error("the CA can't be read", "error", err)
@@ -279,6 +282,21 @@ func (k *Keeper) followBeside(ctx context.Context, early chan<- struct{}) {
 			return
 		case <-changed:
 		case <-time.After(lookAtClock):
+		}
+	}
+}
+
+// warnOfLate names hosts whose certificates end soon: when one has ended, its host
+// needs a person with a token.
+func (k *Keeper) warnOfLate(told map[string]bool) {
+	late, err := k.Server.CA.Late()
+	if err != nil {
+		return // whoever wants something of the CA hears of it
+	}
+	for _, i := range late {
+		if i.Identity != k.Credentials.ID() && !told[i.Serial] && !strings.HasPrefix(i.Identity.Name(), pki.ProbePrefix) {
+			told[i.Serial] = true
+			k.Log.Warn("a host has not renewed its certificate: once that has ended it must join again with a token (is it off, or cut off? revoke it if it is gone)", "identity", i.Identity, "until", i.End)
 		}
 	}
 }

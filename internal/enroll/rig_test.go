@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,8 +75,10 @@ type server struct {
 	address string
 	files   tunnel.Files
 	log     *lines
-	ca      *Server // nil without
-	thief   *thief  // answers in its place
+	ca      *Server       // nil without
+	thief   *thief        // answers in its place
+	patient time.Duration // with handshakes; 0 is the default
+	admits  []netip.Prefix
 	stop    func()
 }
 
@@ -109,6 +112,10 @@ func (s *server) start(address string) {
 	credentials, err := tunnel.LoadCredentials(s.files)
 	must(s.t, err)
 	o := gateway.Options{Listen: address, Credentials: credentials, Limits: gateway.DefaultLimits(), Log: log, Dial: engine(s.t)}
+	o.Admit = s.admits
+	if s.patient != 0 {
+		o.Limits.HandshakeTimeout = s.patient
+	}
 	if s.ca != nil {
 		s.ca.Credentials = credentials
 		o.Enroll, o.Renew = s.ca.Enroll, s.ca.Renew

@@ -43,9 +43,8 @@ type Server struct {
 // The caller closes it.
 func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 	source := tunnel.Source(conn)
-	conn.SetDeadline(time.Now().Add(exchangeTimeout))
 	log := s.Log.With("source", source)
-	var q enrollRequest
+	var q enrollRequest // within the handshake's deadline: until then a stranger holds a place
 	if err := receive(conn, maxRequest, &q); err != nil {
 		log.Warn("enrolment refused", "reason", readable(err))
 		return
@@ -54,6 +53,7 @@ func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 		log = log.With("token", q.Token)
 	}
 	a, id, err := s.enroll(q, source)
+	conn.SetDeadline(time.Now().Add(exchangeTimeout))
 	if err != nil {
 		log.Warn("enrolment refused", "reason", err)
 		send(conn, answer{Error: forStranger(err)})

@@ -60,9 +60,11 @@ type Options struct {
 	Dial func(context.Context) (net.Conn, error)
 	// Enroll and Renew serve the protocols of that name (package tunnel), if they
 	// are set. Each is called in a goroutine of its own once the handshake is done,
-	// and returns when its connection or the context ends; it sets the deadlines
-	// from then on, and doesn't close. Who enrols is a stranger and holds a place
-	// among the handshakes; who renews is a proved peer and counts as one.
+	// and returns when its connection or the context ends; it doesn't close.
+	// Who enrols is a stranger and holds a place among the handshakes, so what it asks
+	// must come within HandshakeTimeout, which is in force; Enroll sets a deadline for
+	// its answer only. Who renews is a proved peer and counts as one; Renew sets the
+	// deadlines.
 	Enroll, Renew func(context.Context, *tls.Conn)
 	Log           *slog.Logger
 }

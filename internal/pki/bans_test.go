@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -160,5 +161,38 @@ func TestBansAreForgottenWithWhatTheyAreFor(t *testing.T) {
 		if n := bans(); n != 0 {
 			t.Errorf("after 31 days there are %d bans", n)
 		}
+	})
+}
+
+// TestHostsThatDoNotRenewAreNamedInTime: by their newest certificate, while it lives.
+func TestHostsThatDoNotRenewAreNamedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{})
+		must(t, err)
+		late, fresh, lost := id(t, "spiffe://clinic/app/late"), id(t, "spiffe://clinic/app/fresh"), id(t, "spiffe://clinic/app/lost")
+		names := func(want ...string) {
+			t.Helper()
+			list, err := ca.Late()
+			must(t, err)
+			var got []string
+			for _, i := range list {
+				got = append(got, i.Identity.Name())
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("late are %v, want %v", got, want)
+			}
+		}
+		for _, who := range []pki.Request{{ID: late}, {ID: fresh}, {ID: lost}} {
+			issue(t, ca, who)
+		}
+		_, err = ca.Revoke(lost)
+		must(t, err)
+		time.Sleep(5 * day)
+		names()
+		issue(t, ca, pki.Request{ID: fresh})
+		time.Sleep(day)
+		names("late")
+		time.Sleep(2 * day)
+		names()
 	})
 }

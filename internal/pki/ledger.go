@@ -96,6 +96,30 @@ func (ca *CA) Issued() (list []Issued, err error) {
 	return list, nil
 }
 
+// Late are the newest certificates of the hosts that should have renewed by now: they
+// live, with less than a quarter of their life left (renewal is tried from a third on).
+func (ca *CA) Late() (list []Issued, err error) {
+	err = ca.look(func(s *state) error {
+		now := time.Now()
+		newest := make(map[identity.ID]*entry)
+		for i := range s.ledger.entries { // in the order of their issue
+			e := &s.ledger.entries[i]
+			newest[e.id] = e
+		}
+		for i := range s.ledger.entries {
+			e := &s.ledger.entries[i]
+			if newest[e.id] == e && e.living(now, s.roots) && e.end.Sub(now) < e.end.Sub(e.issued)/4 {
+				list = append(list, e.shown(now, s.roots))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	return list, nil
+}
+
 func (e *entry) shown(now time.Time, roots []*root) Issued {
 	i := Issued{Identity: e.id, Serial: serialText(e.serial), Issued: e.issued, End: e.end, Root: e.root, Status: Ended}
 	if e.living(now, roots) {

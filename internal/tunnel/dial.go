@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -110,6 +111,9 @@ func handshake(ctx context.Context, e Endpoint, cfg *tls.Config) (*tls.Conn, err
 	conn := tls.Client(eventloop.NewWire(raw), cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			return nil, fmt.Errorf("it closed the connection before its handshake, as a gateway does whose admit list does not have this host (its log names the address): %w", err)
+		}
 		return nil, err
 	}
 	return conn, nil
