@@ -90,11 +90,13 @@ func DialEnroll(ctx context.Context, e Endpoint, roots [][sha256.Size]byte) (*tl
 				cas = append(cas, cert)
 			}
 		}
-		if len(cas) == 0 {
+		s := &snapshot{id: e.ID, roots: cas, pool: poolOf(cas)}
+		err := s.acceptGateway(e.ID, Enroll)(cs)
+		var unknown x509.UnknownAuthorityError
+		if len(cas) == 0 || errors.As(err, &unknown) {
 			return errors.New("the server does not stand under the CA that is expected: somebody else answers there, or the CA has been replaced")
 		}
-		s := &snapshot{id: e.ID, roots: cas, pool: poolOf(cas)}
-		return s.acceptGateway(e.ID, Enroll)(cs)
+		return err
 	}
 	return handshake(ctx, e, cfg)
 }
