@@ -151,8 +151,10 @@ func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ca.Revocations(); err != nil { // makes the list from the ledger, if it is missing or behind
-		return nil, fmt.Errorf("pki.dir: who is revoked can't be told, so nobody is served: %w", err)
+	if provide { // makes the list from the ledger, if it is missing or behind
+		if _, err := ca.Revocations(); err != nil {
+			return nil, fmt.Errorf("pki.dir: who is revoked can't be told, so nobody is served: %w", err)
+		}
 	}
 	s := &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(string(c.PKI.Dir)), Life: time.Duration(c.PKI.Life), Log: log}
 	if provide && files.Key == "" { // else the certificate is somebody else's
