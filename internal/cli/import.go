@@ -24,7 +24,7 @@ type importFlags struct {
 	JSON       bool     `name:"json" help:"The plan as JSON."`
 	Deployment string   `default:"cache" placeholder:"NAME" help:"The deployment's name, as in its certificates (${default})."`
 	Name       string   `default:"cache-1" placeholder:"NAME" help:"The cache host's name (${default})."`
-	ClientName string   `default:"web-1" placeholder:"NAME" help:"The application host's name, for sidecar.yaml (${default})."`
+	ClientName string   `placeholder:"NAME" help:"The application host's name, for sidecar.yaml. Default: the first host of --app, or web-1."`
 	Address    string   `placeholder:"IP" help:"The cache host's address, where the files don't tell."`
 	Listen     string   `placeholder:"HOST:PORT" help:"Where the gateway listens. Default: a port beside those that are in use until the cut-over."`
 	App        []string `placeholder:"NAME=ADDRESS" help:"An application host, or a group and its network (web=10.77.1.0/24)."`
@@ -45,6 +45,7 @@ type importStunnelCmd struct {
 	Stunnel       string `required:"" placeholder:"FILE" help:"The cache host's stunnel configuration."`
 	ClientStunnel string `placeholder:"FILE" help:"An application host's stunnel configuration."`
 	Service       string `placeholder:"NAME" help:"The section that is Redis's, where it isn't clear."`
+	ClientService string `placeholder:"NAME" help:"The same of the application host's file. Default: the one of --service's name, or the one that connects to the cache host's."`
 }
 
 func (importStunnelCmd) Help() string {
@@ -56,7 +57,7 @@ func (importStunnelCmd) Help() string {
 
 func (c *importStunnelCmd) Run(e *env) error {
 	return c.run(e, "redoubt import stunnel", func(o migration.Options) (*migration.Plan, error) {
-		o.Stunnel, o.ClientStunnel, o.Service = c.Stunnel, c.ClientStunnel, c.Service
+		o.Stunnel, o.ClientStunnel, o.Service, o.ClientService = c.Stunnel, c.ClientStunnel, c.Service, c.ClientService
 		return migration.Stunnel(o)
 	})
 }

@@ -15,10 +15,11 @@ type builder struct {
 	*journal
 	options Options
 	server  *server
-	door    endpoint  // where hosts come in today
-	local   *endpoint // where applications of the client's host find their cache; nil: not known
-	localAt option    // its line
-	remote  endpoint  // where that host goes
+	door    endpoint   // where hosts come in today
+	taken   []endpoint // of the cache host, besides Redis's own
+	local   *endpoint  // where applications of the client's host find their cache; nil: not known
+	localAt option     // its line
+	remote  endpoint   // where that host goes
 
 	address netip.Addr // of the cache host; invalid: not known
 	listen  endpoint   // of the gateway
@@ -72,6 +73,15 @@ func (b *builder) names() error {
 	}
 	if err := identity.ValidName(b.options.Name); err != nil {
 		return fmt.Errorf("--name: %w", err)
+	}
+	if b.options.ClientName == "" {
+		b.options.ClientName = "web-1"
+		for _, app := range b.options.Apps {
+			if p, err := parseSource(app.Source); err == nil && p.IsSingleIP() {
+				b.options.ClientName = app.Name
+				break
+			}
+		}
 	}
 	if err := identity.ValidName(b.options.ClientName); err != nil {
 		return fmt.Errorf("--client-name: %w", err)
@@ -134,12 +144,15 @@ func (b *builder) listening() error {
 			return fmt.Errorf("--listen %q is not HOST:PORT", b.options.Listen)
 		}
 		b.listen = endpoint{host: host, port: int(n)}
+		if b.inUse(b.listen.port) {
+			return fmt.Errorf("--listen %s: these files use port %d already, and both run until the cut-over: choose another", b.options.Listen, b.listen.port)
+		}
 	} else {
 		b.listen = endpoint{host: "0.0.0.0", port: 6379}
 		if a, err := netip.ParseAddr(b.door.host); err == nil {
 			b.listen.host = a.String()
 		}
-		for slices.Contains([]int{b.door.port, b.server.port, b.server.tlsPort}, b.listen.port) {
+		for b.inUse(b.listen.port) {
 			b.listen.port++
 		}
 	}
@@ -149,6 +162,12 @@ func (b *builder) listening() error {
 		}
 	}
 	return nil
+}
+
+// inUse says whether something is known to listen at a port of the cache host, at
+// whatever address.
+func (b *builder) inUse(port int) bool {
+	return slices.Contains([]int{b.door.port, b.server.port, b.server.tlsPort}, port) || slices.ContainsFunc(b.taken, func(p endpoint) bool { return p.port == port })
 }
 
 // sidecar is where applications find their cache from now on: where they did, but

@@ -36,98 +36,92 @@ func (e *end) each(v Verdict, weak bool, why string, names ...string) (said bool
 	return said
 }
 
-// Levels of verification (stunnel(8), verify).
-const (
-	nobody  = iota // nothing is asked, or not looked at
-	ifShown        // a certificate is looked at if there is one
-	chain
-	pinned // the very certificate lies on this host
-)
-
-func (e *end) level() int {
-	list := e.service.options
-	o, _ := list.last("verify")
-	level := map[string]int{"1": ifShown, "2": chain, "3": pinned, "4": pinned}[o.value]
-	if list.yes("verifyChain") {
-		level = max(level, chain)
-	}
-	if list.yes("verifyPeer") {
-		level = pinned
-	}
-	return level
-}
-
 // verification is who is believed.
 func (e *end) verification() {
 	_, psk := e.service.options.last("PSKsecrets")
-	level := e.level()
-	weak := level < chain && !psk
+	_, cert := e.service.options.last("cert")
+	asked := e.service.options.asked()
+	// A server always shows its certificate, so that a client can't do without.
+	asked.require = asked.require || e.client
+	verified := (asked.chain || asked.peer) && asked.require
+	weak := !verified && (!psk || cert && !e.client)
 	var why string
 	switch {
-	case level == pinned:
+	case verified && psk:
+		why = "The shared secret was enough: a certificate was asked of those only who hadn't it. " + noPSK
+	case verified && asked.peer:
 		why = "The certificates of those who may connect lie in a file that somebody copies and prunes by hand. " + ownCertificates
-	case level == chain:
+	case verified:
 		why = "A certificate of the CA is needed, as before; Redoubt looks at the deployment, the role and the name in it besides."
-	case psk:
+	case psk && !weak:
 		why = "The shared secret alone decided. " + noPSK
 	case e.client:
 		why = "The server's certificate was not looked at: whoever sat between the hosts could read and change everything. Both ends are verified now: chain, deployment, role and name."
-	case level == ifShown:
+	case asked.require:
+		why = "A certificate was needed, and any would do, whoever had signed it. Now every host needs one of the deployment's CA, and its role and name are looked at."
+	case asked.chain || asked.peer:
 		why = "Who showed no certificate came in without one. Now every host needs a certificate of its own, and its role and name are looked at."
 	default:
 		why = "No certificate was asked for: who reached the port was at Redis. Now every host needs a certificate of its own, and its role and name are looked at."
 	}
 	verdict := Tightened
-	if level == chain {
+	if verified && !asked.peer && !psk {
 		verdict = Kept
 	}
-	if !e.each(verdict, weak, why, "verify", "verifychain", "verifypeer", "requirecert") && level < chain && !psk {
+	if !e.each(verdict, weak, why, "verify", "verifychain", "verifypeer", "requirecert") && weak {
 		e.lacking("verify", why)
 	}
 	checked := e.each(Kept, false, "The gateway's name in its certificate is looked at, and no other is believed.", "checkhost", "checkip", "checkemail")
-	if e.client && level == chain && !checked {
+	if e.client && asked.chain && !asked.peer && !checked {
 		e.lacking("checkHost", "Any certificate of the CA passed for the cache host's, an application host's too. The gateway's role and name are looked at now.")
 	}
-	if !e.each(Tightened, false, "A revoked host is cut within a second, at every gateway, without a list that somebody carries (redoubt pki revoke).", "crlfile", "crlpath") && level >= chain && level != pinned {
+	if !e.each(Tightened, false, "A revoked host is cut within a second, at every gateway, without a list that somebody carries (redoubt pki revoke).", "crlfile", "crlpath") && asked.chain && !asked.peer {
 		e.lacking("CRLfile", "A certificate that was stolen was good until its end. A revoked host is cut within a second now (redoubt pki revoke).")
 	}
 }
 
-// tlsVersions in their order.
-var tlsVersions = []string{"all", "sslv2", "sslv3", "tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3"}
-
 // versions is which TLS could be agreed on.
 func (e *end) versions() {
-	lowest := "tlsv1" // stunnel(8), sslVersionMin, default
-	for _, name := range []string{"sslVersion", "sslVersionMin"} {
-		if o, set := e.service.options.last(name); set {
-			lowest = strings.ToLower(o.value)
+	list := e.service.options
+	today, before := list.agreed(true), list.agreed(false)
+	old := func(versions []int) bool { return len(versions) > 0 && versions[0] < tls12 }
+	say := func(why string) {
+		if !e.each(Tightened, true, why+onlyTLS13, "sslversion", "sslversionmin", "sslversionmax") {
+			e.lacking("sslVersionMin", why+onlyTLS13)
 		}
 	}
-	rank := slices.Index(tlsVersions, lowest)
+	const perhaps = "OpenSSL before 3.0 may agree on versions older than TLS 1.2 as well (RFC 8996 forbids them). "
 	switch {
-	case lowest == "tlsv1.3":
-		e.each(Kept, false, onlyTLS13, "sslversion", "sslversionmin", "sslversionmax")
-	case rank >= 0 && rank < slices.Index(tlsVersions, "tlsv1.2"):
-		const why = "Versions older than TLS 1.2 could be agreed on, where OpenSSL still lets them (RFC 8996 forbids them). " + onlyTLS13
-		if !e.each(Tightened, true, why, "sslversion", "sslversionmin", "sslversionmax") {
-			e.lacking("sslVersionMin", why)
-		}
+	case old(today):
+		say("Versions older than TLS 1.2 could be agreed on (RFC 8996 forbids them). ")
+	case len(today) == 0 && old(before):
+		say("It asks for versions older than TLS 1.2, which RFC 8996 forbids and OpenSSL 3 has at security level 0 only. ")
+	case slices.Contains(today, tls12) && old(before):
+		say("TLS 1.2 could be agreed on: no post-quantum key exchange, certificates in the clear. " + perhaps)
+	case slices.Contains(today, tls12):
+		say("TLS 1.2 could be agreed on: no post-quantum key exchange, certificates in the clear. ")
+	case old(before):
+		e.each(Tightened, true, perhaps+onlyTLS13, "sslversion", "sslversionmin", "sslversionmax")
 	default:
-		e.each(Tightened, true, "TLS 1.2 could be agreed on: no post-quantum key exchange, certificates in the clear. "+onlyTLS13, "sslversion", "sslversionmin", "sslversionmax")
+		e.each(Kept, false, onlyTLS13, "sslversion", "sslversionmin", "sslversionmax")
 	}
+	e.suites()
+}
+
+// suites are the lines about ciphers, options and strength.
+func (e *end) suites() {
 	for _, o := range e.service.options.all("ciphers") {
 		d, _ := lookupOption(o.name)
 		if bad := weakCiphers(o.value); len(bad) > 0 {
-			e.about(o, Tightened, "It lets in "+strings.Join(bad, ", ")+". "+onlyTLS13).Weak = true
+			e.about(o, Tightened, "It lets in "+strings.Join(bad, ", ")+", where OpenSSL still has it. "+onlyTLS13).Weak = true
 		} else {
 			e.about(o, Dropped, d.why)
 		}
 	}
 	for _, o := range e.service.options.all("options") {
 		d, _ := lookupOption(o.name)
-		// A minus takes an option away, as -NO_SSLv3, which lets SSLv3 in.
-		if upper := strings.ToUpper(o.value); strings.HasPrefix(upper, "-NO_") || strings.Contains(upper, "UNSAFE") || upper == "ALL" {
+		// stunnel sets NO_SSLv2 and NO_SSLv3 itself; a minus takes them away.
+		if upper := strings.ToUpper(o.value); strings.HasPrefix(upper, "-NO_SSL") || upper == "ALLOW_UNSAFE_LEGACY_RENEGOTIATION" {
 			e.about(o, Tightened, "It lets in what OpenSSL would refuse. "+onlyTLS13).Weak = true
 		} else {
 			e.about(o, Dropped, d.why)
@@ -145,9 +139,10 @@ func (e *end) versions() {
 // weakCiphers are the words of an OpenSSL cipher list that let in what nobody
 // should use any more, if they are not taken out with ! or -.
 func weakCiphers(list string) (bad []string) {
-	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == ',' || r == ' ' }) {
-		name, _, _ := strings.Cut(strings.ToUpper(word), "@SECLEVEL")
-		if name == "" || name[0] == '!' || name[0] == '-' {
+	words := strings.FieldsFunc(strings.ToUpper(list), func(r rune) bool { return r == ':' || r == ',' || r == ' ' })
+	for _, word := range words {
+		name, _, _ := strings.Cut(word, "@SECLEVEL")
+		if name == "" || strings.ContainsRune("!-+", rune(name[0])) || slices.Contains(words, "!"+name) { // + only moves to the end
 			continue
 		}
 		for _, weak := range []string{"NULL", "RC4", "DES", "EXP", "MD5", "ADH", "AECDH", "LOW", "SSLV2", "SSLV3", "IDEA", "SEED", "COMPLEMENTOF"} {

@@ -54,10 +54,11 @@ type Options struct {
 	User          string // whom the application logs in as; "": default
 	CommandStats  string // what INFO commandstats said of the running Redis; "": not asked
 	Service       string // the section that is Redis's; "": the one that fits
+	ClientService string // that of the application host; "": the one that fits
 
 	Deployment string   // names, as certificates will have them
 	Name       string   // the cache host
-	ClientName string   // the application host whose sidecar.yaml is made
+	ClientName string   // the application host whose sidecar.yaml is made; "": the first of Apps
 	Address    string   // IP address of the cache host; "": as the files have it
 	Listen     string   // HOST:PORT of the gateway; "": beside what is there
 	Apps       []Host   // application hosts

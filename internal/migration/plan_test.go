@@ -49,8 +49,8 @@ func (o *old) plan() *Plan {
 
 const (
 	plainRedis  = "bind 127.0.0.1\nrequirepass a-password-of-the-team-that-is-long\nmaxmemory 1gb\nmaxmemory-policy allkeys-lru\n"
-	plainServer = "[redis]\naccept = 10.77.0.2:6380\nconnect = 6379\ncert = none.pem\nverify = 2\n"
-	plainClient = "[redis]\nclient = yes\naccept = 127.0.0.1:6379\nconnect = 10.77.0.2:6380\nverify = 2\n"
+	plainServer = "[redis]\naccept = 10.77.0.2:6380\nconnect = 6379\ncert = none.pem\nCAfile = ca.pem\nverify = 2\n"
+	plainClient = "[redis]\nclient = yes\naccept = 127.0.0.1:6379\nconnect = 10.77.0.2:6380\nCAfile = ca.pem\nverify = 2\n"
 )
 
 // TestWhatIsWrittenLoads: each file is one that the parts read, with what the old
@@ -184,10 +184,10 @@ func TestTheSectionThatIsRedissIsFound(t *testing.T) {
 	const web = "[web]\naccept = 443\nconnect = 80\n"
 	for _, c := range []struct{ server, service, want string }{
 		{web + plainServer, "", ""},
-		{web, "", "no section connects to Redis (port 6379 of"},
+		{web, "", "no section is a server (client = no) and connects to Redis (port 6379 of"},
 		{plainServer + strings.Replace(plainServer, "[redis]", "[second]", 1), "", "more than one section"},
 		{plainServer + strings.Replace(plainServer, "[redis]", "[second]", 1), "second", ""},
-		{plainServer, "third", "no section [third]: there are \"redis\""},
+		{plainServer, "third", "no section [third], which --service names: there are \"redis\""},
 		{"[redis]\nconnect = 6379\n", "", "has no accept"},
 		{"[redis]\naccept = no:port:x\nconnect = 6379\n", "", ":2: accept is no"},
 		{"[redis]\naccept = /run/s\nconnect = 6379\n", "", "unix socket"},
@@ -200,10 +200,10 @@ func TestTheSectionThatIsRedissIsFound(t *testing.T) {
 		}
 	}
 	// Redis may be reached over its socket only.
-	o := newOld(t, "port 0\nunixsocket /run/redis.sock\n", "[a]\naccept = 1\nconnect = 6379\n[b]\naccept = 6380\nconnect = /run/redis.sock\n", "")
+	o := newOld(t, "port 0\nunixsocket /run/redis.sock\n", "[a]\naccept = 1\nconnect = 6379\n[b]\naccept = 6380\nconnect = /run/redis.sock\ncert = none.pem\n", "")
 	p := o.plan()
 	j := &journal{findings: p.Findings}
-	if j.verdict("[a]") != Dropped || !strings.Contains(p.Files[1].Text, `listen: "0.0.0.0:6379"`) {
+	if j.verdict("[a]") != Dropped || !strings.Contains(p.Files[1].Text, `listen: "0.0.0.0:6381"`) {
 		t.Error(j.verdict("[a]"), p.Files[1].Text)
 	}
 }
@@ -213,19 +213,22 @@ func TestWeakChoicesAreNamed(t *testing.T) {
 	for lines, want := range map[string]string{
 		"verify = 0": "No certificate was asked for", "verify = 1": "without one", "": "It is not set. No certificate was asked for",
 		"verifyChain = yes": "", "verify = 4": "", "verifyPeer = yes": "",
-		"PSKsecrets = psk.txt":                    "A secret that hosts share",
-		"verify = 2\nsslVersion = TLSv1":          "older than TLS 1.2",
-		"verify = 2\nsslVersionMin = all":         "older than TLS 1.2",
-		"verify = 2\nsslVersionMin = TLSv1.2":     "TLS 1.2 could be agreed on",
-		"verify = 2\nciphers = ALL:!aNULL":        "It lets in ALL",
-		"verify = 2\nciphers = HIGH:RC4-MD5":      "It lets in RC4-MD5",
-		"verify = 2\noptions = -NO_SSLv3":         "what OpenSSL would refuse",
-		"verify = 2\nsecurityLevel = 0":           "112 bits",
-		"verify = 2\nprotocol = connect":          "",
-		"verify = 2\nexec = /bin/sh":              "",
-		"verify = 2\nlibwrap = yes\nredirect = 7": "",
+		"PSKsecrets = psk.txt":                               "A secret that hosts share",
+		"verify = 2\nsslVersion = TLSv1":                     "older than TLS 1.2",
+		"verify = 2\nsslVersionMin = all":                    "TLS 1.2 could be agreed on",
+		"verify = 2\nsecurityLevel = 0\nsslVersionMin = all": "Versions older than TLS 1.2 could",
+		"verifyChain = yes\nrequireCert = no":                "without one",
+		"requireCert = yes":                                  "any would do",
+		"verify = 2\nsslVersionMin = TLSv1.2":                "TLS 1.2 could be agreed on",
+		"verify = 2\nciphers = ALL:!aNULL":                   "It lets in ALL",
+		"verify = 2\nciphers = HIGH:RC4-MD5":                 "It lets in RC4-MD5",
+		"verify = 2\noptions = -NO_SSLv3":                    "what OpenSSL would refuse",
+		"verify = 2\nsecurityLevel = 0":                      "112 bits",
+		"verify = 2\nprotocol = connect":                     "",
+		"verify = 2\nexec = /bin/sh":                         "",
+		"verify = 2\nlibwrap = yes\nredirect = 7":            "",
 	} {
-		p := newOld(t, plainRedis, "[redis]\naccept = 6380\nconnect = 6379\n"+lines+"\n", "").plan()
+		p := newOld(t, plainRedis, "[redis]\naccept = 6380\nconnect = 6379\ncert = none.pem\nCAfile = ca.pem\n"+lines+"\n", "").plan()
 		found := want == ""
 		for _, f := range p.Findings {
 			found = found || f.Weak && strings.Contains(f.Why, want) && strings.HasSuffix(f.File, "server.conf") && f.Line > 0
@@ -235,6 +238,10 @@ func TestWeakChoicesAreNamed(t *testing.T) {
 		}
 	}
 	// TLS 1.3 with verified certificates on both ends, on loopback, is no weakness.
+	text, _ := json.Marshal(newOld(t, plainRedis, plainServer+"options = NO_TLSv1\noptions = NO_TLSv1_1\n", "").plan().Findings)
+	if strings.Contains(string(text), "older than TLS 1.2") || !strings.Contains(string(text), "TLS 1.2 could be agreed on") {
+		t.Errorf("with NO_TLSv1 and NO_TLSv1_1: %s", text)
+	}
 	for lines, want := range map[string]string{"accept = 6379": "Other hosts could reach", "": "Any certificate of the CA passed"} {
 		client := plainClient
 		if lines != "" {

@@ -38,6 +38,9 @@ func readRedis(path string) (*redisConf, error) {
 			if err != nil || s.name == "" {
 				return err
 			}
+			if slices.ContainsFunc(s.args, func(a string) bool { return a != "" && placeholder.FindString(a) == a }) {
+				return at.errorf("%s has a placeholder in place of a value, and Redis knows no variables: import the file as it is on the host, filled in", s.name)
+			}
 			if len(conf.settings) >= maxSettings {
 				return at.errorf("the configuration has more than %d settings", maxSettings)
 			}

@@ -81,6 +81,8 @@ func TestReadingIsBounded(t *testing.T) {
 		"no-file.conf": "include a b\n",
 		"many.conf":    strings.Repeat("include empty.conf\n", 300),
 		"empty.conf":   "",
+		"var.conf":     "requirepass ${REDIS_PASSWORD}\n",
+		"jinja.conf":   "requirepass '{{ password }}'\n",
 		"long.conf":    strings.Repeat("port 1\n", 6000),
 		"large.conf":   "#" + strings.Repeat("x", maxText) + "\n",
 	} {
@@ -92,6 +94,7 @@ func TestReadingIsBounded(t *testing.T) {
 		write(t, dir, fmt.Sprintf("d%d.conf", i), deep)
 	}
 	for name, want := range map[string]string{
+		"var.conf": ":1: requirepass has a placeholder", "jinja.conf": ":1: requirepass has a placeholder",
 		"itself.conf": "itself.conf:1: include: ", "each.conf": "includes itself", "gone.conf": "copy it here", "nul.conf": "NUL",
 		"dir.conf": "regular file", "device.conf": "regular file", "no-file.conf": "one file", "many.conf": "more than 256 files",
 		"large.conf": "larger than", "long.conf": "more than 5000 settings", "d0.conf": "16 deep",
@@ -110,6 +113,7 @@ func FuzzRedisConf(f *testing.F) {
 		"user default\nuser default \"\"\nuser default (~a +get)\n", "rename-command KEYS \"\"\nrename-command GET x\nrename-command config|get \"\"\n", "maxmemory -1\n", "maxmemory 99999999999999999999gb\n",
 		"requirepass \"\"\nrequirepass a\nrequirepass b\n", "include x\n", "maxmemory-policy volatile-lru\ndatabases 17\n", "a \"\\x4", "tls-port 6380\ntls-auth-clients no\ntls-ciphers RC4\n",
 		"replicaof 10.0.0.1 6379\ncluster-enabled yes\nsearch-x y\n", "aclfile \"\"\n", "client-output-buffer-limit normal 0 0 0\n",
+		"user default off\nuser app on >x ~* &* +@all\n", "user default on nopass ~* +@read +select|0 -nosuch +@nosuch \"\" reset on +ft.search\n", "rename-command CONFIG \"\"\nrename-command acl|list x\nrename-command @read \"\"\n", "requirepass ${X}\n",
 	} {
 		f.Add(seed)
 	}

@@ -3,6 +3,7 @@ package migration
 import (
 	"fmt"
 	"path"
+	"slices"
 )
 
 // steps is what is left to people, in an order without an outage
@@ -24,9 +25,12 @@ func (b *builder) steps(p *Plan) []Step {
 		Step{What: fmt.Sprintf("On %s: the files of the folder %s go to /etc/redoubt; redis-server or valkey-server must be 7.0 or later.", p.Name, p.Name), Commands: []string{
 			"redoubt pki init --deployment " + p.Deployment + " --dir /etc/redoubt/ca", "redoubt gateway"}},
 		Step{What: fmt.Sprintf("Let application hosts reach port %d of %s; %s stays as it is.", b.listen.port, p.Name, old)},
-		Step{What: "For each application host: make a token on " + p.Name + ", join with it on the host (sidecar.yaml goes to /etc/redoubt first, with the host's own name).", Commands: []string{
-			"redoubt token create --dir /etc/redoubt/ca --name " + b.options.ClientName + " --gateway " + p.Name + "=" + b.gatewayAddress(), "redoubt join --token-file -"}},
+		Step{What: "For each application host: make a token on " + p.Name + ", join with it on the host (sidecar.yaml goes to /etc/redoubt first, with the host's own name).", Commands: b.joining()},
 	)
+	if p.sidecar != "127.0.0.1:6379" && p.sidecar[0] != '/' { // a unix socket is the sidecar's own
+		list = append(list, Step{What: "Where systemd starts the sidecar: its socket unit listens at 127.0.0.1:6379, and sidecar.yaml says " + p.sidecar + ". Say so to the socket, before it is started.", Commands: []string{
+			"systemctl edit redoubt-sidecar.socket     # [Socket], then ListenStream= (empty), then ListenStream=" + p.sidecar}})
+	}
 	switch {
 	case b.local != nil:
 		list = append(list, Step{What: "Cut over host by host: stop its stunnel client and start the sidecar, which takes its place at " + p.sidecar + ". Applications connect again by themselves.", Commands: []string{"redoubt sidecar"}})
@@ -43,4 +47,20 @@ func (b *builder) steps(p *Plan) []Step {
 		Step{What: "Replace the password, which the old files and their backups still have.", Commands: []string{
 			"redoubt secret rotate --digests /etc/redoubt/" + path.Base(p.digestsPath()) + " --overlap 24h --out app.env"}},
 	)
+}
+
+// joining is a token for each application host, by the name that it will have.
+func (b *builder) joining() (commands []string) {
+	names := []string{b.options.ClientName}
+	for _, app := range b.apps {
+		if app.prefix.IsSingleIP() && !slices.Contains(names, app.name) {
+			names = append(names, app.name)
+		} else if !app.prefix.IsSingleIP() {
+			names = append(names, app.name+"-1") // one host of the group
+		}
+	}
+	for _, name := range names {
+		commands = append(commands, "redoubt token create --dir /etc/redoubt/ca --name "+name+" --gateway "+b.options.Name+"="+b.gatewayAddress())
+	}
+	return append(commands, "redoubt join --token-file -")
 }

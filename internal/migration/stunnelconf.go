@@ -60,8 +60,7 @@ type stunnelConf struct {
 	services []service
 }
 
-// readStunnel reads a configuration as stunnel does (stunnel(8), CONFIGURATION
-// FILE): lines of key = value, comments behind ; or # where a line begins,
+// readStunnel reads a configuration as stunnel does (options.c, options_file): lines of key = value, comments behind ; or # where a line begins,
 // sections in brackets. Options before the first section are global, or what
 // sections begin from. A directory that is included is read where it stands, file
 // by file.
@@ -86,6 +85,8 @@ func readStunnel(path string) (*stunnelConf, error) {
 					return o.errorf("include: %w", err)
 				}
 			case o.name == "":
+			case o.check(len(conf.services) > 0) != nil:
+				return o.check(len(conf.services) > 0)
 			case len(conf.services) == 0:
 				conf.global = append(conf.global, o)
 			default:
@@ -111,7 +112,7 @@ func parseStunnelLine(at place, text string) (o option, section string, err erro
 	switch {
 	case text == "" || text[0] == ';' || text[0] == '#':
 		return o, "", nil
-	case text[0] == '[':
+	case text[0] == '[' && (text[len(text)-1] == ']' || !strings.Contains(text, "=")):
 		name, closed := strings.CutSuffix(text[1:], "]")
 		if name = strings.TrimSpace(name); !closed || name == "" {
 			return o, "", at.errorf("is no section: [name] is needed")

@@ -77,6 +77,7 @@ func FuzzStunnelConf(f *testing.F) {
 	for _, seed := range []string{
 		"verify = 2\nsslVersion = all\n", "ciphers = ALL:!aNULL:RC4\noptions = -NO_SSLv3\n", "[other]\naccept = 1\nconnect = 2\n", "; c\n# c\n\n[x]\nclient = yes\nconnect = 6380\n",
 		"PSKsecrets = psk.txt\nverifyChain = yes\n", "cert = c.pem\nkey = k.pem\nCAfile = c.pem\n", "exec = /bin/sh\nnonsense = 1\n", "verify = 2\nverify = 1\nsecurityLevel = 0\n", "\ufeffaccept=1\r\n", "connect = /run/redis.sock\nconnect = a:b\n",
+		"cert = a\nCAfile = b\nverifyChain = yes\nrequireCert = no\n", "verify = 2 # x\n", "cert = a\noptions = NO_TLSv1\noptions = -NO_TLSv1\nciphers = DEFAULT@SECLEVEL=0\n", "cert = a\nsslVersion =\nverify =\nsecurityLevel =\n", "cert = a\nciphers = @SECLEVEL=\n", "connect = ${X}:1\nforeground = yes\n",
 	} {
 		f.Add(seed)
 	}

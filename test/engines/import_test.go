@@ -19,7 +19,7 @@ import (
 func imported(t *testing.T, conf string) *migration.Plan {
 	t.Helper()
 	stunnel := filepath.Join(t.TempDir(), "stunnel.conf")
-	if err := os.WriteFile(stunnel, []byte("[redis]\naccept = 10.77.0.2:6380\nconnect = 6379\nverify = 2\n"), 0o600); err != nil {
+	if err := os.WriteFile(stunnel, []byte("[redis]\naccept = 10.77.0.2:6380\nconnect = 6379\ncert = none.pem\nCAfile = ca.pem\nverify = 2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p, err := migration.Stunnel(migration.Options{Redis: conf, Stunnel: stunnel, Service: "redis", Deployment: "clinic", Name: "cache-1", ClientName: "web-1", Now: time.Now()})
