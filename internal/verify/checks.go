@@ -36,6 +36,7 @@ func Checks() []Check {
 		gatewayIsTheOne,
 		sidecarWantsThePassword,
 		sidecarIsLocal,
+		nothingPassesItOn,
 		sidecarRefusesAWrongPassword,
 
 		// 3: in flight

@@ -66,7 +66,8 @@ func (m *memo[T]) get(ask func() (T, error)) (T, error) {
 // Cache is a cache host.
 type Cache struct {
 	PID          int            // of the gateway's process
-	Listen       string         // where the tunnel is, HOST:PORT
+	Listen       string         // where the tunnel is to be, HOST:PORT
+	Told         string         // where the process says that it is; "": it wasn't asked
 	Metrics      string         // where the metrics are; "": nowhere
 	Admit        []netip.Prefix // who may connect at all; none: everybody
 	Certificates tunnel.Files   // of the gateway
@@ -88,7 +89,8 @@ type Cache struct {
 type App struct {
 	PID          int
 	Listen       string       // where the application finds its Redis; "": nobody knows
-	Bound        string       // the address that the sidecar is bound to
+	Bound        string       // the address that the sidecar is to be bound to
+	Told         string       // that it says it is bound to; "": it wasn't asked
 	Metrics      string       // where the metrics are; "": nowhere
 	Password     string       // the application's; "": not known here
 	NoPassword   string       // why it isn't known
