@@ -37,6 +37,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Unlock: unlockOf(c.PKI),
 		Secrets:     named(files.Secret(), string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},
+		Digests:     string(c.Engine.PasswordDigests),
 		Fingerprint: fingerprint(c),
 	}
 	if cache.CA != "" {
@@ -202,13 +203,13 @@ func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
 			return nil, err
 		}
 		t.Exceptions = exceptionsOf(g.Exceptions)
-		t.Cache.Trusted = append(t.Cache.Trusted, c.Config)
+		t.Cache.Trusted, t.Cache.Config = append(t.Cache.Trusted, c.Config), c.Config
 	} else {
 		if t, err = sidecarTarget(role.sidecar); err != nil {
 			return nil, err
 		}
 		t.Exceptions = exceptionsOf(role.sidecar.Exceptions)
-		t.App.Trusted = append(t.App.Trusted, c.Config)
+		t.App.Trusted, t.App.Config = append(t.App.Trusted, c.Config), c.Config
 	}
 	c.running(ctx, t, role.socket)
 	return t, nil

@@ -77,6 +77,7 @@ func Checks() []Check {
 		attemptsAreRefused,
 		scriptsAreRefused,
 		configurationIsRead,
+		passwordsAreTheFiles,
 		noModules,
 		noReplication,
 		engineIsMended,

@@ -76,7 +76,9 @@ type Cache struct {
 	Unlock       pki.Unlock     // gives its passphrase; nil: it has none
 	Secrets      []string       // every file of this role that others mustn't read
 	Trusted      []string       // and mustn't write
-	Fingerprint  string         // of the configuration file as it is; "": there is none (redoubt up)
+	Digests      string         // the passwords' file
+	Config       string         // the configuration file; "": not known, or there is none (redoubt up)
+	Fingerprint  string         // of the configuration file as it is; "": there is none
 	Running      string         // of the one that the process has read
 
 	// What the running gateway answers, over its admin socket; an error says why not.
@@ -98,6 +100,7 @@ type App struct {
 	Rules        []tunnel.Rule
 	Secrets      []string
 	Trusted      []string
+	Config       string
 	Fingerprint  string
 	Running      string
 }

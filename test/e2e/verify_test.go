@@ -262,6 +262,9 @@ func TestVerifyFromEveryHost(t *testing.T) {
 	if bad := failing(g.look(t, "cache-1", cache...)); len(bad) > 0 {
 		t.Errorf("a comment is no change: %v", bad)
 	}
+	copied := s.path("cache-1", "copy.yaml")
+	s.write("copy.yaml", s.path("cache-1"), text)
+	only("cache-1", "RD-507", "was started with "+file, "--config", copied)
 
 	alter("cache-1", "nft", "delete table inet redoubt")
 	only("cache-1", "RD-120", "no table", cache...)
