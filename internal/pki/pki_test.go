@@ -220,7 +220,7 @@ func TestOpenRefusesAndSaysWhatToMend(t *testing.T) {
 		{"an empty key", "private key", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "ca.key"), 0)) }},
 		{"half a key", "private key", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "ca.key"), 100)) }},
 		{"half a certificate", "certificate", func(t *testing.T, dir string) { must(t, os.Truncate(filepath.Join(dir, "ca.crt"), 300)) }},
-		{"a device", "larger", func(t *testing.T, dir string) {
+		{"a device", "not a regular file", func(t *testing.T, dir string) {
 			must(t, os.Remove(filepath.Join(dir, "ca.crt")))
 			must(t, os.Symlink("/dev/zero", filepath.Join(dir, "ca.crt")))
 		}},
