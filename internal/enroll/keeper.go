@@ -31,9 +31,9 @@ import (
 // Where the key lies in a file of its own, or there are no files, the certificate
 // is somebody else's to renew, and only the first is done.
 //
-// Other roots are taken in only together with a certificate for our fresh key
-// that stands under a root that is believed already: that proves that who answers
-// has the CA, and not only a gateway's certificate.
+// Other roots are taken in only together with a certificate for our fresh key that
+// stands under a root that is believed already, and if such a root has signed for
+// them: who has a gateway's key may have a host's too, and pass a renewal on.
 type Keeper struct {
 	Credentials *tunnel.Credentials
 	Files       tunnel.Files // that Credentials were loaded from
@@ -214,6 +214,9 @@ func (k *Keeper) renew(ctx context.Context) error {
 	}
 	if _, err := pki.NewLeaf(key, got.Certificate(), k.Credentials.Roots()); err != nil {
 		return fmt.Errorf("the certificate that came is not of a CA that is believed here, so whatever else came is not taken in: %w", err)
+	}
+	if err := pki.CheckEndorsed(k.Credentials.Roots(), got.roots, a.Endorsements); err != nil {
+		return fmt.Errorf("nothing of the gateway's answer was taken: %w", err)
 	}
 	if err := got.replace(k.Files); err != nil {
 		return err

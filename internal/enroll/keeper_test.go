@@ -213,6 +213,39 @@ func TestOtherRootsAloneAreNotTakenIn(t *testing.T) {
 	}
 }
 
+// TestWhoPassesARenewalOnAddsNoRoot: the thief has a host's key besides, so that what
+// he answers with is a certificate of the true CA.
+func TestWhoPassesARenewalOnAddsNoRoot(t *testing.T) {
+	h, rogue := newCAHost(t), newCAHost(t)
+	s := h.gateway("cache-1", "127.0.0.1:0", 0)
+	files, err := join(t, h.token("web-1", time.Hour, s))
+	must(t, err)
+	c, err := tunnel.LoadCredentials(files)
+	must(t, err)
+	th := &thief{t: t, through: dialer(t, c, s), roots: append(h.ca.Roots(), rogue.ca.Roots()...)}
+	k := &Keeper{Credentials: c, Files: files, Dialer: dialer(t, c, th.gateway(h, "cache-2"))}
+	before := *c.Certificate()
+	if err := k.renew(t.Context()); err == nil || !strings.Contains(err.Error(), "has signed for") {
+		t.Errorf("%v", err)
+	}
+	th.roots = rogue.ca.Roots()
+	if err := k.renew(t.Context()); err == nil {
+		t.Error("his root alone is taken in")
+	}
+	roots, err := pki.Read(files.CA)
+	must(t, err)
+	if len(roots) != 1 || !roots[0].Equal(h.ca.Certificate()) || len(c.Roots()) != 1 || !c.Certificate().Equal(&before) {
+		t.Errorf("it believes %d roots", len(roots))
+	}
+	th.roots = h.ca.Roots()
+	must(t, k.renew(t.Context())) // the way itself works
+}
+
+func dialer(t *testing.T, c *tunnel.Credentials, s *server) *tunnel.Dialer {
+	t.Helper()
+	return &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, s.name)}}}
+}
+
 func TestTheGatewayBeingAwayIsSurvived(t *testing.T) {
 	const life = 6 * time.Second
 	h := newCAHost(t)
@@ -238,7 +271,7 @@ func TestAHostCannotFillTheLedger(t *testing.T) {
 	renew := func(files tunnel.Files) error {
 		c, err := tunnel.LoadCredentials(files)
 		must(t, err)
-		k := &Keeper{Credentials: c, Files: files, Dialer: &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
+		k := &Keeper{Credentials: c, Files: files, Dialer: dialer(t, c, s)}
 		return k.renew(t.Context())
 	}
 	for range renewalsEach {

@@ -40,7 +40,9 @@ type answer struct {
 	Error       string   `json:"error,omitempty"`
 	Certificate []byte   `json:"certificate,omitempty"` // DER
 	Roots       [][]byte `json:"roots,omitempty"`       // DER
-	Revocations []byte   `json:"revocations,omitempty"` // PEM
+	// Endorsements come with a renewal while there are several roots: pki.CA.Endorsed.
+	Endorsements [][]byte `json:"endorsements,omitempty"`
+	Revocations  []byte   `json:"revocations,omitempty"` // PEM
 	// Renew asks the host to renew soon, because a rotation of the CA's root waits
 	// for it.
 	Renew bool `json:"renew,omitempty"`

@@ -69,7 +69,7 @@ func TestDuringARotationATokenCarriesBothRoots(t *testing.T) {
 	}
 	c, err := tunnel.LoadCredentials(old)
 	must(t, err)
-	k := &Keeper{Credentials: c, Files: old, Dialer: &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
+	k := &Keeper{Credentials: c, Files: old, Dialer: dialer(t, c, s)}
 	must(t, k.renew(t.Context()))
 	if n := believed(old); n != 2 {
 		t.Errorf("when it has renewed it believes %d roots", n)

@@ -202,7 +202,9 @@ func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certific
 		return nil, err
 	}
 	a.Certificate = cert.Raw
-	return a, nil
+	roots, endorsements, err := s.CA.Endorsed()
+	a.Roots, a.Endorsements = rawOf(roots), endorsements
+	return a, err
 }
 
 // news answers when there is something else to believe than the host knows, or

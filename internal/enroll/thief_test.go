@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // thief has a gateway's key, and answers hosts as he likes: with certificates of a
@@ -18,6 +19,9 @@ type thief struct {
 	signs *pki.CA
 	roots []*x509.Certificate
 	id    identity.ID // whom he makes certificates for
+
+	// With a host's key as well he passes its renewals on to a true gateway.
+	through *tunnel.Dialer
 }
 
 // gateway starts him with the key of a gateway that h issued.
@@ -48,6 +52,9 @@ func (th *thief) renew(ctx context.Context, conn *tls.Conn) {
 }
 
 func (th *thief) answer(conn *tls.Conn, request []byte) error {
+	if th.through != nil && len(request) > 0 {
+		return th.pass(conn, request)
+	}
 	var a answer
 	for _, root := range th.roots {
 		a.Roots = append(a.Roots, root.Raw)
@@ -67,5 +74,19 @@ func (th *thief) answer(conn *tls.Conn, request []byte) error {
 	if a.Revocations, err = th.signs.Revocations(); err != nil {
 		return err
 	}
+	return send(conn, a)
+}
+
+func (th *thief) pass(conn *tls.Conn, request []byte) error {
+	there, err := th.through.DialRenew(th.t.Context())
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	a, err := ask(th.t.Context(), there, renewRequest{CSR: request}, exchangeTimeout)
+	if err != nil {
+		return err
+	}
+	a.Roots = rawOf(th.roots)
 	return send(conn, a)
 }

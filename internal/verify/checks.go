@@ -36,7 +36,6 @@ func Checks() []Check {
 		gatewayIsTheOne,
 		sidecarWantsThePassword,
 		sidecarIsLocal,
-		nothingPassesItOn,
 		sidecarRefusesAWrongPassword,
 
 		// 3: in flight
@@ -77,7 +76,6 @@ func Checks() []Check {
 		attemptsAreRefused,
 		scriptsAreRefused,
 		configurationIsRead,
-		passwordsAreTheFiles,
 		noModules,
 		noReplication,
 		engineIsMended,
