@@ -11,7 +11,7 @@ TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 system
 	gcc=gcc /usr/include/stdio.h=libc6-dev /usr/include/hiredis/hiredis.h=libhiredis-dev \
 	/usr/bin/python3=python3 /usr/lib/python3/dist-packages/redis/__init__.py=python3-redis \
 	/usr/lib/python3/dist-packages/prometheus_client/__init__.py=python3-prometheus-client \
-	node=nodejs npm=npm openssl=openssl strace=strace tcpdump=tcpdump nmap=nmap stunnel=stunnel4
+	node=nodejs npm=npm openssl=openssl strace=strace tcpdump=tcpdump nmap=nmap stunnel=stunnel4 spin=spin
 
 .PHONY: help
 help: ## list the targets
@@ -68,6 +68,11 @@ test-browser: ## the dossier in a real browser: rendering, accessibility, phone,
 	@$(NEED) $(TEST_NEEDS) /usr/bin/chromium=chromium
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/browser
 	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 5m ./test/browser/...
+
+.PHONY: model
+model: ## the shortest attack that a mend stops: make model MEND=LEDGER (1 min)
+	@$(NEED) $(TEST_NEEDS)
+	go test -count=1 -v -run TestShortestAttack ./test/model -mend $(or $(MEND),LEDGER)
 
 .PHONY: soak
 soak: ## a mixed load that must be answered right, in memory that must not grow (5 min; make soak FOR=1h)
