@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/redoubt-cache/redoubt/internal/regular"
 )
 
 // sshdWithin bounds one answer of sshd's, and systemd's.
@@ -43,7 +41,8 @@ func sshdsHere(ctx context.Context) (list []sshServer, err error) {
 		return nil, err
 	}
 	list = running
-	for _, started := range startedSSHDs(ctx) {
+	units, _ := sshUnits(ctx) // where systemd isn't, or tells nothing, what runs is asked
+	for _, started := range serversOf(units) {
 		same := func(s sshServer) bool { return slices.Equal(s.args, started.args) }
 		if i := slices.IndexFunc(list, same); i >= 0 {
 			list[i].ports = append(list[i].ports, started.ports...)
@@ -162,97 +161,6 @@ func deciding(words []string) (args []string, serves bool) {
 
 func isSSHDOption(word string) bool {
 	return len(word) > 1 && word[0] == '-' && strings.Contains(sshdValued+sshdFlags, word[1:2])
-}
-
-// sshUnits are what distributions call the units that start sshd: at once, when
-// somebody comes, or one for each who comes.
-var sshUnits = []string{"ssh.service", "sshd.service", "ssh.socket", "sshd.socket", "ssh@redoubt.service", "sshd@redoubt.service"}
-
-// startedSSHDs are those that systemd starts at boot, or for whoever comes.
-func startedSSHDs(ctx context.Context) (list []sshServer) {
-	ctx, cancel := context.WithTimeout(ctx, sshdWithin)
-	defer cancel()
-	argv := append([]string{"show", "--property=Id,LoadState,ActiveState,UnitFileState,Listen,Accept,ExecStart,Environment,EnvironmentFiles"}, sshUnits...)
-	out, err := exec.CommandContext(ctx, "systemctl", argv...).Output()
-	if err != nil {
-		return nil // no systemd, or not as process 1
-	}
-	return sshOfUnits(string(out))
-}
-
-// sshOfUnits reads what systemctl shows of sshUnits.
-func sshOfUnits(shown string) (list []sshServer) {
-	units := map[string]map[string][]string{}
-	for block := range strings.SplitSeq(shown, "\n\n") {
-		unit := map[string][]string{}
-		for line := range strings.Lines(block) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			unit[key] = append(unit[key], value)
-		}
-		if id := unit["Id"]; len(id) == 1 && slices.Equal(unit["LoadState"], []string{"loaded"}) {
-			units[id[0]] = unit
-		}
-	}
-	for _, name := range []string{"ssh", "sshd"} {
-		socket, service, each := units[name+".socket"], units[name+".service"], units[name+"@redoubt.service"]
-		waits, ports := inUse(socket), listenPorts(socket["Listen"])
-		forEach := waits && slices.Equal(socket["Accept"], []string{"yes"})
-		if forEach && each != nil {
-			list = append(list, sshServer{args: unitArgs(each), by: name + "@.service", ports: ports})
-		}
-		if service != nil && (inUse(service) || waits && !forEach) {
-			list = append(list, sshServer{args: unitArgs(service), by: name + ".service", ports: ports})
-		}
-	}
-	return list
-}
-
-func inUse(unit map[string][]string) bool {
-	return slices.Equal(unit["ActiveState"], []string{"active"}) || slices.Equal(unit["UnitFileState"], []string{"enabled"})
-}
-
-// listenPorts reads "[::]:2222 (Stream)".
-func listenPorts(listens []string) (ports []string) {
-	for _, listen := range listens {
-		address, _, _ := strings.Cut(listen, " ")
-		if at := strings.LastIndex(address, ":"); at >= 0 {
-			ports = append(ports, address[at+1:])
-		}
-	}
-	return ports
-}
-
-// unitArgs are sshd's arguments in a unit's ExecStart, with what its environment adds
-// (systemd.service(5), "Command lines").
-func unitArgs(unit map[string][]string) []string {
-	environment := map[string]string{}
-	set := func(assignment string) {
-		if name, value, ok := strings.Cut(assignment, "="); ok {
-			environment[strings.TrimSpace(name)] = strings.Trim(strings.TrimSpace(value), `"'`)
-		}
-	}
-	for _, value := range unit["Environment"] {
-		for _, assignment := range sshWords(value) {
-			set(assignment)
-		}
-	}
-	for _, value := range unit["EnvironmentFiles"] {
-		path, _, _ := strings.Cut(value, " (")
-		text, _ := regular.Read(path, sshFileSize)
-		for line := range strings.Lines(string(text)) {
-			set(line)
-		}
-	}
-	for _, value := range unit["ExecStart"] {
-		_, command, _ := strings.Cut(value, "argv[]=")
-		command, _, _ = strings.Cut(command, " ; ")
-		words := sshWords(os.Expand(command, func(name string) string { return environment[name] }))
-		if len(words) > 0 && filepath.Base(words[0]) == "sshd" {
-			args, _ := deciding(words[1:])
-			return args
-		}
-	}
-	return nil
 }
 
 // ask has sshd say what it would do for a connection, by its own reading of its files,

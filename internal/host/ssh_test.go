@@ -236,7 +236,7 @@ func TestSSHDsOfUnits(t *testing.T) {
 		"none":            {"Id=ssh.service\nLoadState=not-found\nActiveState=active\n", "[]"},
 	} {
 		var got []string
-		for _, s := range sshOfUnits(c.shown) {
+		for _, s := range serversOf(parseUnits(c.shown)) {
 			got = append(got, fmt.Sprint(s.by, " ", s.args, " ", s.ports))
 		}
 		if fmt.Sprint(got) != c.want {

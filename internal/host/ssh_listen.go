@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -38,10 +37,11 @@ func SSHElsewhere(ctx context.Context, port int) (elsewhere, all []SSHListener, 
 // configuration, which doesn't count where there are such, and what listens now, which
 // may have been started otherwise.
 func sshListeners(ctx context.Context) (list []SSHListener, err error) {
-	if list, err = socketUnits(ctx); err != nil {
+	units, err := sshUnits(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if len(list) == 0 {
+	if list = socketsOf(units); len(list) == 0 {
 		servers, err := sshdsHere(ctx)
 		if err != nil && !errors.Is(err, ErrNoSSHD) {
 			return nil, err
@@ -60,52 +60,6 @@ func sshListeners(ctx context.Context) (list []SSHListener, err error) {
 	}
 	live, err := sshProcesses()
 	return append(list, live...), err
-}
-
-// socketUnits are systemd's sockets for ssh that are open, or will be at the next start.
-func socketUnits(ctx context.Context) ([]SSHListener, error) {
-	if _, err := os.Lstat("/run/systemd/system"); err != nil { // sd_booted(3)
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sshdWithin)
-	defer cancel()
-	// A pattern finds what is loaded, a name also what isn't.
-	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=Id,ActiveState,UnitFileState,Listen", "ssh.socket", "sshd.socket", "*ssh*.socket").Output()
-	if err != nil {
-		return nil, fmt.Errorf("systemctl show ssh.socket: %w", err)
-	}
-	return parseSocketUnits(string(out)), nil
-}
-
-// parseSocketUnits reads what systemctl show prints: a paragraph for each unit.
-func parseSocketUnits(text string) (list []SSHListener) {
-	for paragraph := range strings.SplitSeq(text, "\n\n") {
-		var id string
-		var on bool
-		var addresses []netip.AddrPort
-		for line := range strings.Lines(paragraph) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			switch name {
-			case "Id":
-				id = value
-			case "ActiveState":
-				on = on || value == "active"
-			case "UnitFileState":
-				on = on || strings.HasPrefix(value, "enabled") // or enabled-runtime
-			case "Listen": // 0.0.0.0:22 (Stream); a path, or vsock, is no network's
-				address, _, _ := strings.Cut(value, " ")
-				if at, err := netip.ParseAddrPort(address); err == nil {
-					addresses = append(addresses, at)
-				}
-			}
-		}
-		for _, at := range addresses {
-			if l := (SSHListener{at, id}); on && !slices.Contains(list, l) {
-				list = append(list, l)
-			}
-		}
-	}
-	return list
 }
 
 // sshServers are programs that serve ssh, by the name that the kernel has of them.

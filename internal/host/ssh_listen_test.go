@@ -16,15 +16,19 @@ UnitFileState=disabled
 func TestSocketUnitsCountWhereTheyAreOnOrWillBe(t *testing.T) {
 	off := "Listen=[::]:22 (Stream)\nId=sshd.socket\nActiveState=inactive\nUnitFileState=disabled\n"
 	enabled := "Listen=10.0.0.1:23 (Stream)\nId=other-ssh.socket\nActiveState=inactive\nUnitFileState=enabled\n"
-	got := parseSocketUnits(sshSocket + "\n" + off + "\n" + enabled + "\n" + sshSocket)
+	got := socketsOf(parseUnits(sshSocket + "\n" + off + "\n" + enabled + "\n" + sshSocket))
 	if want := "[[::]:2200 (ssh.socket) 10.0.0.1:23 (other-ssh.socket)]"; fmt.Sprint(got) != want {
 		t.Errorf("%v, want %s", got, want)
 	}
 }
 
-// FuzzParseSocketUnits: whatever systemctl prints, nothing breaks.
-func FuzzParseSocketUnits(f *testing.F) {
+// FuzzParseUnits: whatever systemctl prints, nothing breaks.
+func FuzzParseUnits(f *testing.F) {
 	f.Add(sshSocket)
 	f.Add("Listen=\n\n\nId\n=")
-	f.Fuzz(func(t *testing.T, text string) { parseSocketUnits(text) })
+	f.Fuzz(func(t *testing.T, text string) {
+		units := parseUnits(text)
+		socketsOf(units)
+		serversOf(units)
+	})
 }
