@@ -97,7 +97,7 @@ var shares = []Share{
 	{"The engine and its sandbox", "settings, users, sandbox", "the engine's package and its updates", "", ""},
 	{"Data in the cache", "is built to keep it in memory alone (section 2 says what was found)", "says what may be lost", "who may see what; what is put there, and for how long", ""},
 	{"The application's password", "makes it, and a new one", "hands it out, changes it when somebody leaves", "keeps it", ""},
-	{"Logs", "who connected, what was refused, its own life", "keeps, protects, reads them", "who read or changed which record", ""},
+	{"Logs", "who connected, what was refused, its own life; looks how hosts keep them", "keeps, protects, reads them", "who read or changed which record", ""},
 	{"Incidents, notices", "tells what it saw, shuts hosts out", "decides, notifies (45 CFR 164.404 to 164.410)", "tells which records", "tells of its own"},
 	{"Risk analysis, policies, training, contracts", "this document", "all of it", "", ""},
 }

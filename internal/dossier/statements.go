@@ -5,8 +5,8 @@ import "github.com/redoubt-cache/redoubt/internal/evidence"
 // how each goal is met: sentences, each with the checks that carry it.
 var how = map[evidence.Goal][]Statement{
 	evidence.Environment: {
-		{"Each cache host answers on the port that its configuration names, and its packet filter lets application hosts alone reach it.", []string{"RD-102", "RD-120", "RD-140", "RD-142"}},
-		{"ssh answers bastions only.", []string{"RD-120", "RD-141"}},
+		{"Each cache host answers on the port that its configuration names, and its packet filter lets application hosts alone reach it.", []string{"RD-102", "RD-120", "RD-133", "RD-140", "RD-142"}},
+		{"ssh answers bastions only, at the port that the packet filter guards.", []string{"RD-120", "RD-131", "RD-133", "RD-141"}},
 		{"ssh takes keys, of people under their own names, forwards nothing that deployment.yaml doesn't ask for, and offers no broken algorithm.", []string{"RD-121", "RD-122", "RD-123", "RD-124", "RD-125"}},
 		{"The engine itself has no network: it listens on a unix socket, in a network namespace of its own.", []string{"RD-101", "RD-413"}},
 		{"Security updates install themselves, and each host is as redoubt host made it.", []string{"RD-126", "RD-127"}},
@@ -22,7 +22,7 @@ var how = map[evidence.Goal][]Statement{
 		{"Traffic between hosts is TLS 1.3 with a key exchange that a quantum computer doesn't break; nothing older is agreed on, and nothing is answered in the clear.", []string{"RD-301", "RD-302", "RD-303", "RD-305"}},
 		{"Both ends show certificates, and the sidecar knows the gateway.", []string{"RD-201", "RD-210"}},
 		{"No session is resumed, so that no look at a certificate is skipped.", []string{"RD-304"}},
-		{"The application's own port, which is not encrypted, is on loopback alone.", []string{"RD-212"}},
+		{"The application's own port, which is not encrypted, is on loopback alone, which nothing from outside reaches, and nobody captures its packets.", []string{"RD-130", "RD-212", "RD-406"}},
 	},
 	evidence.AtRest: {
 		{"The engine keeps everything in memory: persistence is off, and a value that was written turned up in no file.", []string{"RD-401", "RD-405", "RD-501"}},
@@ -41,7 +41,7 @@ var how = map[evidence.Goal][]Statement{
 	},
 	evidence.Documented: {
 		{"Risks that are accepted have an owner and an end that is ahead.", []string{"RD-601"}},
-		{"The CA's record is whole, and hosts' clocks are in step, so that records can be laid side by side.", []string{"RD-602", "RD-620"}},
+		{"The CA's record is whole, hosts keep their logs, and their clocks are in step, so that records can be laid side by side.", []string{"RD-602", "RD-620", "RD-621"}},
 		{"This dossier is generated from the deployment's files and from the reports of redoubt verify.", nil},
 	},
 }

@@ -42,7 +42,7 @@ var controls = []Reference{
 	{Text: "NIST SP 800-53r5 SC-4", Meaning: "information in shared system resources", Kind: Guidance, Rest: "of the hypervisor: the hosting's"},
 	{Text: "NIST SP 800-53r5 SC-5", Meaning: "denial-of-service protection", Kind: Guidance, Rest: "bounds of memory alone are looked at; floods are the network's", Parts: "a"},
 	{Text: "NIST SP 800-53r5 SC-7", Meaning: "boundary protection", Kind: Guidance, Rest: "of the network around: the organisation's", Parts: "a,c"},
-	{Text: "NIST SP 800-53r5 SC-7(5)", Meaning: "deny by default, allow by exception", Kind: Guidance, Also: []string{"RD-120", "RD-140", "RD-142"}},
+	{Text: "NIST SP 800-53r5 SC-7(5)", Meaning: "deny by default, allow by exception", Kind: Guidance, Also: []string{"RD-120", "RD-132", "RD-133", "RD-140", "RD-142"}},
 	{Text: "NIST SP 800-53r5 SC-8", Meaning: "transmission confidentiality and integrity", Kind: Guidance},
 	{Text: "NIST SP 800-53r5 SC-8(1)", Meaning: "cryptographic protection of what is transmitted", Kind: Guidance, Also: []string{"RD-301", "RD-302", "RD-303"}},
 	{Text: "NIST SP 800-53r5 SC-12", Meaning: "cryptographic key establishment and management", Kind: Guidance, Rest: "custody of the CA's key is the organisation's"},
