@@ -19,6 +19,7 @@ type verifyCmd struct {
 	Outside    bool     `xor:"which" help:"From a host that must not get in; with --deployment."`
 	Deployment string   `placeholder:"FILE" help:"deployment.yaml: which hosts there are, for the packet filter, ssh, and --outside."`
 	Evidence   []string `placeholder:"FILE" help:"With --outside: reports of redoubt verify (--json) of the deployment's hosts, a day old at most, or directories of them. They say which addresses to visit, and what listens there."`
+	CA         string   `name:"ca" placeholder:"FILE" help:"With --outside: ca.crt of the deployment, from a place that you trust. Each report of --evidence must be signed by its host, or attested; and by none that a revoked.crl beside it names. Without it the reports are taken by their word, and the finding says so."`
 	Control    []string `placeholder:"HOST:PORT" help:"With --outside: a port that must answer this host, or its silence elsewhere proves nothing; best the same port on a host beside the cache."`
 	Host       bool     `help:"With --dir: judge the machine's own settings too (ssh, swap, core dumps, clock), as on real hosts."`
 	urlFlags   `embed:""`
@@ -39,7 +40,7 @@ Example:
 
   sudo redoubt verify                                             # the host's configuration in /etc/redoubt
   sudo redoubt verify --config /etc/redoubt/gateway.yaml --deployment /etc/redoubt/deployment.yaml --json cache-1.json
-  redoubt verify --outside --deployment deployment.yaml --evidence reports/ --control 10.77.0.80:443   # from anywhere else
+  redoubt verify --outside --deployment deployment.yaml --evidence reports/ --ca ca.crt --control 10.77.0.80:443   # from anywhere else
   redoubt verify --compare production.json                        # is this environment as production is?`
 }
 

@@ -11,11 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
 	"github.com/redoubt-cache/redoubt/internal/config"
+	"github.com/redoubt-cache/redoubt/internal/dossier"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 	"github.com/redoubt-cache/redoubt/internal/up"
@@ -222,7 +225,13 @@ func (c *verifyCmd) outsideTarget(hosts *config.Deployment) (*verify.Target, err
 	if err != nil {
 		return nil, fmt.Errorf("--evidence: %w", err)
 	}
-	t := &verify.Target{Vantage: evidence.Outsider, Deployment: hosts.Deployment, Host: name, Controls: c.Control}
+	told = slices.DeleteFunc(told, func(e dossier.Evidence) bool { return e.Report.Vantage == evidence.Outsider }) // it tells of no host
+	if c.CA != "" {
+		if err := authenticate(told, c.CA, hosts.Deployment); err != nil {
+			return nil, err
+		}
+	}
+	t := &verify.Target{Vantage: evidence.Outsider, Deployment: hosts.Deployment, Host: name, Controls: c.Control, Authenticated: c.CA != ""}
 	for _, r := range told {
 		if r.Report.Deployment != hosts.Deployment {
 			return nil, fmt.Errorf("--evidence: %s is of deployment %s, not of %s", r.Name, r.Report.Deployment, hosts.Deployment)
@@ -233,11 +242,29 @@ func (c *verifyCmd) outsideTarget(hosts *config.Deployment) (*verify.Target, err
 	return t, nil
 }
 
+// authenticate refuses a report that nobody answers for, by the CA's certificate and the
+// list of revoked ones, if there is one beside it.
+func authenticate(reports []dossier.Evidence, ca, deployment string) error {
+	roots, err := pki.Read(ca)
+	if err != nil {
+		return fmt.Errorf("--ca: %w", err)
+	}
+	const maxList = 16 << 20
+	revoked, err := statedir.ReadFile(filepath.Join(filepath.Dir(ca), "revoked.crl"), maxList, "list of revoked certificates")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("--ca: %w", err)
+	}
+	if err := dossier.Authenticate(reports, roots, deployment, versionString(), revoked, time.Now()); err != nil {
+		return fmt.Errorf("--evidence: %w", err)
+	}
+	return nil
+}
+
 // locate fills in which deployment is meant when no flag says so: the host's
 // configuration in its usual place, else the deployment that redoubt up made.
 func (c *verifyCmd) locate() error {
-	if !c.Outside && len(c.Evidence)+len(c.Control) > 0 {
-		return errors.New("--evidence and --control are for --outside")
+	if !c.Outside && len(c.Evidence)+len(c.Control)+len(c.CA) > 0 {
+		return errors.New("--evidence, --ca and --control are for --outside")
 	}
 	if c.Dir != "" || c.Config != "" || c.Outside {
 		return nil

@@ -108,19 +108,7 @@ func examineEvidence(files map[string][]byte, signer *x509.Certificate, roots []
 	if len(signer.URIs) != 1 {
 		return 0, errors.New("the root that signed it names no deployment")
 	}
-	trust := &trust{
-		deployment: signer.URIs[0].Host, version: version, others: true, now: written.Results.Metadata.LastModified, roots: roots,
-		signs: func(*evidence.Report) bool { return false }, // the CA asked its ledger when it signed
-		standing: func(cert *x509.Certificate) error {
-			switch revoked, err := pki.Listed(files[revokedFile], roots, cert); {
-			case err != nil:
-				return fmt.Errorf("%s: %w", revokedFile, err)
-			case revoked:
-				return errors.New("it was revoked when the dossier was written")
-			}
-			return nil
-		},
-	}
+	trust := ofRoots(roots, signer.URIs[0].Host, version, files[revokedFile], written.Results.Metadata.LastModified)
 	var reports []Evidence
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if filepath.Dir(name) != evidenceDir {

@@ -186,6 +186,43 @@ func (t *trust) certificate(cert *x509.Certificate, r *evidence.Report) error {
 	return t.standing(cert)
 }
 
+// Authenticate looks whether somebody answers for each report, as far as the CA's roots and
+// its list of revoked certificates tell (pki.CA.Revocations; nil: there is none at hand).
+// version is of this redoubt.
+func Authenticate(reports []Evidence, roots []*x509.Certificate, deployment, version string, revoked []byte, now time.Time) error {
+	t := ofRoots(roots, deployment, version, revoked, now)
+	if revoked == nil {
+		t.standing = func(*x509.Certificate) error { return nil }
+	}
+	for _, e := range reports {
+		switch by, err := t.examine(e); {
+		case err != nil:
+			return err
+		case by == "":
+			return e.refuse("nobody has signed it: run redoubt verify --json on %s again, as root, or let a person answer for it (redoubt dossier attest)", e.Report.Host)
+		}
+	}
+	return nil
+}
+
+// ofRoots is what a report is held against where the roots and the list of revoked
+// certificates are all that is at hand: which hosts have certificates isn't known.
+func ofRoots(roots []*x509.Certificate, deployment, version string, revoked []byte, now time.Time) *trust {
+	return &trust{
+		deployment: deployment, version: version, others: true, now: now, roots: roots,
+		signs: func(*evidence.Report) bool { return false },
+		standing: func(cert *x509.Certificate) error {
+			switch listed, err := pki.Listed(revoked, roots, cert); {
+			case err != nil:
+				return fmt.Errorf("the list of revoked certificates: %w", err)
+			case listed:
+				return errors.New("it was revoked")
+			}
+			return nil
+		},
+	}
+}
+
 // ofCA is what a report is held against where the CA lies: its ledger says which
 // certificates there are, and which were revoked. A certificate that was revoked signs
 // nothing any more, whatever the report says of its time: a thief writes any.

@@ -201,6 +201,9 @@ func TestAReportThatIsNotWhatItSaysIsRefused(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), a.want) || !strings.Contains(err.Error(), e.Name) {
 					t.Errorf("written: %v, want %q", err, a.want)
 				}
+				if err := r.authenticate(e); !a.later && (err == nil || !strings.Contains(err.Error(), a.want) || !strings.Contains(err.Error(), e.Name)) {
+					t.Errorf("as an outsider reads it: %v, want %q", err, a.want)
+				}
 			} else if !strings.Contains(err.Error(), a.want) {
 				t.Errorf("read: %v, want %q", err, a.want)
 			}
@@ -234,6 +237,41 @@ func TestWhatTheHostsHaveSignedIsTaken(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+}
+
+// TestAnOutsiderBelievesWhoAnswers: a host that signed, a person who attested; and, unless
+// a list of revoked certificates is at hand, nobody can tell it of those.
+func TestAnOutsiderBelievesWhoAnswers(t *testing.T) {
+	r := newRig(t)
+	if err := r.authenticate(r.report("cache-1", evidence.CacheHost, nil), r.report("mallory", evidence.Outsider, nil)); err != nil {
+		t.Error(err)
+	}
+	if err := r.authenticate(filed(t, bad())); err == nil || !strings.Contains(err.Error(), "web-1.json: nobody has signed it") {
+		t.Errorf("not signed: %v", err)
+	}
+	web := r.report("web-1", evidence.AppHost, nil)
+	id, err := identity.New("clinic", identity.App, "web-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.ca.Revoke(id); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.authenticate(web); err == nil || !strings.Contains(err.Error(), "revoked") {
+		t.Errorf("revoked: %v", err)
+	}
+	if err := dossier.Authenticate([]dossier.Evidence{web}, r.ca.Roots(), "clinic", "1.0", nil, now); err != nil {
+		t.Errorf("no list is at hand: %v", err)
+	}
+}
+
+func (r *rig) authenticate(reports ...dossier.Evidence) error {
+	r.t.Helper()
+	revoked, err := r.ca.Revocations()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return dossier.Authenticate(reports, r.ca.Roots(), "clinic", "1.0", revoked, now)
 }
 
 // TestEveryKindOfKeySigns.

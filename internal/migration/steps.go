@@ -41,7 +41,7 @@ func (b *builder) steps(p *Plan) []Step {
 	}
 	return append(list,
 		Step{What: "Prove it, on " + p.Name + ", on an application host, and from a host that must not get in.", Commands: []string{
-			"redoubt verify", "redoubt verify --env app.env", "redoubt verify --outside --deployment deployment.yaml --evidence reports/ --control HOST:PORT"}},
+			"redoubt verify", "redoubt verify --env app.env", "redoubt verify --outside --deployment deployment.yaml --evidence reports/ --ca ca.crt --control HOST:PORT"}},
 		Step{What: "When the last host has gone over: stop the old Redis and " + old + ", remove its snapshots, certificates and keys from every host, close its port, load the packet filter.", Commands: []string{
 			"redoubt render nftables --deployment deployment.yaml --host " + p.Name}},
 		Step{What: "Replace the password, which the old files and their backups still have.", Commands: []string{

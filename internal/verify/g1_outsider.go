@@ -165,7 +165,11 @@ func (t *Target) outOfReach(ctx context.Context, n *Notes, v visit) Finding {
 		return n.Skip("out of reach: %d addresses; but %v", len(v.addresses), err)
 	}
 	n.Saw("the control: %s", control)
-	return n.Pass("out of reach: %d, while the control answers", len(v.addresses))
+	whose := ""
+	if !t.Authenticated {
+		whose = "; by reports that are not authenticated (--ca)"
+	}
+	return n.Pass("out of reach: %d, while the control answers%s", len(v.addresses), whose)
 }
 
 // control connects to what must answer an outsider: else its own network may keep in

@@ -30,10 +30,11 @@ type Target struct {
 	Filter *firewall.Rules    // this host's packet filter, as deployment.yaml makes it
 	Doors  []tunnel.Endpoint  // where the gateways' tunnels are reached from here
 
-	// An outsider's: what the deployment's hosts told of themselves, the newest first, and
-	// HOST:PORT that must answer it.
-	Reports  []*evidence.Report
-	Controls []string
+	// An outsider's: what the deployment's hosts told of themselves, the newest first,
+	// whether it was looked at that they have signed it, and HOST:PORT that must answer it.
+	Reports       []*evidence.Report
+	Authenticated bool
+	Controls      []string
 
 	JudgeHost  bool                 // with OneMachine, the machine's own settings too
 	Exceptions []evidence.Exception // failures that somebody has accepted

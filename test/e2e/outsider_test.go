@@ -73,6 +73,9 @@ bastions: [10.77.0.9, "fd77::9"]
 	tell("cache-1", cache)
 	tell("web-1", web)
 	wants("all is told, and something answers", pass, pass, pass, "the control answers", "--evidence", reports, "--control", control)
+	wants("nobody looks who signed", pass, pass, pass, "not authenticated", "--evidence", reports, "--control", control)
+	wants("who signed is looked at", pass, pass, pass, "while the control answers", "--evidence", reports, "--control", control, "--ca", s.path("ca", "ca.crt"))
+	g.refusesForged(filepath.Join(reports, "cache-1.json"), "--evidence", reports, "--control", control, "--ca", s.path("ca", "ca.crt"))
 	wants("nothing is told", skip, skip, skip, "which other addresses cache-1 has", "--control", control)
 	wants("nothing answers", skip, skip, skip, "silence proves nothing", "--evidence", reports)
 	wants("what should answer doesn't", skip, skip, skip, "doesn't answer either", "--evidence", reports, "--control", "10.77.0.9:6380")
@@ -89,4 +92,33 @@ bastions: [10.77.0.9, "fd77::9"]
 	g.listen("cache-1", "10.77.0.7", "6379")
 	tell("cache-1", cache)
 	wants("an address that isn't written down answers", fail, fail, pass, "10.77.0.7:6379 can be reached", "--evidence", reports, "--control", control)
+}
+
+// refusesForged: an outsider who has the CA's certificate takes no report that somebody
+// edited: here one by which a host has an address less.
+func (g *guarded) refusesForged(path string, args ...string) {
+	g.t.Helper()
+	good, err := os.ReadFile(path)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	r, err := evidence.Decode(good)
+	if err != nil || len(r.Network.Addresses) == 0 {
+		g.t.Fatal(r, err)
+	}
+	r.Network.Addresses = r.Network.Addresses[1:]
+	forged, err := r.Encode()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, forged, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	cmd := g.hosts["outsider"].Command(append([]string{lab.Redoubt(g.t), "verify", "--outside", "--deployment", g.deployment}, args...)...)
+	if out, code := run(g.t, cmd); code != 2 || !strings.Contains(out, filepath.Base(path)+": its signature isn't good") {
+		g.t.Errorf("a forged report: exit code %d\n%s", code, out)
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		g.t.Fatal(err)
+	}
 }
