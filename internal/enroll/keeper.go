@@ -51,6 +51,8 @@ const (
 	// lookAtClock bounds each wait: a clock that jumps, or a machine that slept,
 	// must not make a renewal late.
 	lookAtClock = time.Minute
+	// lookAtRotation is how soon a gateway beside the CA follows a step of a rotation.
+	lookAtRotation = 2 * time.Second
 	// notServedPause is how long a gateway without a CA is not asked again.
 	notServedPause = 10 * time.Minute
 )
@@ -273,18 +275,22 @@ func (k *Keeper) followBeside(ctx context.Context, early chan<- struct{}) {
 	for {
 		changed := k.Credentials.Changed()
 		k.warnOfLate(told)
-		waits, err := k.Server.waitsFor(k.Credentials.ID())
+		pause := lookAtClock
+		rotation, err := k.Server.CA.Rotation()
 		if err != nil {
 			k.Log.Error("the CA can't be read", "error", err)
 		}
-		if waits {
+		if slices.Contains(rotation.Waiting, k.Credentials.ID()) {
 			want(early)
+		}
+		if rotation.Stage != pki.Resting { // its next step may change the ledger alone, which nobody watches
+			pause = lookAtRotation
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-time.After(lookAtClock):
+		case <-time.After(pause):
 		}
 	}
 }
