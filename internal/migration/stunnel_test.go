@@ -234,7 +234,7 @@ func TestStunnelAgreesOnTheVersionsThatAnImportSays(t *testing.T) {
 	for n, svc := range s.run("", all) {
 		agreed := svc.options.agreed(true)
 		for v := tls10; v <= tls13; v++ {
-			if got := s.gets(n, tls.VersionSSL30+uint16(v)-1, nil); got != slices.Contains(agreed, v) {
+			if got := s.gets(n, tls.VersionTLS10+uint16(v-tls10), nil); got != slices.Contains(agreed, v) {
 				t.Errorf("%q: %s is agreed on: %v; the import says %v", all[n], tlsVersions[v-1].name, got, agreed)
 			}
 		}
