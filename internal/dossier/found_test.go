@@ -219,3 +219,12 @@ func TestEvidenceIsWantedFromWhoeverCanGetIn(t *testing.T) {
 		}
 	}
 }
+
+func outcomeOf(checks []dossier.Check, id string) string {
+	for _, c := range checks {
+		if c.ID == id {
+			return c.Outcome
+		}
+	}
+	return ""
+}

@@ -153,85 +153,9 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 		}
 	})
 
-	t.Run("the host itself is judged", func(t *testing.T) {
-		verdict := func() string {
-			out, _ := lab.Run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
-			return out
-		}
-		type breach struct{ break_, mend, says string }
-		for _, both := range []struct{ updates, applied breach }{
-			{breach{"echo 'APT::Periodic::Unattended-Upgrade \"0\";' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", `Unattended-Upgrade is "0"`},
-				breach{"systemctl unmask hibernate.target", "redoubt host apply --no-rollback", "hibernate.target is otherwise"}},
-			{breach{"systemctl mask apt-daily-upgrade.timer", "systemctl unmask apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer", "is masked"},
-				breach{"rm /etc/ssh/sshd_config.d/00-redoubt.conf && redoubt host apply --within 10m", "redoubt host confirm", "go back unless it is confirmed"}},
-			{breach{"mv /usr/bin/unattended-upgrade /root", "mv /root/unattended-upgrade /usr/bin", "not installed"},
-				breach{"rm /etc/sysctl.d/60-redoubt.conf", "redoubt host apply", "/etc/sysctl.d/60-redoubt.conf is otherwise"}},
-		} {
-			s.on(s.cache, both.updates.break_+" && "+both.applied.break_)
-			out := verdict()
-			for id, b := range map[string]breach{"RD-126": both.updates, "RD-127": both.applied} {
-				if !strings.Contains(out, "FAIL      "+id) || !strings.Contains(out, b.says) {
-					t.Errorf("%s: %s\n%s", id, b.break_, out)
-				}
-			}
-			s.on(s.cache, both.updates.mend+" && "+both.applied.mend)
-		}
-		for _, updates := range []breach{
-			{"systemctl mask apt-daily.timer", "systemctl unmask apt-daily.timer && systemctl start apt-daily.timer", "apt-daily.timer is masked"},
-			{"systemctl disable --now apt-daily-upgrade.timer", "systemctl enable --now apt-daily-upgrade.timer", "apt-daily-upgrade.timer is inactive and disabled"},
-			{"systemctl mask apt-daily-upgrade.service", "systemctl unmask apt-daily-upgrade.service", "apt-daily-upgrade.service is masked"},
-			{"echo 'Unattended-Upgrade::Package-Blacklist { \"redis\"; \"openssh\"; };' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "Package-Blacklist keeps"},
-			{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
-			{"mv /etc/apt/sources.list.d/security.list /root", "mv /root/security.list /etc/apt/sources.list.d/", "no source of security updates"},
-			{"apt-mark hold redis-server", "apt-mark unhold redis-server", "redis-server is on hold"},
-		} {
-			s.on(s.cache, updates.break_)
-			if out := verdict(); !strings.Contains(out, "FAIL      RD-126") || !strings.Contains(out, updates.says) {
-				t.Errorf("RD-126: %s\n%s", updates.break_, out)
-			}
-			s.on(s.cache, updates.mend)
-		}
-		if out := verdict(); !strings.Contains(out, "pass      RD-126") || !strings.Contains(out, "pass      RD-127") {
-			t.Error(out)
-		}
+	t.Run("the host itself is judged", s.hostIsJudged)
 
-		// What is asked for is open, and nothing else; asked for no more it is closed.
-		s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment+"ssh_forwards: [tcp]\n", 0o644)
-		if out := s.on(s.cache, "redoubt host apply --no-rollback >/dev/null && sshd -T | grep -i forwarding | sort"); !strings.Contains(out, "allowtcpforwarding yes\n") || strings.Count(out, " yes\n") != 1 {
-			t.Error(out)
-		}
-		if out := verdict(); !strings.Contains(out, "pass      RD-123") || !strings.Contains(out, "pass      RD-127") {
-			t.Error(out)
-		}
-		s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment, 0o644)
-		if out := verdict(); !strings.Contains(out, "FAIL      RD-123") || !strings.Contains(out, "FAIL      RD-127") {
-			t.Error(out)
-		}
-		s.on(s.cache, "redoubt host apply --no-rollback")
-	})
-
-	t.Run("the log is judged", func(t *testing.T) {
-		const dropIn = "/etc/systemd/journald.conf.d/90-test.conf"
-		verdict := func() string {
-			out, _ := lab.Run(t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
-			return out
-		}
-		s.on(s.cache, "mkdir -p /etc/systemd/journald.conf.d")
-		for says, text := range map[string]string{"gone with a restart": "Storage=volatile", "thrown away after 24h": "MaxRetentionSec=1day"} {
-			s.write(s.cache, dropIn, "[Journal]\n"+text+"\n", 0o644)
-			if out := verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, says) {
-				t.Errorf("%s\n%s", text, out)
-			}
-		}
-		s.on(s.cache, "rm "+dropIn+" && chmod o+r /var/log/journal/*/system.journal")
-		if out := verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, "system.journal has mode") {
-			t.Error(out)
-		}
-		s.on(s.cache, "chmod o-r /var/log/journal/*/system.journal")
-		if out := verdict(); !strings.Contains(out, "pass      RD-621") {
-			t.Error(out)
-		}
-	})
+	t.Run("the log is judged", s.logIsJudged)
 
 	t.Run("a killed engine is replaced", func(t *testing.T) {
 		s.on(s.cache, "pkill -KILL -f '^redis-server -$' || pkill -KILL redis-server")
@@ -293,4 +217,85 @@ func TestSystemdRunsTheRolesInTheirSandboxes(t *testing.T) {
 	})
 
 	t.Run("the package is removed", func(t *testing.T) { s.remove(t) })
+}
+
+// verdict is what redoubt verify says of the cache host.
+func (s *served) verdict() string {
+	s.t.Helper()
+	out, _ := lab.Run(s.t, s.cache.Command("redoubt", "verify", "--deployment", "/etc/redoubt/deployment.yaml"))
+	return out
+}
+
+// hostIsJudged breaks what RD-126 and RD-127 claim, in every way that we know, and mends it.
+func (s *served) hostIsJudged(t *testing.T) {
+	type breach struct{ break_, mend, says string }
+	for _, both := range []struct{ updates, applied breach }{
+		{breach{"echo 'APT::Periodic::Unattended-Upgrade \"0\";' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", `Unattended-Upgrade is "0"`},
+			breach{"systemctl unmask hibernate.target", "redoubt host apply --no-rollback", "hibernate.target is otherwise"}},
+		{breach{"systemctl mask apt-daily-upgrade.timer", "systemctl unmask apt-daily-upgrade.timer && systemctl start apt-daily-upgrade.timer", "is masked"},
+			breach{"rm /etc/ssh/sshd_config.d/00-redoubt.conf && redoubt host apply --within 10m", "redoubt host confirm", "go back unless it is confirmed"}},
+		{breach{"mv /usr/bin/unattended-upgrade /root", "mv /root/unattended-upgrade /usr/bin", "not installed"},
+			breach{"rm /etc/sysctl.d/60-redoubt.conf", "redoubt host apply", "/etc/sysctl.d/60-redoubt.conf is otherwise"}},
+	} {
+		s.on(s.cache, both.updates.break_+" && "+both.applied.break_)
+		out := s.verdict()
+		for id, b := range map[string]breach{"RD-126": both.updates, "RD-127": both.applied} {
+			if !strings.Contains(out, "FAIL      "+id) || !strings.Contains(out, b.says) {
+				t.Errorf("%s: %s\n%s", id, b.break_, out)
+			}
+		}
+		s.on(s.cache, both.updates.mend+" && "+both.applied.mend)
+	}
+	for _, updates := range []breach{
+		{"systemctl mask apt-daily.timer", "systemctl unmask apt-daily.timer && systemctl start apt-daily.timer", "apt-daily.timer is masked"},
+		{"systemctl disable --now apt-daily-upgrade.timer", "systemctl enable --now apt-daily-upgrade.timer", "apt-daily-upgrade.timer is inactive and disabled"},
+		{"systemctl mask apt-daily-upgrade.service", "systemctl unmask apt-daily-upgrade.service", "apt-daily-upgrade.service is masked"},
+		{"echo 'Unattended-Upgrade::Package-Blacklist { \"redis\"; \"openssh\"; };' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "Package-Blacklist keeps"},
+		{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
+		{"mv /etc/apt/sources.list.d/security.list /root", "mv /root/security.list /etc/apt/sources.list.d/", "no source of security updates"},
+		{"apt-mark hold redis-server", "apt-mark unhold redis-server", "redis-server is on hold"},
+	} {
+		s.on(s.cache, updates.break_)
+		if out := s.verdict(); !strings.Contains(out, "FAIL      RD-126") || !strings.Contains(out, updates.says) {
+			t.Errorf("RD-126: %s\n%s", updates.break_, out)
+		}
+		s.on(s.cache, updates.mend)
+	}
+	if out := s.verdict(); !strings.Contains(out, "pass      RD-126") || !strings.Contains(out, "pass      RD-127") {
+		t.Error(out)
+	}
+
+	// What is asked for is open, and nothing else; asked for no more it is closed.
+	s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment+"ssh_forwards: [tcp]\n", 0o644)
+	if out := s.on(s.cache, "redoubt host apply --no-rollback >/dev/null && sshd -T | grep -i forwarding | sort"); !strings.Contains(out, "allowtcpforwarding yes\n") || strings.Count(out, " yes\n") != 1 {
+		t.Error(out)
+	}
+	if out := s.verdict(); !strings.Contains(out, "pass      RD-123") || !strings.Contains(out, "pass      RD-127") {
+		t.Error(out)
+	}
+	s.write(s.cache, "/etc/redoubt/deployment.yaml", deployment, 0o644)
+	if out := s.verdict(); !strings.Contains(out, "FAIL      RD-123") || !strings.Contains(out, "FAIL      RD-127") {
+		t.Error(out)
+	}
+	s.on(s.cache, "redoubt host apply --no-rollback")
+}
+
+// logIsJudged has the log lost, thrown away and open to others.
+func (s *served) logIsJudged(t *testing.T) {
+	const dropIn = "/etc/systemd/journald.conf.d/90-test.conf"
+	s.on(s.cache, "mkdir -p /etc/systemd/journald.conf.d")
+	for says, text := range map[string]string{"gone with a restart": "Storage=volatile", "thrown away after 24h": "MaxRetentionSec=1day"} {
+		s.write(s.cache, dropIn, "[Journal]\n"+text+"\n", 0o644)
+		if out := s.verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, says) {
+			t.Errorf("%s\n%s", text, out)
+		}
+	}
+	s.on(s.cache, "rm "+dropIn+" && chmod o+r /var/log/journal/*/system.journal")
+	if out := s.verdict(); !strings.Contains(out, "FAIL      RD-621") || !strings.Contains(out, "system.journal has mode") {
+		t.Error(out)
+	}
+	s.on(s.cache, "chmod o-r /var/log/journal/*/system.journal")
+	if out := s.verdict(); !strings.Contains(out, "pass      RD-621") {
+		t.Error(out)
+	}
 }

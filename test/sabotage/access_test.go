@@ -15,7 +15,12 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
 
+// accessSabotages break who is let in, and who may read what lets in.
 func accessSabotages() []sabotage {
+	return slices.Concat(doorSabotages(), identitySabotages())
+}
+
+func doorSabotages() []sabotage {
 	const cache, app = evidence.CacheHost, evidence.AppHost
 	by := func(f front) func(*testing.T, *deployment) {
 		return func(t *testing.T, d *deployment) { f.inFront(t, d) }
@@ -41,6 +46,12 @@ func accessSabotages() []sabotage {
 			}
 			return ""
 		}})},
+	}
+}
+
+func identitySabotages() []sabotage {
+	const cache, app = evidence.CacheHost, evidence.AppHost
+	return []sabotage{
 		{id: "RD-208", from: app, how: "others can read app.env", broken: func(t *testing.T, d *deployment) {
 			if err := os.Chmod(filepath.Join(d.Dir, "app.env"), 0o644); err != nil {
 				t.Fatal(err)
