@@ -48,10 +48,11 @@ run: ## a whole deployment on this machine, until Ctrl-C
 	bin/redoubt up
 
 .PHONY: test
-test: ## every test but the slow ones, with the race detector (3 min)
+test: ## every test but the slow ones, with the race detector (10 min)
 	@$(NEED) $(TEST_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
-	go test -race -count=1 -timeout 10m ./...
+	go test -race -count=1 -timeout 15m ./cmd/... ./internal/... ./docs/...
+	go test -count=1 -timeout 15m ./test/...
 	go test -race -count=1 -timeout 10m -tags spiffe ./internal/workload/...
 
 .PHONY: test-slow
