@@ -121,18 +121,27 @@ func askForUpdates(ctx context.Context) (u updates, err error) {
 		}
 	})
 	if info, statErr := os.Lstat("/run/systemd/system"); statErr == nil && info.IsDir() {
-		u.systemd, u.units = true, map[string]map[string]string{}
-		unit := map[string]string{}
-		err = errors.Join(err, tell(func(line string) {
-			key, value, _ := strings.Cut(line, "=")
-			if key == "Id" {
-				unit = map[string]string{}
-				u.units[value] = unit
-			}
-			unit[key] = value
-		}, append([]string{"systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,NextElapseUSecRealtime,ExecStart"}, aptUnits...)...))
+		u.systemd = true
+		var shown strings.Builder
+		err = errors.Join(err, tell(func(line string) { fmt.Fprintln(&shown, line) },
+			append([]string{"systemctl", "show", "--property=Id,LoadState,ActiveState,UnitFileState,NextElapseUSecRealtime,ExecStart"}, aptUnits...)...))
+		u.units = unitsByID(shown.String())
 	}
 	return u, err
+}
+
+// unitsByID are the units of what systemctl shows, which has what is of a service or a
+// timer alone before the Id.
+func unitsByID(shown string) map[string]map[string]string {
+	units := map[string]map[string]string{}
+	for _, u := range parseUnits(shown) {
+		properties := map[string]string{}
+		for name, values := range u {
+			properties[name] = strings.Join(values, " ")
+		}
+		units[u.id()] = properties
+	}
+	return units
 }
 
 // aptUnits start apt's work (apt.systemd.daily): the lists first, then the upgrade.

@@ -99,3 +99,28 @@ func TestUpdatesThatDoNotCome(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// What systemd 252 prints of Debian 12's units.
+const aptShown = `NextElapseUSecRealtime=Sat 2026-11-28 06:43:47 UTC
+Id=apt-daily-upgrade.timer
+LoadState=loaded
+ActiveState=active
+UnitFileState=enabled
+
+ExecStart={ path=/usr/lib/apt/apt.systemd.daily ; argv[]=/usr/lib/apt/apt.systemd.daily install ; ignore_errors=no ; pid=0 }
+Id=apt-daily-upgrade.service
+LoadState=loaded
+ActiveState=inactive
+UnitFileState=static
+`
+
+// TestEachUnitHasWhatIsShownOfIt, and not what is shown of the next one.
+func TestEachUnitHasWhatIsShownOfIt(t *testing.T) {
+	units := unitsByID(aptShown)
+	if got := units["apt-daily-upgrade.service"]["ExecStart"]; !strings.Contains(got, "/apt.systemd.daily install") {
+		t.Errorf("the service starts %q", got)
+	}
+	if got := units["apt-daily-upgrade.timer"]; got["ExecStart"] != "" || got["NextElapseUSecRealtime"] == "" {
+		t.Errorf("the timer: %v", got)
+	}
+}
