@@ -13,7 +13,7 @@ import (
 )
 
 // Audit is what the engine that runs says of itself, asked by its supervisor, and
-// how that differs from what the policy makes.
+// how its users differ from what the policy makes.
 type Audit struct {
 	Policy   Policy            `json:"policy"` // that it was started with
 	Version  Version           `json:"version"`
@@ -26,8 +26,13 @@ type Audit struct {
 	Info     map[string]string `json:"info"`     // INFO server, memory, persistence, replication
 	Modules  []string          `json:"modules"`  // INFO modules
 
-	SettingsDrift []Difference `json:"settings_drift"`
-	UsersDrift    []Difference `json:"users_drift"`
+	UsersDrift []Difference `json:"users_drift"` // the supervisor's finding, who alone knows the passwords' digests
+}
+
+// SettingsDrift is how the settings differ from what the policy makes. Who asks
+// compares: an answer that lacks them is no good one.
+func (a Audit) SettingsDrift() []Difference {
+	return settingsDrift(Wanted(a.Version, a.Policy), a.Settings)
 }
 
 // auditPatience bounds each question of an audit.
@@ -66,8 +71,7 @@ func (a *Audit) askSettings(ctx context.Context, c *control, config string) erro
 	if err != nil {
 		return err
 	}
-	want := Wanted(a.Version, a.Policy)
-	for name := range want {
+	for name := range Wanted(a.Version, a.Policy) {
 		if slices.Contains(pairs, name) {
 			continue
 		}
@@ -82,7 +86,6 @@ func (a *Audit) askSettings(ctx context.Context, c *control, config string) erro
 	for i := 0; i+1 < len(pairs); i += 2 {
 		a.Settings[pairs[i]] = pairs[i+1]
 	}
-	a.SettingsDrift = settingsDrift(want, a.Settings)
 	return nil
 }
 

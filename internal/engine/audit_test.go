@@ -46,7 +46,7 @@ func TestAnAuditFindsWhatDiffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, d := range append(a.SettingsDrift, a.UsersDrift...) {
+			for _, d := range append(a.SettingsDrift(), a.UsersDrift...) {
 				got = append(got, d.String())
 			}
 			all := strings.Join(got, "\n")

@@ -124,6 +124,9 @@ func (v *visit) expect(h neighbour, port int, what string) {
 // outOfReach says that no connection comes about to any of them, that each was really
 // tried, and that silence means something: one attempt an address.
 func (t *Target) outOfReach(ctx context.Context, n *Notes, v visit) Finding {
+	if len(v.addresses) == 0 && len(v.lacking) == 0 {
+		return n.Skip("there is no address to knock at, which shows nothing")
+	}
 	failures := make([]error, len(v.addresses)) // nil: connected
 	places := make(chan struct{}, outsideAtOnce)
 	var all sync.WaitGroup

@@ -39,6 +39,7 @@ func TestAnOutsiderPassesOnlyWhatItTried(t *testing.T) {
 		"connected, the last of all": {t.Context(), []string{refusing, silent, open}, []string{"a report"}, nil, evidence.Fail, open + ": connected"},
 		"connected, though not all":  {t.Context(), []string{noWay, open}, nil, nil, evidence.Fail, open + ": connected"},
 		"no way there":               {t.Context(), []string{refusing, noWay}, nil, []string{control}, evidence.Skip, "not tried"},
+		"nowhere to knock":           {t.Context(), nil, nil, []string{control}, evidence.Skip, "no address"},
 		"no time":                    {over, []string{refusing}, nil, []string{control}, evidence.Skip, "time is over"},
 		"no control":                 {t.Context(), []string{refusing}, nil, nil, evidence.Skip, "--control"},
 		"a control that is silent":   {t.Context(), []string{refusing}, nil, []string{control, silent}, evidence.Skip, "doesn't answer either"},

@@ -17,8 +17,8 @@ var settingsAreRendered = Check{
 	Needs:      []Need{needEngine},
 	Run: auditing(func(a engine.Audit, n *Notes) Finding {
 		n.Saw("CONFIG GET * of %s, process %d: %d settings", a.Version, a.PID, len(a.Settings))
-		if len(a.SettingsDrift) > 0 {
-			return drifted(n, "settings", a.SettingsDrift)
+		if differences := a.SettingsDrift(); len(differences) > 0 {
+			return drifted(n, "settings", differences)
 		}
 		for _, name := range slices.Sorted(maps.Keys(engine.Wanted(a.Version, a.Policy))) {
 			n.Fact(name, a.Settings[name])
@@ -38,6 +38,9 @@ var usersAreRendered = Check{
 		n.Saw("ACL LIST, passwords by the first 12 digits of their SHA-256:")
 		for _, user := range a.Users {
 			n.Saw("%s", user)
+		}
+		if len(a.Users) == 0 {
+			return n.Fail("it is told of no user, and there is always one")
 		}
 		if len(a.UsersDrift) > 0 {
 			return drifted(n, "users", a.UsersDrift)
