@@ -160,6 +160,7 @@ func TestThePageOfSabotagesIsTrue(t *testing.T) {
 			fmt.Fprintf(&b, "| %s | %s | | %s | |\n", c.ID, c.Title, reason)
 		}
 	}
+	b.WriteString(mutantsExplained())
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
@@ -240,7 +241,11 @@ func (d *deployment) verify(t *testing.T, s sabotage) *evidence.Report {
 	if s.within != "" {
 		return d.byCommand(t, s.within)
 	}
-	return d.underMounts(t, slices.Concat(soundHost(t), s.over))
+	var report *evidence.Report
+	d.underMounts(t, slices.Concat(soundHost(t), s.over), func() {
+		report = verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})
+	})
+	return report
 }
 
 // byCommand has another binary verify. It sees both hosts; what concerns the other
@@ -262,15 +267,11 @@ func (d *deployment) byCommand(t *testing.T, told string) *evidence.Report {
 	return r
 }
 
-// underMounts verifies on a thread with mounts of its own, so that nobody else sees
-// what is put over the kernel's files. The thread ends with the goroutine.
-func (d *deployment) underMounts(t *testing.T, over []instead) *evidence.Report {
+// underMounts does something on a thread with mounts of its own, so that nobody else
+// sees what is put over the kernel's files. The thread ends with the goroutine.
+func (d *deployment) underMounts(t *testing.T, over []instead, do func()) {
 	t.Helper()
-	type outcome struct {
-		report *evidence.Report
-		err    error
-	}
-	done := make(chan outcome)
+	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		err := errors.Join(
@@ -281,17 +282,14 @@ func (d *deployment) underMounts(t *testing.T, over []instead) *evidence.Report 
 				err = o.mount(d, filepath.Join(filepath.Dir(d.Dir), fmt.Sprintf("over-%d", i)))
 			}
 		}
-		if err != nil {
-			done <- outcome{err: err}
-			return
+		if err == nil {
+			do()
 		}
-		done <- outcome{report: verify.Run(t.Context(), d.target, verify.Checks(), verify.Options{})}
+		done <- err
 	}()
-	o := <-done
-	if o.err != nil {
-		t.Fatal(o.err)
+	if err := <-done; err != nil {
+		t.Fatal(err)
 	}
-	return o.report
 }
 
 func (o instead) mount(d *deployment, scratch string) error {
