@@ -21,7 +21,7 @@ var survivors = []explained{
 	{what: `[a-z-]+, Target\.(Cache|App)\.(Secrets|Trusted)(\[[0-9]\])?: left out`, why: "What isn't on the list isn't looked at. The list is made from the configuration."},
 	{what: `cache-host, Target\.Cache\.Dismiss: fails|[a-z-]+, Target\.(Cache|App)\.PID: one more`, why: "A guest that isn't dismissed goes by itself in two minutes. The next number may be a thread of the same process, of which the kernel shows the same."},
 	{what: `(cache-host|outsider), Target\.Doors\[0\]\.ID: zero`, why: "Who a gateway is, RD-210 asks, from an application host."},
-	{what: `cache-host, Audit\.Policy\.((Uses|Allow|Deny).*|MaxClients: zero)`, why: "The same policy: no use and a zero stand for the default, and a name that isn't known opens nothing (a configuration with one is refused)."},
+	{what: `cache-host, Audit\.Policy\.((Uses|Allow|Deny).*|(Memory|MaxValue|MaxClients): zero)`, why: "The same policy: no use and a zero stand for the default, and a name that isn't known opens nothing (a configuration with one is refused)."},
 	{what: `cache-host, Audit\.Settings\[` + notOfThePolicy + `\]: .*`, why: "The policy leaves it as the engine has it. Which settings could store, open or copy is decided in `internal/engine/conf.go`."},
 	{what: `cache-host, Audit\.Info\[.*`, but: `\[(role|connected_slaves)\]`, why: "Not gone by: what it tells of persistence, ports and memory, RD-501 asks of the settings, and RD-4xx of the kernel."},
 	{what: `cache-host, Audit\.Users(\[[0-9]\])?: .*`, but: `Users: left out`, why: "**A gap.** The gateway compares the users, since it alone knows the passwords; RD-502 believes what it found and shows the users as evidence. A gateway that lies about it isn't seen here; RD-503 to RD-506 try the rights themselves."},
