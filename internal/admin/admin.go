@@ -40,6 +40,7 @@ type Report struct {
 	Problems []string `json:"problems"` // what somebody should look at, a sentence each
 	Ready    bool     `json:"ready"`    // it can serve
 	Facts    any      `json:"facts"`
+	PID      int      `json:"-"` // who answered, as the kernel says; set by Ask. 0: it can't be seen from here
 }
 
 // Server answers. Socket and Report are required.

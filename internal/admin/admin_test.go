@@ -76,7 +76,7 @@ func TestAProcessTellsWhoMayAsk(t *testing.T) {
 	}
 	got, err := Ask(t.Context(), socket, new(told))
 	want := example()
-	if err != nil || !got.Ready || !reflect.DeepEqual(got.Problems, want.Problems) {
+	if err != nil || !got.Ready || got.PID != os.Getpid() || !reflect.DeepEqual(got.Problems, want.Problems) {
 		t.Fatalf("%+v %v", got, err)
 	}
 	f, w := *got.Facts.(*told), *want.Facts.(*told)

@@ -10,22 +10,31 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
 // ErrNotRunning says that nobody serves the socket.
 var ErrNotRunning = errors.New("not running")
 
-// Ask asks the process at a socket for its report; facts is where its Facts go.
+// Ask asks the process at a socket for its report; facts is where its Facts go. Who it
+// is, PID, the kernel tells; all else is its own word.
 func Ask(ctx context.Context, socket string, facts any) (Report, error) {
 	report := Report{Facts: facts}
-	err := Call(ctx, socket, http.MethodGet, "/status", &report)
+	pid, err := call(ctx, socket, http.MethodGet, "/status", &report)
+	report.PID = pid
 	return report, err
 }
 
 // Call asks the process at a socket for something else that it serves
 // (Server.Further).
 func Call(ctx context.Context, socket, method, path string, answer any) error {
+	_, err := call(ctx, socket, method, path, answer)
+	return err
+}
+
+func call(ctx context.Context, socket, method, path string, answer any) (pid int, err error) {
+	var peer atomic.Int64 // the transport dials on a goroutine of its own
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	transport := &http.Transport{
@@ -36,32 +45,42 @@ func Call(ctx context.Context, socket, method, path string, answer any) error {
 				return nil, err
 			}
 			defer release()
-			return (&net.Dialer{}).DialContext(ctx, "unix", address)
+			conn, err := (&net.Dialer{}).DialContext(ctx, "unix", address)
+			if err != nil {
+				return nil, err
+			}
+			pid, err := peerOf(conn)
+			if err != nil {
+				conn.Close()
+				return nil, err
+			}
+			peer.Store(int64(pid))
+			return conn, nil
 		},
 	}
 	request, err := http.NewRequestWithContext(ctx, method, "http://redoubt"+path, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s: %w", socket, ErrNotRunning)
+		return 0, fmt.Errorf("%s: %w", socket, ErrNotRunning)
 	case err != nil:
-		return fmt.Errorf("%s: %w", socket, err)
+		return 0, fmt.Errorf("%s: %w", socket, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxReport))
 	if err != nil {
-		return fmt.Errorf("%s: %w", socket, err)
+		return 0, fmt.Errorf("%s: %w", socket, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: it answers %s: %s", socket, response.Status, strings.TrimSpace(string(body[:min(len(body), maxCause)])))
+		return 0, fmt.Errorf("%s: it answers %s: %s", socket, response.Status, strings.TrimSpace(string(body[:min(len(body), maxCause)])))
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("%s: its answer can't be read (another version?): %w", socket, err)
+		return 0, fmt.Errorf("%s: its answer can't be read (another version?): %w", socket, err)
 	}
-	return nil
+	return int(peer.Load()), nil
 }
 
 // maxCause is how much of an error's text is passed on.

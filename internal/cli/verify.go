@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -29,12 +31,14 @@ type verifyCmd struct {
 	JUnit   string `name:"junit" placeholder:"FILE" help:"Write the report as CI systems read it (JUnit)."`
 	Compare string `placeholder:"FILE" help:"Name what differs from another environment's report (--json of there)."`
 	List    bool   `help:"List the checks and what each claims; run none."`
+
+	unheard error // why the process to look at doesn't answer; nil: it does
 }
 
 func (verifyCmd) Help() string {
 	return `Proves the six goals on the live system, by attacking it: it reads back what runs and tries what must be refused. It is safe on a cache that serves; the keys it writes begin with redoubt:verify: and are gone after it. Run it as root, on the cache host, on each application host, and from a host that must not get in.
 
-The exit code is 0 if nothing fails that isn't accepted (exceptions in the configuration), 1 if something does, or differs with --compare, 2 for a wrong configuration. What can't be tried is skipped and says why; it never counts as passed.
+The exit code is 0 if nothing fails that isn't accepted (exceptions in the configuration), 1 if something does, or differs with --compare, 2 for a wrong configuration, 3 if too little could be tried: the process doesn't run, or more was skipped than passed. What can't be tried is skipped and says why; it never counts as passed.
 
 Example:
 
@@ -87,10 +91,55 @@ func (c *verifyCmd) Run(e *env) error {
 	if other != nil && out.compare(report, other) > 0 {
 		return fmt.Errorf("verify: this environment differs from that of %s", c.Compare)
 	}
-	if !report.Good() {
-		return fmt.Errorf("verify: checks that fail: %d", report.Summary.Fail-report.Summary.Accepted)
+	unproved := c.unproved(report)
+	switch failing := report.Summary.Fail - report.Summary.Accepted; {
+	case failing > 0 && unproved != "":
+		return fmt.Errorf("verify: checks that fail: %d; and %s", failing, unproved)
+	case failing > 0:
+		return fmt.Errorf("verify: checks that fail: %d", failing)
+	case unproved != "":
+		return coded{fmt.Errorf("verify: %s", unproved), exitEnvironment}
 	}
 	return nil
+}
+
+// unproved says why too little could be tried to call anything proved: the process
+// doesn't answer, or more was skipped than passed. "": enough was tried. What was not
+// asked for doesn't count, nor that an outsider who is kept out can't try the tunnel.
+func (c *verifyCmd) unproved(r *evidence.Report) string {
+	s := summaryOf(r, func(check verify.Check) bool {
+		switch r.Vantage {
+		case evidence.Outsider:
+			return check.From == verify.Outside
+		case evidence.OneMachine:
+			return c.Host || !check.OfHost
+		}
+		return true
+	})
+	why := ""
+	switch {
+	case errors.Is(c.unheard, os.ErrPermission):
+		why = fmt.Sprintf(": the process tells root alone of itself (sudo redoubt verify): %v", c.unheard)
+	case c.unheard != nil:
+		why = fmt.Sprintf(": the process doesn't answer (redoubt status): %v", c.unheard)
+	case s.Skip > s.Pass, r.Vantage == evidence.Outsider && s.Skip > 0:
+		why = "; what is lacking stands beside each"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("not proved, since not tried: %d checks of %d%s", s.Skip, s.Skip+s.Pass+s.Fail, why)
+}
+
+// summaryOf is the summary of some of a report's checks.
+func summaryOf(r *evidence.Report, counts func(verify.Check) bool) evidence.Summary {
+	var some evidence.Report
+	for _, c := range verify.Checks() {
+		if i := slices.IndexFunc(r.Checks, func(of evidence.Result) bool { return of.ID == c.ID }); i >= 0 && counts(c) {
+			some.Checks = append(some.Checks, r.Checks[i])
+		}
+	}
+	some.Count()
+	return some.Summary
 }
 
 func exceptionsOf(accepted []config.Exception) (exceptions []evidence.Exception) {
@@ -207,7 +256,11 @@ func (o *verifyOutput) summary(r *evidence.Report) {
 	if s.Accepted > 0 {
 		o.print(" (%d of them accepted)", s.Accepted)
 	}
-	o.print(", %d skipped\n", s.Skip)
+	o.print(", %d skipped", s.Skip)
+	if s.Skip > 0 {
+		o.print(" and not proved")
+	}
+	o.print("\n")
 }
 
 // compare prints the differences and counts them.

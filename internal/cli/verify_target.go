@@ -40,6 +40,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Unlock: unlockOf(c.PKI),
 		Secrets:     named(files.Secret(), string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},
+		Digests:     string(c.Engine.PasswordDigests),
 		Fingerprint: fingerprint(c),
 	}
 	if cache.CA != "" {
@@ -112,32 +113,46 @@ func dialable(address string) string {
 	return address
 }
 
-// running adds what only the running process knows; that it doesn't run is for the
-// checks to say.
-func running(ctx context.Context, t *verify.Target, socket string) {
+// running adds what only the running process knows. That it doesn't answer is for the
+// checks to say, and kept.
+func (c *verifyCmd) running(ctx context.Context, t *verify.Target, socket string) {
 	if t.Cache != nil {
 		t.Cache.Ask(socket)
 	}
 	f := new(facts)
-	if _, err := admin.Ask(ctx, socket, f); err != nil {
+	report, err := admin.Ask(ctx, socket, f)
+	if err != nil {
+		c.unheard = err
 		return
 	}
+	f.PID = report.PID // a process that was taken says whatever it likes
 	f.addTo(t)
 }
 
-// addTo adds what a process tells of itself.
+// addTo adds what a process tells of itself. RD-102 holds its word for where it listens
+// against the kernel's.
 func (f *facts) addTo(t *verify.Target) {
 	if f.Gateway != nil && t.Cache != nil {
-		t.Cache.PID, t.Cache.Running = f.PID, f.Fingerprint
-		t.Cache.Listen = f.Gateway.Address
+		t.Cache.PID, t.Cache.Running, t.Cache.Told = f.PID, f.Fingerprint, f.Gateway.Address
+		t.Cache.Listen = settled(t.Cache.Listen, t.Cache.Told)
 		if t.Vantage == evidence.OneMachine {
 			t.Doors = []tunnel.Endpoint{up.GatewayEndpoint(dialable(f.Gateway.Address))}
 		}
 	}
 	if f.Sidecar != nil && t.App != nil {
-		t.App.PID, t.App.Running = f.PID, f.Fingerprint
-		t.App.Listen, t.App.Bound = dialable(f.Sidecar.Address), f.Sidecar.Address
+		t.App.PID, t.App.Running, t.App.Told = f.PID, f.Fingerprint, f.Sidecar.Address
+		t.App.Bound = settled(t.App.Bound, t.App.Told)
+		t.App.Listen = dialable(t.App.Bound)
 	}
+}
+
+// settled is the address that is configured or, where the system chooses the port, the
+// one that it came to be.
+func settled(configured, told string) string {
+	if _, port, err := net.SplitHostPort(configured); err != nil || port == "0" {
+		return told
+	}
+	return configured
 }
 
 // target finds out what there is to verify, and what is accepted there.
@@ -154,7 +169,7 @@ func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 	case c.Dir != "":
 		t, err = up.Target(c.Dir)
 		if err == nil {
-			running(ctx, t, filepath.Join(c.Dir, statedir.AdminSocket))
+			c.running(ctx, t, filepath.Join(c.Dir, statedir.AdminSocket))
 		}
 	default:
 		t, err = c.configured(ctx)
@@ -191,15 +206,15 @@ func (c *verifyCmd) configured(ctx context.Context) (*verify.Target, error) {
 			return nil, err
 		}
 		t.Exceptions = exceptionsOf(g.Exceptions)
-		t.Cache.Trusted = append(t.Cache.Trusted, c.Config)
+		t.Cache.Trusted, t.Cache.Config = append(t.Cache.Trusted, c.Config), c.Config
 	} else {
 		if t, err = sidecarTarget(role.sidecar); err != nil {
 			return nil, err
 		}
 		t.Exceptions = exceptionsOf(role.sidecar.Exceptions)
-		t.App.Trusted = append(t.App.Trusted, c.Config)
+		t.App.Trusted, t.App.Config = append(t.App.Trusted, c.Config), c.Config
 	}
-	running(ctx, t, role.socket)
+	c.running(ctx, t, role.socket)
 	return t, nil
 }
 
@@ -237,6 +252,15 @@ func (c *verifyCmd) outsideTarget(hosts *config.Deployment) (*verify.Target, err
 			return nil, fmt.Errorf("--evidence: %s is of deployment %s, not of %s", r.Name, r.Report.Deployment, hosts.Deployment)
 		}
 		t.Reports = append(t.Reports, r.Report)
+	}
+	for _, g := range hosts.Gateways {
+		id, err := identity.New(hosts.Deployment, identity.Gateway, g.Name)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range g.Address {
+			t.Doors = append(t.Doors, tunnel.Endpoint{Address: net.JoinHostPort(a.Addr().String(), fmt.Sprint(g.Port)), ID: id})
+		}
 	}
 	slices.SortStableFunc(t.Reports, func(a, b *evidence.Report) int { return b.Finished.Compare(a.Finished) }) // the newest of each host counts
 	return t, nil

@@ -20,7 +20,7 @@ func Target(path string) (*verify.Target, error) {
 	t := &verify.Target{
 		Vantage: evidence.OneMachine, Deployment: deploymentName, Host: appID().Name(),
 		Cache: &verify.Cache{
-			Certificates: gateway, CA: dir.CA(),
+			Certificates: gateway, CA: dir.CA(), Digests: dir.Digests(),
 			Secrets: []string{gateway.Certificate, filepath.Join(dir.CA(), "ca.key")},
 			Trusted: []string{dir.Digests(), gateway.CA},
 		},

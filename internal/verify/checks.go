@@ -36,6 +36,7 @@ func Checks() []Check {
 		gatewayIsTheOne,
 		sidecarWantsThePassword,
 		sidecarIsLocal,
+		nothingPassesItOn,
 		sidecarRefusesAWrongPassword,
 
 		// 3: in flight
@@ -76,6 +77,7 @@ func Checks() []Check {
 		attemptsAreRefused,
 		scriptsAreRefused,
 		configurationIsRead,
+		passwordsAreTheFiles,
 		noModules,
 		noReplication,
 		engineIsMended,

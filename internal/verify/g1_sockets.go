@@ -46,17 +46,18 @@ var rolesListenAsConfigured = Check{
 	ID: "RD-102", Goal: evidence.Environment, From: OnBoth, Cheap: true,
 	Title:      "Gateway and sidecar listen where their configuration says, and nowhere else",
 	Why:        "Each further port is a way in that no firewall rule and no document knows of.",
-	Mend:       "Restart the process with the configuration that lies there; if it then listens elsewhere still, report it.",
+	Mend:       "Restart the process with the configuration that lies there (under systemd its socket unit must name the same address); if it then listens elsewhere still, report it.",
 	References: []string{"45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
-	Needs:      []Need{needRoot, needProcesses},
+	Needs:      []Need{needRoot, needRoles},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		var declared []string
+		var declared, told []string
 		if t.Cache != nil {
-			declared = append(declared, t.Cache.Listen, t.Cache.Metrics)
+			declared, told = append(declared, t.Cache.Listen, t.Cache.Metrics), append(told, t.Cache.Told)
 		}
 		if t.App != nil {
-			declared = append(declared, t.App.Bound, t.App.Metrics)
+			declared, told = append(declared, t.App.Bound, t.App.Metrics), append(told, t.App.Told)
 		}
+		var found []netip.AddrPort
 		for _, p := range t.roles() {
 			listening, err := p.listeners()
 			if err != nil {
@@ -64,9 +65,15 @@ var rolesListenAsConfigured = Check{
 			}
 			for _, l := range listening {
 				n.Saw("%s, process %d: %s %s", p.name, p.pid, l.protocol, l.address)
+				found = append(found, l.address)
 				if !slices.ContainsFunc(declared, func(d string) bool { return isAt(l.address, d) }) {
 					return n.Fail("the %s listens on %s %s, which its configuration doesn't name", p.name, l.protocol, l.address)
 				}
+			}
+		}
+		for _, address := range told {
+			if address != "" && !slices.ContainsFunc(found, func(a netip.AddrPort) bool { return isAt(a, address) }) {
+				return n.Fail("who answers on the admin socket says that it listens on %s, and the kernel knows of no such socket of its: somebody answers in our process's place", address)
 			}
 		}
 		return n.Pass("nothing but what the configuration names")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -328,6 +329,9 @@ var certificateIsGood = Check{
 				return n.Skip("its certificate comes from a Workload API and is in no file")
 			}
 			credentials, err := tunnel.LoadCredentials(h.files, h.rules...)
+			if errors.Is(err, fs.ErrPermission) {
+				return n.Skip("needs root, or the user that it belongs to: %v", err)
+			}
 			if err != nil {
 				return n.Fail("%v", err)
 			}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"slices"
+	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -57,6 +60,7 @@ var sidecarWantsThePassword = Check{
 	Why:        "Every user of an application host reaches the port on loopback.",
 	Mend:       "Look what listens on the port (ss -ltnp): a Redis of its own, or a proxy that logs in for others, must go.",
 	References: askForPasswords,
+	Needs:      []Need{needCacheBehind},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		c, err := converse(ctx, "tcp", t.App.Listen, "", "")
 		if err != nil {
@@ -65,6 +69,24 @@ var sidecarWantsThePassword = Check{
 		defer c.close()
 		return nothingWithoutPassword(n, c)
 	},
+}
+
+// needCacheBehind: what answers on the application's port has a cache behind it. Without
+// one a sidecar can't tell a right password from a wrong one, and says so or closes.
+func needCacheBehind(ctx context.Context, t *Target) string {
+	c, err := converse(ctx, "tcp", t.App.Listen, "", "")
+	if err != nil {
+		return fmt.Sprintf("nothing answers at %s: %v", t.App.Listen, err)
+	}
+	defer c.close()
+	reply, err := c.do("AUTH", "redoubt-verify")
+	if err == nil && code(reply) != "LOADING" {
+		return ""
+	}
+	if lacking := needDoor(ctx, t); lacking != "" {
+		return "the sidecar has no cache behind it: " + lacking
+	}
+	return ""
 }
 
 // nothingWithoutPassword tries what an application does, on a fresh connection.
@@ -117,12 +139,20 @@ var sidecarIsLocal = Check{
 		if t.App.Listen == "" {
 			return n.Skip("no sidecar runs (redoubt status says more)")
 		}
-		n.Saw("the sidecar listens on %s", t.App.Bound)
-		host, _, err := net.SplitHostPort(t.App.Bound)
-		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-			return n.Fail("it listens on %s", t.App.Bound)
+		var bound []string
+		for _, address := range []string{t.App.Bound, t.App.Told} {
+			if address != "" && !slices.Contains(bound, address) {
+				bound = append(bound, address)
+			}
 		}
-		return n.Pass("%s is loopback", t.App.Bound)
+		n.Saw("the sidecar listens on %s", strings.Join(bound, ", and says that it does on "))
+		for _, address := range bound {
+			host, _, err := net.SplitHostPort(address)
+			if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+				return n.Fail("it listens on %s", address)
+			}
+		}
+		return n.Pass("%s is loopback", bound[0])
 	},
 }
 
@@ -132,6 +162,7 @@ var sidecarRefusesAWrongPassword = Check{
 	Why:        "The sidecar answers a login itself once it has proved it: one that it took unproved would share another session's connection.",
 	Mend:       "Look what listens on the port (ss -ltnp), and restart redoubt sidecar in its place.",
 	References: askForPasswords,
+	Needs:      []Need{needCacheBehind},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
 		for _, login := range [][]string{{"AUTH", "redoubt-verify"}, {"HELLO", "3", "AUTH", "default", "redoubt-verify"}} {
 			c, err := converse(ctx, "tcp", t.App.Listen, "", "")

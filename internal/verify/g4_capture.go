@@ -99,15 +99,24 @@ func parseCaptures(table string) (list []capture, err error) {
 
 // holderOf is the process that has a socket open, for people.
 func holderOf(inode string) string {
+	p, found := havingOpen(inode)
+	if !found {
+		return "the kernel, or a process that isn't seen from here"
+	}
+	s, _ := p.status()
+	return fmt.Sprintf("process %d (%s)", p.pid, s["Name"])
+}
+
+// havingOpen is a process that has a socket open.
+func havingOpen(inode string) (holder process, found bool) {
 	list, err := processes()
 	if err != nil {
-		return "a process that isn't found"
+		return holder, false
 	}
 	for _, p := range list {
 		if open, err := p.sockets(); err == nil && open[inode] {
-			s, _ := p.status()
-			return fmt.Sprintf("process %d (%s)", p.pid, s["Name"])
+			return p, true
 		}
 	}
-	return "the kernel, or a process that isn't seen from here"
+	return holder, false
 }

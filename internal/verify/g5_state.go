@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -16,24 +18,97 @@ var configurationIsRead = Check{
 	Mend:       "Restart the gateway or the sidecar if the file is right (systemctl restart); else put back the file that it was started with.",
 	References: []string{"45 CFR 164.316(b)(1)", "NIST SP 800-53r5 CM-6", "NIST SP 800-53r5 CM-5"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
-		file, running := "", ""
-		switch {
-		case t.Cache != nil && t.Cache.Fingerprint != "":
-			file, running = t.Cache.Fingerprint, t.Cache.Running
-		case t.App != nil && t.App.Fingerprint != "":
-			file, running = t.App.Fingerprint, t.App.Running
-		default:
+		told := 0
+		for _, r := range t.configurations() {
+			if r.file == "" {
+				continue // redoubt up has no configuration file: its flags are its configuration
+			}
+			if r.running == "" {
+				return n.Skip("the %s that runs with this configuration doesn't answer (redoubt status says more)", r.name)
+			}
+			n.Saw("%s, fingerprint of the file: %s, of what the process has read: %s", r.name, r.file, r.running)
+			if r.file != r.running {
+				return n.Fail("the file has changed since the %s was started", r.name)
+			}
+			flags, another, err := r.startedWith()
+			if err != nil {
+				return n.Skip("how the %s was started can't be seen: %v", r.name, err)
+			}
+			n.Fact("flags of the "+r.name, flags)
+			if another != "" {
+				return n.Fail("the %s was started with %s, not with %s", r.name, another, r.config)
+			}
+			told++
+		}
+		if told == 0 {
 			return n.Skip("redoubt up has no configuration file: its flags are its configuration")
 		}
-		if running == "" {
-			return n.Skip("the process that runs with this configuration doesn't answer (redoubt status says more)")
-		}
-		n.Saw("fingerprint of the file: %s, of what the process has read: %s", file, running)
-		if file != running {
-			return n.Fail("the file has changed since the process was started")
-		}
-		return n.Pass("the process runs with what the file says now")
+		return n.Pass("what runs has read what the file says now: %d", told)
 	},
+}
+
+// A configuration is a role's file, and what its process has read.
+type configuration struct {
+	process
+	config        string // path of the file; "": not known
+	file, running string // fingerprints
+}
+
+func (t *Target) configurations() (list []configuration) {
+	if c := t.Cache; c != nil {
+		list = append(list, configuration{process{"gateway", c.PID}, c.Config, c.Fingerprint, c.Running})
+	}
+	if a := t.App; a != nil {
+		list = append(list, configuration{process{"sidecar", a.PID}, a.Config, a.Fingerprint, a.Running})
+	}
+	return list
+}
+
+// startedWith are the flags that a process was started with, and the configuration that
+// it was, if that is another file.
+func (c configuration) startedWith() (flags, another string, err error) {
+	line, err := c.read("cmdline")
+	if err != nil {
+		return "", "", err
+	}
+	args := strings.Split(strings.TrimSuffix(line, "\x00"), "\x00")
+	started := "/etc/redoubt/" + c.name + ".yaml" // the flag's default
+	var rest []string
+	for i := 1; i < len(args); i++ {
+		value, is := strings.CutPrefix(args[i], "--config")
+		switch {
+		case is && strings.HasPrefix(value, "="):
+			started = value[1:]
+		case is && value == "" && i+1 < len(args):
+			i++
+			started = args[i]
+		case args[i] != c.name:
+			rest = append(rest, args[i])
+		}
+	}
+	flags = strings.Join(rest, " ")
+	if c.config == "" {
+		return flags, "", nil
+	}
+	if !filepath.IsAbs(started) {
+		cwd, err := os.Readlink(c.path("cwd"))
+		if err != nil {
+			return flags, "", err
+		}
+		started = filepath.Join(cwd, started)
+	}
+	running, err := os.Stat(c.path("root", started)) // as the process sees it
+	if err != nil {
+		return flags, "", err
+	}
+	ours, err := os.Stat(c.config)
+	if err != nil {
+		return flags, "", err
+	}
+	if !os.SameFile(running, ours) {
+		another = started
+	}
+	return flags, another, nil
 }
 
 // builtIn are modules that are part of an engine and can't be left out.

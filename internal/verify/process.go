@@ -47,6 +47,14 @@ func needProcesses(ctx context.Context, t *Target) string {
 	return ""
 }
 
+// needRoles: gateway or sidecar run here, where their processes can be looked at.
+func needRoles(_ context.Context, t *Target) string {
+	if len(t.roles()) == 0 {
+		return "needs a gateway or sidecar that runs, in this PID namespace (redoubt status)"
+	}
+	return ""
+}
+
 func (p process) path(name ...string) string {
 	return filepath.Join(append([]string{"/proc", strconv.Itoa(p.pid)}, name...)...)
 }

@@ -67,7 +67,8 @@ func (m *memo[T]) get(ask func() (T, error)) (T, error) {
 // Cache is a cache host.
 type Cache struct {
 	PID          int            // of the gateway's process
-	Listen       string         // where the tunnel is, HOST:PORT
+	Listen       string         // where the tunnel is to be, HOST:PORT
+	Told         string         // where the process says that it is; "": it wasn't asked
 	Metrics      string         // where the metrics are; "": nowhere
 	Admit        []netip.Prefix // who may connect at all; none: everybody
 	Certificates tunnel.Files   // of the gateway
@@ -76,7 +77,9 @@ type Cache struct {
 	Unlock       pki.Unlock     // gives its passphrase; nil: it has none
 	Secrets      []string       // every file of this role that others mustn't read
 	Trusted      []string       // and mustn't write
-	Fingerprint  string         // of the configuration file as it is; "": there is none (redoubt up)
+	Digests      string         // the passwords' file
+	Config       string         // the configuration file; "": not known, or there is none (redoubt up)
+	Fingerprint  string         // of the configuration file as it is; "": there is none
 	Running      string         // of the one that the process has read
 
 	// What the running gateway answers, over its admin socket; an error says why not.
@@ -89,7 +92,8 @@ type Cache struct {
 type App struct {
 	PID          int
 	Listen       string       // where the application finds its Redis; "": nobody knows
-	Bound        string       // the address that the sidecar is bound to
+	Bound        string       // the address that the sidecar is to be bound to
+	Told         string       // that it says it is bound to; "": it wasn't asked
 	Metrics      string       // where the metrics are; "": nowhere
 	Password     string       // the application's; "": not known here
 	NoPassword   string       // why it isn't known
@@ -97,6 +101,7 @@ type App struct {
 	Rules        []tunnel.Rule
 	Secrets      []string
 	Trusted      []string
+	Config       string
 	Fingerprint  string
 	Running      string
 }

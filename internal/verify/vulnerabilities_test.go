@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"os"
 	"os/exec"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
 func TestEnginesAreJudgedByReleaseOrPackage(t *testing.T) {
@@ -55,6 +57,33 @@ func TestVersionsCompareAsDpkgDoes(t *testing.T) {
 					t.Errorf("%s %s %s: dpkg says %v", a, relation, b, dpkg)
 				}
 			}
+		}
+	}
+}
+
+// TestAPackageOfAnotherVersionSaysNothing of what runs.
+func TestAPackageOfAnotherVersionSaysNothing(t *testing.T) {
+	v := engine.Version{Product: "redis", Major: 7, Minor: 0, Patch: 1}
+	for pkg, fails := range map[string]bool{"5:7.0.15-1~deb12u10": true, "5:7.0.2-1": true, "5:7.0.1-3": false, "5:7.0.1+dfsg1-3": false} {
+		f := debianPackage{"redoubt-no-such", pkg}.runs(process{pid: 1}, "/usr/bin/redis-server", v, new(Notes))
+		if (f.outcome == evidence.Fail) != fails || f.outcome == evidence.Pass {
+			t.Errorf("%s: %s %s", pkg, f.outcome, f.detail)
+		}
+	}
+}
+
+// TestWhatRunsIsThePackagesFile: what is judged is the process, not what is installed.
+func TestWhatRunsIsThePackagesFile(t *testing.T) {
+	cmd := exec.Command("/usr/bin/tail", "-f", "/dev/null")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	v := engine.Version{Product: "redis", Major: 9, Minor: 1}
+	pkg := debianPackage{"coreutils", "9.1.0-1"}
+	for pid, want := range map[int]evidence.Outcome{cmd.Process.Pid: evidence.Pass, os.Getpid(): evidence.Fail} {
+		if f := pkg.runs(process{pid: pid}, "/usr/bin/tail", v, new(Notes)); f.outcome != want {
+			t.Errorf("%d: %s %s, want %s", pid, f.outcome, f.detail, want)
 		}
 	}
 }

@@ -287,6 +287,46 @@ ansible_python_interpreter=/usr/bin/python3
 	if again := regexp.MustCompile(`(cache-1|web-1) +: ok=\d+ +changed=0 +unreachable=0 +failed=0`); code != 0 || len(again.FindAllString(out, -1)) != 2 {
 		h.t.Errorf("a second time: %d\n%s", code, out)
 	}
+	h.byAnsibleChanged(play)
+}
+
+// byAnsibleChanged changes what the gateway serves by: the cache isn't emptied unless
+// somebody says so, also where the command line makes a string of "false"; application
+// hosts are set up nevertheless, and who runs it learns what to do.
+func (h *hosts) byAnsibleChanged(play func(...string) (string, int)) {
+	h.t.Helper()
+	file, err := json.Marshal(map[string]string{"redoubt_deployment_file": h.given.deployment + ".changed"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	changed := strings.Replace(deployment, "memory: 64mb", "memory: 65mb", 1) + "ssh_forwards: [tcp]\n"
+	if err := os.WriteFile(h.given.deployment+".changed", []byte(changed), 0o644); err != nil {
+		h.t.Fatal(err)
+	}
+	const gatewayIs = "systemctl show --value --property MainPID redoubt-gateway"
+	before := h.on(h.cache, gatewayIs)
+	out, code := play("--extra-vars", string(file), "--extra-vars", "redoubt_restart_gateway=false redoubt_lock_down=false")
+	if now := h.on(h.cache, gatewayIs); now != before {
+		h.t.Error("redoubt_restart_gateway=false restarts the gateway")
+	}
+	if code == 0 || !strings.Contains(out, "redoubt_restart_gateway=true") {
+		h.t.Errorf("a gateway that runs with an older configuration: %d\n%s", code, out)
+	}
+	if got := h.on(h.web, "cat /etc/redoubt/deployment.yaml"); got != changed {
+		h.t.Errorf("web-1 wasn't reached:\n%s", out)
+	}
+	if got := h.on(h.cache, "sshd -T | grep -i '^allowtcpforwarding'"); got != "allowtcpforwarding no\n" {
+		h.t.Errorf("redoubt_lock_down=false locks down: %s", got)
+	}
+	if out, code := play("--extra-vars", string(file), "--extra-vars", "redoubt_verify=false redoubt_lock_down=false redoubt_restart_gateway=true"); code != 0 {
+		h.t.Errorf("redoubt_verify=false verifies: %d\n%s", code, out)
+	}
+	if now := h.on(h.cache, gatewayIs); now == before {
+		h.t.Error("redoubt_restart_gateway=true restarts nothing, since the file had changed before")
+	}
+	if out, code := play("--extra-vars", "redoubt_restart_gateway=true"); code != 0 { // as it was
+		h.t.Errorf("%d\n%s", code, out)
+	}
 }
 
 // byPuppet applies a manifest on each host; secrets are read where they are applied.

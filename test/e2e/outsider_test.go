@@ -35,6 +35,7 @@ bastions: [10.77.0.9, "fd77::9"]
 	for _, host := range []string{"cache-1", "web-1"} {
 		g.guard(host)
 	}
+	s.ownSockets()
 	s.gateway()
 	s.sidecar(s.web)
 	sshd := g.listen("cache-1", "0.0.0.0", "22") // as far as who is outside can tell

@@ -134,7 +134,7 @@ func identitySabotages() []sabotage {
 				return ""
 			})
 		}},
-		{id: "RD-212", from: app, how: "the sidecar listens on every address", args: []string{"--listen", "0.0.0.0:0", "--allow-non-loopback"}},
+		{id: "RD-212", from: app, alone: true, how: "the sidecar listens on every address", args: []string{"--listen", "0.0.0.0:0", "--allow-non-loopback"}},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/passwords"
 )
 
 func changeSabotages() []sabotage {
@@ -38,11 +39,55 @@ func changeSabotages() []sabotage {
 			}
 			return ""
 		})},
+		{id: "RD-508", from: cache, how: "somebody has added a password to the digests file, and the gateway has taken it in", broken: func(t *testing.T, d *deployment) {
+			added := passwords.Of([]byte("somebody's own"))
+			f, err := os.OpenFile(d.target.Cache.Digests, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Fprintln(f, added); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for { // until the gateway has read it, or the test's time is over
+				a, err := d.target.Cache.Audit(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(strings.Join(a.Users, "\n"), added.User()) {
+					return
+				}
+			}
+		}},
+		{id: "RD-508", from: cache, how: "the engine has a password that the digests file doesn't", broken: func(t *testing.T, d *deployment) {
+			other := filepath.Join(t.TempDir(), "password.sha256")
+			if err := os.WriteFile(other, []byte(passwords.Of([]byte("another")).String()+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d.target.Cache.Digests = other
+		}},
 		{id: "RD-510", from: cache, how: "a module is loaded", env: "configuration port 0 -> port 0\\nloadmodule " + modulePath},
 		{id: "RD-511", from: cache, how: "the engine is a replica", env: "configuration port 0 -> port 0\\nreplicaof 127.0.0.1 1\\nreplica-read-only no"},
 		{id: "RD-512", from: cache, how: "the engine is nobody's package, and of a version that nobody mends", args: []string{"--engine", unpackaged}},
+		{id: "RD-512", from: cache, how: "the engine's program isn't the file that its package has there", over: []instead{{path: sumsOfTheEngine, from: `(?m)^[0-9a-f]{32}`, to: "00000000000000000000000000000000"}}},
 		{id: "RD-531", from: cache, how: "the engine's program belongs to somebody else", args: []string{"--engine", anothers}, also: []string{"RD-512"}},
 	}
+}
+
+// sumsOfTheEngine is the list of sums (deb-md5sums(5)) of the package that the engine's
+// program is from.
+func sumsOfTheEngine(*deployment) string {
+	program, _ := exec.LookPath("redis-server")
+	program, _ = filepath.EvalSymlinks(program)
+	lists, _ := filepath.Glob("/var/lib/dpkg/info/*.md5sums")
+	for _, list := range lists {
+		if text, err := os.ReadFile(list); err == nil && strings.Contains(string(text), "  "+strings.TrimPrefix(program, "/")+"\n") {
+			return list
+		}
+	}
+	return "no package has " + program
 }
 
 // meddled puts a proxy before the engine's socket, for the guest.

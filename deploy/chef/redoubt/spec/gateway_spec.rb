@@ -17,6 +17,7 @@ describe 'redoubt::gateway' do
     stub_command(/redoubt host check/).and_return(false)
     stub_command(/cmp --silent/).and_return(false)
     stub_command(/is-active redis-server/).and_return(true)
+    stub_command(/redoubt gateway --check/).and_return(true)
   end
 
   it 'keeps the distribution\'s Redis from starting, and makes the CA' do
@@ -31,8 +32,8 @@ describe 'redoubt::gateway' do
   end
 
   it 'leaves the cache filled, unless told' do
-    expect(converged.execute('redoubt render config /etc/redoubt/gateway.yaml')).not_to notify('service[redoubt-gateway]')
-    expect(converged('restart_gateway' => true).execute('redoubt render config /etc/redoubt/gateway.yaml')).to notify('service[redoubt-gateway]').to(:restart)
+    expect(converged).not_to run_execute('restart redoubt-gateway')
+    expect(converged('restart_gateway' => true)).to run_execute('restart redoubt-gateway')
   end
 
   it 'joins where the CA is another host\'s, and shows nobody the token' do

@@ -83,7 +83,13 @@ class redoubt::gateway (
   }
 
   if $restart {
-    Redoubt::Config['/etc/redoubt/gateway.yaml'] ~> Service['redoubt-gateway']
+    # What would not start is not restarted; also after a run that wasn't asked to.
+    exec { 'restart redoubt-gateway':
+      command => '/usr/bin/systemctl restart redoubt-gateway',
+      onlyif  => "/usr/bin/redoubt gateway --check | grep --quiet 'has read another'",
+      path    => ['/usr/bin', '/bin'],
+      require => Service['redoubt-gateway'],
+    }
   }
   if $redoubt::lock_down {
     Service['redoubt-gateway'] -> Exec['redoubt host apply']
