@@ -93,15 +93,10 @@ func askForUpdates(ctx context.Context) (u updates, err error) {
 				u.settings[key] = append(u.settings[key], value)
 			}
 		}, "apt-config", "dump", "--format", "%f=%v%n"),
-		tell(func(line string) {
-			if f := strings.Split(line, "|"); len(f) == 7 {
-				_, site, _ := strings.Cut(f[6], "://")
-				site, _, _ = strings.Cut(site, "/")
-				if r := (release{f[0], f[1], f[2], f[3], f[4], f[5], site}); !slices.Contains(u.releases, r) {
-					u.releases = append(u.releases, r)
-				}
-			}
-		}, "apt-get", "indextargets", "--format", "$(RELEASE)|$(ORIGIN)|$(LABEL)|$(SUITE)|$(CODENAME)|$(COMPONENT)|$(SITE)", "Created-By: Packages"),
+		// Those that were fetched, and then all: what wasn't fetched yet is not shown
+		// among the first, and without release info none has any.
+		tell(u.addRelease, "apt-get", "indextargets", "--format", releaseFormat, "Created-By: Packages"),
+		tell(u.addRelease, "apt-get", "indextargets", "--no-release-info", "--format", releaseFormat, "Created-By: Packages"),
 		tell(func(line string) {
 			if f := strings.Fields(line); len(f) == 3 && f[2] == "installed" {
 				u.packages[f[0]] = f[1]
@@ -128,6 +123,29 @@ func askForUpdates(ctx context.Context) (u updates, err error) {
 		u.units = unitsByID(shown.String())
 	}
 	return u, err
+}
+
+const releaseFormat = "$(RELEASE)|$(ORIGIN)|$(LABEL)|$(SUITE)|$(CODENAME)|$(COMPONENT)|$(SITE)"
+
+// addRelease adds a line of apt-get indextargets, unless more is known of the release.
+func (u *updates) addRelease(line string) {
+	f := strings.Split(line, "|")
+	if len(f) != 7 {
+		return
+	}
+	for i := range f {
+		if strings.HasPrefix(f[i], "$(") { // not known
+			f[i] = ""
+		}
+	}
+	_, site, _ := strings.Cut(f[6], "://")
+	site, _, _ = strings.Cut(site, "/")
+	r := release{f[0], f[1], f[2], f[3], f[4], f[5], site}
+	if !slices.ContainsFunc(u.releases, func(o release) bool {
+		return o == r || r.origin == "" && o.name == r.name && o.component == r.component && o.site == r.site
+	}) {
+		u.releases = append(u.releases, r)
+	}
 }
 
 // unitsByID are the units of what systemctl shows, which has what is of a service or a

@@ -100,6 +100,25 @@ func TestUpdatesThatDoNotCome(t *testing.T) {
 	}
 }
 
+func TestASourceThatWasNotFetchedYetIsOne(t *testing.T) {
+	var u updates
+	for _, line := range []string{
+		"bookworm|Debian|Debian|stable|bookworm|main|http://mirror.invalid/debian",
+		"bookworm|$(ORIGIN)|$(LABEL)|$(SUITE)|$(CODENAME)|main|http://mirror.invalid/debian",
+		"bookworm-security|$(ORIGIN)|$(LABEL)|$(SUITE)|$(CODENAME)|main|http://security.invalid/debian-security",
+		"no line of ours",
+	} {
+		u.addRelease(line)
+	}
+	want := []release{
+		{"bookworm", "Debian", "Debian", "stable", "bookworm", "main", "mirror.invalid"},
+		{name: "bookworm-security", component: "main", site: "security.invalid"},
+	}
+	if !slices.Equal(u.releases, want) {
+		t.Errorf("%+v", u.releases)
+	}
+}
+
 // What systemd 252 prints of Debian 12's units.
 const aptShown = `NextElapseUSecRealtime=Sat 2026-11-28 06:43:47 UTC
 Id=apt-daily-upgrade.timer

@@ -138,8 +138,8 @@ func lockedDown(t *testing.T, b lab.Binary) net.Conn {
 
 // beyondRoots are the tests of internal/engine that need more than an engine's
 // root has: a compiler (an opened engine that still can't get out), a shell
-// (imitated engines), a list of users.
-const beyondRoots = "OpenedEngine|GetsOutWithoutTheSandbox|UnfitEngines|NeverRoot"
+// (imitated engines), a list of users, the kernel's cgroups.
+const beyondRoots = "OpenedEngine|GetsOutWithoutTheSandbox|UnfitEngines|NeverRoot|EndedForLackOfMemory"
 
 // TestTheEngineRoomsOwnTestsHoldOnEveryEngine: every command against the table
 // of who may run it, the attack list in every disguise, crashes, hangs and a
