@@ -196,6 +196,22 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 	}
 	before := read(t, f.path("ca", "ca.crt"))
 	for _, step := range []string{"start", "switch", "finish"} {
+		if step != "start" {
+			within(t, time.Minute, "the hosts to be ready for rotate "+step, func() bool {
+				out, code := run(t, exec.Command(lab.Redoubt(t), "pki", "rotate", "status", "--dir", f.path("ca")))
+				if code > 1 {
+					t.Fatalf("rotate status: exit code %d\n%s", code, out)
+				}
+				return code == 0
+			})
+			// A certificate that is signed and on its way counts as the host's (decision 53).
+			for i, a := range apps {
+				renewed := fmt.Sprintf(`"certificate renewed" identity=spiffe://clinic/app/web-%d `, i+1)
+				within(t, time.Minute, "the host to have what was signed for it", func() bool {
+					return strings.Count(a.sidecar.Output(), "a new certificate is in use") >= strings.Count(f.gatewayLog.Output(), renewed)
+				})
+			}
+		}
 		within(t, time.Minute, "the hosts to be ready for rotate "+step, func() bool {
 			out, code := ca("rotate", step)
 			if code != 0 && !strings.Contains(out, "would be cut off") {
