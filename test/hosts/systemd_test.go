@@ -251,7 +251,7 @@ func (s *served) hostIsJudged(t *testing.T) {
 		{"systemctl disable --now apt-daily-upgrade.timer", "systemctl enable --now apt-daily-upgrade.timer", "apt-daily-upgrade.timer is inactive and disabled"},
 		{"systemctl mask apt-daily-upgrade.service", "systemctl unmask apt-daily-upgrade.service", "apt-daily-upgrade.service is masked"},
 		{"echo 'Unattended-Upgrade::Package-Blacklist { \"redis\"; \"openssh\"; };' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "Package-Blacklist keeps"},
-		{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
+		{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=Debian,codename=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
 		{"mv /etc/apt/sources.list.d/security.list /root", "mv /root/security.list /etc/apt/sources.list.d/", "no source of security updates"},
 		{"apt-mark hold redis-server", "apt-mark unhold redis-server", "redis-server is on hold"},
 	} {
