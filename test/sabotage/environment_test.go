@@ -19,7 +19,7 @@ func environmentSabotages() []sabotage {
 		{
 			id: "RD-101", from: evidence.CacheHost, how: "the engine listens on a port, and the sandbox lets it",
 			env:  "shim seccomp;shim landlock;shim namespaces;configuration port 0 -> port 7398",
-			also: []string{"RD-411", "RD-413", "RD-501"},
+			also: []string{"RD-411", "RD-413", "RD-418", "RD-501"},
 		},
 		{id: "RD-101", from: evidence.CacheHost, how: "the engine has inherited a packet socket", env: "shim descriptors", holds: socket(unix.AF_PACKET, unix.SOCK_RAW)},
 		{id: "RD-101", from: evidence.CacheHost, how: "the engine has inherited a TCP socket that is bound to nothing", env: "shim descriptors", holds: socket(unix.AF_INET, unix.SOCK_STREAM)},
