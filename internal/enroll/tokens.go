@@ -123,7 +123,11 @@ func (ts *Tokens) List() ([]Listed, error) {
 			continue
 		}
 		r, err := ts.read(id, suffix)
-		if errors.Is(err, fs.ErrNotExist) { // used or revoked just now
+		if errors.Is(err, fs.ErrNotExist) && suffix == tokenSuffix { // used just now
+			suffix = usedSuffix
+			r, err = ts.read(id, suffix)
+		}
+		if errors.Is(err, fs.ErrNotExist) { // revoked just now
 			continue
 		}
 		if err != nil {
@@ -181,25 +185,35 @@ type Revocation struct {
 // ErrUnknownHost says that there is nothing to revoke.
 var ErrUnknownHost = errors.New("the CA has issued nothing to it that could be in use, and no token (redoubt pki list, redoubt token list)")
 
+// known says whether a host has a token or a certificate.
+func (ts *Tokens) known(ca *pki.CA, id identity.ID) (bool, error) {
+	tokens, err := ts.Of(id)
+	if err != nil || len(tokens) > 0 {
+		return err == nil, err
+	}
+	issued, err := ca.Issued()
+	return slices.ContainsFunc(issued, func(i pki.Issued) bool { return i.Identity == id }), err
+}
+
 // Revoke shuts a host out: its certificates are revoked, and its tokens void. The
 // CA's ledger does both at once, for a token says before which revocation it was
 // made; removing them is tidiness.
 func (ts *Tokens) Revoke(ca *pki.CA, id identity.ID) (r Revocation, err error) {
-	issued, err := ca.Issued()
+	known, err := ts.known(ca, id)
+	if err == nil && !known { // a token that is just being renamed may be missed once
+		known, err = ts.known(ca, id)
+	}
 	if err != nil {
 		return r, err
 	}
-	tokens, err := ts.Of(id)
-	if err != nil {
-		return r, err
-	}
-	if len(tokens) == 0 && !slices.ContainsFunc(issued, func(i pki.Issued) bool { return i.Identity == id }) {
+	if !known {
 		return r, fmt.Errorf("revoke %s: %w", id, ErrUnknownHost)
 	}
 	if r.Certificates, err = ca.Revoke(id); err != nil {
 		return r, err
 	}
-	if tokens, err = ts.Of(id); err != nil { // one may have been made meanwhile
+	tokens, err := ts.Of(id) // as they are now
+	if err != nil {
 		return r, err
 	}
 	for _, l := range tokens {
