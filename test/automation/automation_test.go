@@ -180,9 +180,9 @@ func (h *hosts) state(m *lab.Machine, flags string) string {
 	var b strings.Builder
 	b.WriteString(h.on(m, `
 for f in /etc/redoubt/*.yaml /etc/redoubt/nftables.conf /etc/redoubt/password.sha256 /etc/redoubt/app.env /usr/bin/redoubt \
-	/etc/credstore.encrypted/* /usr/lib/systemd/system/redoubt* /usr/lib/sysusers.d/redoubt* /etc/systemd/system/redoubt* \
+	/etc/credstore.encrypted/* /usr/lib/systemd/system/redoubt* /usr/lib/sysusers.d/redoubt* /etc/systemd/system/redoubt* /etc/systemd/system/redoubt*.d/* \
 	/etc/sysctl.d/60-redoubt.conf /etc/tmpfiles.d/60-redoubt.conf /etc/security/limits.d/60-redoubt.conf /etc/systemd/coredump.conf.d/60-redoubt.conf /etc/ssh/sshd_config.d/*; do
-	[ -e "$f" ] || continue
+	[ -f "$f" ] || continue
 	stat --format '%n %a %U:%G' "$f"
 	case $f in */credstore.encrypted/*) ;; *) sha256sum <"$f" ;; esac
 done

@@ -10,7 +10,7 @@ import (
 )
 
 // commandWithin is what a command may take on a busy machine.
-const commandWithin = 4 * time.Minute
+const commandWithin = 10 * time.Minute
 
 // Run is a command's output and exit code. One that hangs is ended, with all that it
 // started.
