@@ -95,8 +95,17 @@ func newHosts(t *testing.T, g given) *hosts {
 }
 
 func (h *hosts) boot() {
-	h.cache.Boot()
-	h.web.Boot()
+	h.start(h.cache)
+	h.start(h.web)
+}
+
+// start boots a machine that has what a host of Debian's has, if not one that was made
+// from the archive alone: a source of security updates.
+func (h *hosts) start(m *lab.Machine) {
+	h.t.Helper()
+	release := regexp.MustCompile(`VERSION_CODENAME=(\w+)`).FindStringSubmatch(read(h.t, m.Path("/etc/os-release")))
+	h.write(m, "/etc/apt/sources.list.d/security.list", "deb http://security.invalid/debian-security "+release[1]+"-security main\n", 0o644)
+	m.Boot()
 }
 
 func (h *hosts) write(m *lab.Machine, path, text string, mode os.FileMode) {
@@ -379,7 +388,7 @@ func byCloudInit(h *hosts) {
 		if err := os.Remove(m.Path("/etc/cloud/cloud-init.disabled")); err != nil {
 			h.t.Fatal(err)
 		}
-		m.Boot()
+		h.start(m)
 		if out, code := lab.Run(h.t, m.Command("cloud-init", "status", "--wait", "--long")); code != 0 {
 			log, _ := lab.Run(h.t, m.Command("tail", "-n", "60", "/var/log/cloud-init-output.log"))
 			h.t.Fatalf("%s\n%s", out, log)
