@@ -197,13 +197,12 @@ func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certific
 		return nil, err
 	}
 	s.Log.Info("certificate renewed", "identity", peer.ID, "until", cert.NotAfter)
-	a, err := s.trust()
+	roots, endorsements, err := s.CA.Endorsed()
 	if err != nil {
 		return nil, err
 	}
-	a.Certificate = cert.Raw
-	roots, endorsements, err := s.CA.Endorsed()
-	a.Roots, a.Endorsements = rawOf(roots), endorsements
+	a := &answer{Certificate: cert.Raw, Roots: rawOf(roots), Endorsements: endorsements}
+	a.Revocations, err = s.CA.Revocations()
 	return a, err
 }
 
