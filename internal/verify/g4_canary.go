@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -98,7 +99,7 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		return n.Skip("a search that has nothing to find shows nothing: %v", err)
 	}
 	defer control.remove()
-	dirs := append(append(slices.Clone(haunts), more...), filepath.Dir(control.named)) // the control's comes last
+	dirs := append(append(slices.Clone(haunts), more...), filepath.Dir(control.named.Name())) // the control's comes last
 	n.Saw("looked in every file that was written meanwhile on %s", strings.Join(written.watched, ", "))
 	if len(written.others) > 0 {
 		n.Saw("not watched, since another machine or program has the files: %s", strings.Join(written.others, ", "))
@@ -112,11 +113,12 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		case <-time.After(time.Until(began.Add(after))):
 		case <-ctx.Done():
 		}
-		s := search{ctx: ctx, mark: []byte(mark), since: began.Add(-time.Second)} // file systems keep coarser time than we do
+		s := newSearch(ctx, mark)
+		s.since = began.Add(-time.Second) // file systems keep coarser time than we do
 		if err := written.catchUp(ctx); err != nil {
 			s.lacking = append(s.lacking, err.Error())
 		}
-		written.searchIn(&s)
+		written.searchIn(s)
 		for _, dir := range dirs {
 			s.walk(dir)
 		}
@@ -124,8 +126,7 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 			s.openIn(p)
 		}
 		n.Saw("after %s: files that were written since, and read: %d, %d KB", time.Since(began).Round(100*time.Millisecond), len(s.seen), s.read>>10)
-		found := slices.DeleteFunc(slices.Clone(s.found), control.is)
-		if len(found) > 0 {
+		if found := s.foundBut(control); len(found) > 0 {
 			n.Saw("found in %s", strings.Join(found, ", "))
 			return n.Fail("it is in %s", found[0])
 		}
@@ -183,42 +184,33 @@ func release(n *Notes, c *conversation, mark string) Finding {
 
 // A control is what the search must find.
 type control struct {
-	named   string   // a file, whose name sorts after all others in its directory
-	unnamed *os.File // and one that is open and has no name any more
+	named   *os.File // a file, whose name sorts after all others in its directory
+	unnamed *os.File // and one that has no name any more
 }
 
 // controls is how many files that are.
 const controls = 2
 
-func plant(mark string) (control, error) {
-	named, err := os.CreateTemp("", "~~redoubt-verify-")
-	if err != nil {
-		return control{}, err
+func plant(mark string) (c control, err error) {
+	for prefix, f := range map[string]**os.File{"~~redoubt-verify-": &c.named, "redoubt-verify-": &c.unnamed} {
+		if *f, err = os.CreateTemp("", prefix); err != nil {
+			c.remove()
+			return control{}, err
+		}
+		if _, err = (*f).WriteString(mark); err != nil {
+			c.remove()
+			return control{}, err
+		}
 	}
-	_, err = named.WriteString(mark)
-	c := control{named: named.Name()}
-	if err = errors.Join(err, named.Close()); err == nil {
-		c.unnamed, err = os.CreateTemp("", "redoubt-verify-")
-	}
-	if err == nil {
-		_, err = c.unnamed.WriteString(mark)
-		err = errors.Join(err, os.Remove(c.unnamed.Name()))
-	}
-	if err != nil {
-		c.remove()
-	}
-	return c, err
-}
-
-// is says whether a name that the search found is one of ours.
-func (c control) is(found string) bool {
-	return found == c.named || found == c.unnamed.Name()+" (deleted)"
+	return c, os.Remove(c.unnamed.Name())
 }
 
 func (c control) remove() {
-	os.Remove(c.named)
-	if c.unnamed != nil {
-		c.unnamed.Close()
+	for _, f := range []*os.File{c.named, c.unnamed} {
+		if f != nil {
+			os.Remove(f.Name())
+			f.Close()
+		}
 	}
 }
 
@@ -228,10 +220,48 @@ type search struct {
 	mark  []byte
 	since time.Time
 
-	seen    []string
+	seen    map[fileID]bool
 	read    int64
-	found   []string
-	lacking []string // what could not be read, and so may hold it
+	found   map[fileID]string // what holds it, and its name
+	lacking []string          // what could not be read, and so may hold it
+}
+
+// fileID is what a file is known by, whatever its name is.
+type fileID struct{ device, inode uint64 }
+
+func idOf(info fs.FileInfo) fileID {
+	st := info.Sys().(*syscall.Stat_t)
+	return fileID{uint64(st.Dev), st.Ino}
+}
+
+// nameOf is where an open file lies, as the kernel tells it.
+func nameOf(f *os.File) string {
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return f.Name()
+	}
+	return name
+}
+
+// foundBut are the names of the files that hold the mark and should not.
+func (s *search) foundBut(c control) (names []string) {
+	ours := map[fileID]bool{}
+	for _, f := range []*os.File{c.named, c.unnamed} {
+		if info, err := f.Stat(); err == nil {
+			ours[idOf(info)] = true
+		}
+	}
+	for id, name := range s.found {
+		if !ours[id] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func newSearch(ctx context.Context, mark string) *search {
+	return &search{ctx: ctx, mark: []byte(mark), seen: map[fileID]bool{}, found: map[fileID]string{}}
 }
 
 func (s *search) walk(dir string) {
@@ -247,7 +277,7 @@ func (s *search) walk(dir string) {
 		}
 		if e.Type().IsRegular() {
 			if info, err := e.Info(); err == nil && info.ModTime().After(s.since) {
-				s.look(path, path, regular.OpenItself)
+				s.look(path, regular.OpenItself)
 			}
 		}
 		return nil
@@ -264,22 +294,19 @@ func (s *search) openIn(p process) {
 	}
 	for _, d := range list {
 		if strings.HasPrefix(d.to, "/") && d.writable() {
-			s.look(p.path("fd", d.number), d.to, regular.Open)
+			s.look(p.path("fd", d.number), regular.Open)
 		}
 	}
 }
 
 // look reads a file, if it is one. What it was when it was found says nothing of what it
-// is when it is opened: whoever can write there may have put something else in its place.
-func (s *search) look(path, name string, open func(path string) (*os.File, fs.FileInfo, error)) {
-	if slices.Contains(s.seen, name) {
+// is when it is opened: whoever can write there may have put something else in its place,
+// and a process another file behind the same number. So it is named by what was opened.
+func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo, error)) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || s.seen[idOf(info)] {
 		return
 	}
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return
-	}
-	f, _, err := open(path)
+	f, info, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has gone
 		return
 	}
@@ -288,13 +315,14 @@ func (s *search) look(path, name string, open func(path string) (*os.File, fs.Fi
 		return
 	}
 	defer f.Close()
-	s.seen = append(s.seen, name)
+	id, name := idOf(info), nameOf(f)
+	s.seen[id] = true
 	found, err := s.holds(f)
 	if err != nil {
 		s.lacking = append(s.lacking, fmt.Sprintf("%s: %v", name, err))
 	}
 	if found {
-		s.found = append(s.found, name)
+		s.found[id] = name
 	}
 }
 

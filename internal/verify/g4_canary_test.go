@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,8 +46,8 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	go func() {
 		exchanged := 0
 		for until := time.Now().Add(time.Minute); exchanged < 20 && time.Now().Before(until); {
-			s := search{ctx: t.Context(), mark: []byte("mark")}
-			s.look(file, file, regular.OpenItself)
+			s := newSearch(t.Context(), "mark")
+			s.look(file, regular.OpenItself)
 			exchanged += len(s.lacking)
 		}
 		done <- exchanged
@@ -59,9 +60,52 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the search waits for whoever would write to the FIFO")
 	}
-	s := search{ctx: t.Context(), mark: []byte("mark")}
-	s.look(filepath.Join(dir, "none"), "none", func(string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist })
+	s := newSearch(t.Context(), "mark")
+	s.look(filepath.Join(dir, "none"), func(string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist })
 	if len(s.lacking) > 0 || len(s.seen) > 0 {
 		t.Error(errors.New("what has gone is not read, and isn't lacking"))
+	}
+}
+
+// TestAFileIsNamedByWhatWasOpened: while the search looks through the descriptors of a
+// process, that process closes one file and gets another by the same number.
+func TestAFileIsNamedByWhatWasOpened(t *testing.T) {
+	control, err := plant("mark")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer control.remove()
+	dir, stop := t.TempDir(), make(chan struct{})
+	var busy sync.WaitGroup
+	for range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				f, err := os.CreateTemp(dir, "innocent-")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f.Close()
+				if f, err = os.Open(control.named.Name()); err != nil {
+					t.Error(err)
+					return
+				}
+				f.Close()
+			}
+		})
+	}
+	defer busy.Wait()
+	defer close(stop)
+	for range 200 {
+		s := newSearch(t.Context(), "mark")
+		s.openIn(process{"this test", os.Getpid()})
+		if found := s.foundBut(control); len(found) > 0 || len(s.found) != controls {
+			t.Fatalf("found in %q, and %d in all", found, len(s.found))
+		}
 	}
 }

@@ -34,8 +34,6 @@ type writes struct {
 	lost  error // why some may be missing
 }
 
-type fileID struct{ device, inode uint64 }
-
 // noFiles are file systems that hold nothing that is written down: views of the
 // kernel's, and devices.
 var noFiles = []string{
@@ -173,15 +171,6 @@ func (w *writes) add(f *os.File) {
 	f.Close()
 }
 
-// nameOf is where an open file lies, as the kernel tells it.
-func nameOf(f *os.File) string {
-	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil {
-		return "a file without a name"
-	}
-	return name
-}
-
 // catchUp waits until all that was written before is known. The kernel tells in order,
 // so it writes a file and waits to be told of it.
 func (w *writes) catchUp(ctx context.Context) error {
@@ -194,17 +183,17 @@ func (w *writes) catchUp(ctx context.Context) error {
 	}
 	defer f.Close()
 	defer os.Remove(f.Name())
-	var st unix.Stat_t
 	if _, err := f.WriteString("\n"); err != nil {
 		return err
 	}
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, w.more.Broadcast)()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.files[fileID{uint64(st.Dev), st.Ino}] == nil {
+	for w.files[idOf(info)] == nil {
 		if ctx.Err() != nil || w.lost != nil {
 			return errors.Join(errors.New("the kernel didn't tell of a file that was written on purpose"), w.lost)
 		}
@@ -221,7 +210,7 @@ func (w *writes) searchIn(s *search) {
 		s.lacking = append(s.lacking, w.lost.Error())
 	}
 	for _, f := range w.files {
-		s.look(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), nameOf(f), regular.Open)
+		s.look(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), regular.Open)
 	}
 }
 
