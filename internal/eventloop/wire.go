@@ -36,6 +36,8 @@ type Wire struct {
 	kept  *buffer // where out begins; nil when out is empty
 	out   []byte  // what the kernel hasn't taken
 	hold  bool    // collect records in out until Flush
+
+	carried int64 // bytes read and written since Detach
 }
 
 const (
@@ -120,6 +122,7 @@ func (w *Wire) fill() error {
 		buffers.Put(in)
 		return err
 	}
+	w.carried += int64(n)
 	w.dry = n < readAhead && !w.ended
 	w.in, w.r, w.w = in, 0, n
 	return nil
@@ -139,6 +142,7 @@ func (w *Wire) Write(b []byte) (int, error) {
 		}
 	}
 	w.keep(b[n:])
+	w.carried += int64(len(b))
 	return len(b), nil
 }
 
@@ -157,6 +161,10 @@ func (w *Wire) Hold() { w.hold = true }
 
 // Unsent is how many bytes the kernel hasn't taken.
 func (w *Wire) Unsent() int { return len(w.out) }
+
+// Carried is how many bytes were read and written since Detach: of TLS, so a
+// bound on it is one on what its keys have encrypted.
+func (w *Wire) Carried() int64 { return w.carried }
 
 // Flush sends what is kept, as far as the kernel takes it.
 func (w *Wire) Flush() error {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -23,6 +24,25 @@ const (
 	quietAsked     = 20 // ticks; a command that takes a second is a rare one
 	drainForceRead = 2  // at 1/2 of DrainTimeout all are muted
 )
+
+// keyBytes is how much a connection may carry with one set of keys, on the wire
+// and both ways together, since crypto/tls doesn't change them. A sidecar gives
+// its lanes successors long before (docs/decisions/0144); what comes here is
+// everything else: a session's own lane, an application that speaks TLS by
+// itself. It is ended as by a drain, once it is quiet, and cut at twice as much,
+// where RFC 8446 §5.5 sees the end of AES-GCM's margin if each record has but one
+// byte.
+const keyBytes = 1 << 37
+
+// wearOut takes a relay whose keys are worn a step nearer to its end.
+func (l *loop) wearOut(r *relay, now time.Time) {
+	const why = "its keys have encrypted enough: a new connection has new ones"
+	if r.wire.Carried() >= 2*l.keyBytes {
+		r.lose(errors.New(why))
+	}
+	r.drain(now, false, why)
+	l.enqueue(r)
+}
 
 // drain is a loop's.
 type drain struct {
@@ -67,12 +87,12 @@ func (l *loop) drainTick(now time.Time) {
 			r.because("cut: it was not done within the drain's time")
 			r.gone = true
 		}
-		r.drain(now, now.After(l.drain.late))
+		r.drain(now, now.After(l.drain.late), "drained")
 		l.enqueue(r)
 	}
 }
 
-func (r *relay) drain(now time.Time, late bool) {
+func (r *relay) drain(now time.Time, late bool, why string) {
 	s := &r.drained
 	if s.ended || r.gone {
 		return
@@ -80,7 +100,7 @@ func (r *relay) drain(now time.Time, late bool) {
 	quiet := r.quiet()
 	if !s.muted && (quiet || late) {
 		s.muted = true
-		r.because("drained")
+		r.because(why)
 		r.deaf = true // but what is held is still delivered
 		return
 	}

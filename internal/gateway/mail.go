@@ -59,7 +59,7 @@ func newLoops(judge func(tunnel.Peer) error, farewell func(*relay)) (*loops, err
 		}
 		s.all = append(s.all, &loop{
 			poller: poller, judge: judge, farewell: farewell,
-			buf: make([]byte, chunkSize), lingering: map[*relay]struct{}{},
+			buf: make([]byte, chunkSize), lingering: map[*relay]struct{}{}, worn: map[*relay]struct{}{}, keyBytes: keyBytes,
 		})
 	}
 	return s, nil
@@ -208,5 +208,6 @@ func (l *loop) bury(r *relay) {
 	l.vacant = append(l.vacant, index)
 	l.live--
 	delete(l.lingering, r)
+	delete(l.worn, r)
 	l.farewells.Go(func() { l.farewell(r) })
 }

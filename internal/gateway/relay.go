@@ -94,6 +94,8 @@ type loop struct {
 	live      int
 	due, next []*relay // to be carried in this turn, and in the next
 	lingering map[*relay]struct{}
+	worn      map[*relay]struct{} // have carried keyBytes (drain.go)
+	keyBytes  int64
 	tick      time.Time // the next one
 	drain     drain
 }
@@ -191,7 +193,7 @@ func (l *loop) patience() time.Duration {
 	return -1
 }
 
-func (l *loop) timed() bool { return l.drain.begun || len(l.lingering) > 0 }
+func (l *loop) timed() bool { return l.drain.begun || len(l.lingering)+len(l.worn) > 0 }
 
 func (l *loop) find(t eventloop.Token) *relay {
 	p := &l.places[t.Index/sides]
@@ -238,6 +240,9 @@ func (l *loop) carry(r *relay) {
 	}
 	if !r.deadline.IsZero() {
 		l.lingering[r] = struct{}{}
+	}
+	if r.wire.Carried() >= l.keyBytes {
+		l.worn[r] = struct{}{}
 	}
 }
 
@@ -432,6 +437,10 @@ func (l *loop) onTick(now time.Time) {
 	}
 	if l.drain.begun {
 		l.drainTick(now)
+		return
+	}
+	for r := range l.worn {
+		l.wearOut(r, now)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -352,5 +353,40 @@ func TestThereIsALoopForEachFourCPUs(t *testing.T) {
 			t.Errorf("%d CPUs: %d loops", cpus, len(loops.all))
 		}
 		loops.close()
+	}
+}
+
+// TestAConnectionWhoseKeysAreWornEnds when it is quiet, with what was under way
+// delivered.
+func TestAConnectionWhoseKeysAreWornEnds(t *testing.T) {
+	const enough = 1 << 20
+	b := newBench(t)
+	b.keyBytes = enough
+	r, peer, engine := b.relay()
+	young, _, _ := b.relay()
+	b.helpers.Go(func() { engine.Write(make([]byte, enough)) })
+	received := make(chan int64, 1)
+	b.helpers.Go(func() {
+		n, _ := io.Copy(io.Discard, peer) // to its close_notify
+		received <- n
+		peer.Close()
+	})
+	b.helpers.Go(func() { io.Copy(io.Discard, engine); engine.Close() })
+	b.until("the end", func() bool { return b.live == 1 })
+	if n := <-received; n != enough || !strings.HasPrefix(r.why, "its keys") || young.gone {
+		t.Errorf("%d bytes have come before the end of %q; another that has carried nothing is gone: %v", n, r.why, young.gone)
+	}
+}
+
+func TestAConnectionWhoseKeysAreSpentIsCutThoughItNeverIsQuiet(t *testing.T) {
+	const enough = 1 << 20
+	b := newBench(t)
+	b.keyBytes = enough
+	r, peer, engine := b.relay()
+	b.helpers.Go(func() { pour(engine, 1<<16) })
+	b.helpers.Go(func() { io.Copy(io.Discard, peer) })
+	b.until("the cut", func() bool { return b.live == 0 })
+	if n := r.wire.Carried(); n < 2*enough || len(b.worn) > 0 {
+		t.Errorf("cut after %d bytes; %d are worn", n, len(b.worn))
 	}
 }

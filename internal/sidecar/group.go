@@ -155,7 +155,7 @@ func (l *loop) attach(to *group, p proven) bool {
 		conn.Close()
 		return false
 	}
-	k := &link{group: to, conn: conn, books: lane.New()}
+	k := &link{group: to, conn: conn, books: lane.New(), worn: wear{time.Now().Add(keyAge), keyBytes}}
 	k.books.FencePerClient = l.car.perGuest
 	if t, ok := conn.(*tls.Conn); ok {
 		k.wire, _ = t.NetConn().(*eventloop.Wire)
@@ -308,6 +308,9 @@ func (l *loop) away(g *guest) bool {
 // groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
 	for _, g := range l.groups {
+		if k := g.link; k != nil {
+			l.rekey(k, now)
+		}
 		if k := g.link; k != nil && k.next != nil {
 			l.succeed(k, now)
 		}

@@ -22,6 +22,7 @@ type link struct {
 
 	next      *proven // takes over when nothing is under way (refresh.go)
 	holdUntil time.Time
+	worn      wear // when it is due for that
 }
 
 // backlogged says whether a lane's guests are not read: it has too much unsent,

@@ -299,6 +299,9 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)))
 			}
 		}
+		if g.link != nil {
+			due = min(due, max(0, g.link.worn.at.Sub(now)))
+		}
 		if g.link != nil && g.link.next != nil {
 			due = min(due, max(0, g.link.holdUntil.Sub(now)))
 		}

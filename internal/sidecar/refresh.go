@@ -4,13 +4,40 @@ import "time"
 
 // A shared lane lives on when this host has a new certificate, but a fresh one is
 // better: when the CA's root is replaced, gateways cut what came with the old
-// one. So each lane gets a successor: a connection is made and proved beside it,
+// one. Its keys wear out too: crypto/tls never changes those of a connection, and
+// a lane carries all of a host's traffic (docs/decisions/0144). So each lane gets
+// a successor: a connection is made and proved beside it,
 // then its guests are not read until nothing is outstanding, which takes a round
 // trip, and go on over the successor. No command is lost or run twice for it.
 
 // holdAtMost bounds that pause: a lane that is not done by then, since a reply is
 // large or slowly read, stays as it is.
 const holdAtMost = 500 * time.Millisecond
+
+// The keys of a lane are used for so many bytes on the wire, both ways together,
+// and for so long; a successor that could not be had is tried for again.
+const (
+	keyBytes      = 1 << 35
+	keyAge        = time.Hour
+	keyBytesRetry = 1 << 30
+	keyAgeRetry   = time.Minute
+)
+
+// wear is when a lane's keys have been used long enough.
+type wear struct {
+	at    time.Time
+	bytes int64 // of Wire.Carried
+}
+
+// rekey gives a lane a successor when its keys are worn.
+func (l *loop) rekey(k *link, now time.Time) {
+	carried := k.wire.Carried()
+	if carried < k.worn.bytes && now.Before(k.worn.at) {
+		return
+	}
+	k.worn = wear{now.Add(keyAgeRetry), carried + keyBytesRetry}
+	l.refresh(k.group)
+}
 
 // Refresh gives every shared lane a fresh connection. It doesn't wait for that.
 func (c *Sidecar) Refresh() {

@@ -2,6 +2,8 @@ package sidecar
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -105,4 +107,57 @@ func TestARefreshDoesNotCutACommandInTwo(t *testing.T) {
 		t.Errorf("%.80q", got)
 	}
 	other.Want(":4194304\r\n", "STRLEN", "large")
+}
+
+// TestALaneWhoseKeysAreWornGetsASuccessor, by bytes and by age, while an
+// application counts over it; and a cache that can't be dialled then is not
+// asked again and again, nor is the lane given up.
+func TestALaneWhoseKeysAreWornGetsASuccessor(t *testing.T) {
+	l := &lanes{socket: startEngine(t)}
+	var away atomic.Bool
+	var tried atomic.Int64
+	car, _ := startSidecar(t, Options{Dial: func(ctx context.Context) (net.Conn, error) {
+		if tried.Add(1); away.Load() {
+			return nil, errors.New("away")
+		}
+		return l.dial(ctx)
+	}})
+	c, n := lab.Connect(t, car.Addr().String(), password), 0
+	count := func() {
+		n++
+		c.Want(fmt.Sprintf(":%d\r\n", n), "INCR", "counter")
+	}
+	wear := func(change func(*link)) (before *link) {
+		before = car.lane()
+		done := make(chan struct{})
+		car.loop.post(func() { change(before); close(done) })
+		<-done
+		return before
+	}
+	byBytes := func(k *link) { k.worn.bytes = k.wire.Carried() + 10_000 }
+	byAge := func(k *link) { k.worn.at = time.Now() }
+	for _, change := range []func(*link){byBytes, byAge} {
+		before := wear(change)
+		for late := time.Now().Add(patience); car.lane() == before; count() {
+			if time.Now().After(late) {
+				t.Fatal("no lane takes over")
+			}
+		}
+		if w := car.lane().worn; w.bytes > 1<<35 || time.Until(w.at) > time.Hour {
+			t.Errorf("the successor is to last until %+v", w)
+		}
+	}
+	away.Store(true)
+	before, dialled := wear(byAge), tried.Load()
+	for late := time.Now().Add(patience); tried.Load() == dialled; count() {
+		if time.Now().After(late) {
+			t.Fatal("nothing is tried")
+		}
+	}
+	for range 1000 {
+		count()
+	}
+	if got := tried.Load() - dialled; got != 1 || car.lane() != before {
+		t.Errorf("%d attempts; the lane is the same: %v", got, car.lane() == before)
+	}
 }
