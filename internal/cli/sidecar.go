@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/explain"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -71,7 +72,7 @@ func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*s
 		return nil, nil, nil, misconfigured(err)
 	}
 	options, reach := sidecarOptions(conf), &reach{dialer: keeper.Dialer}
-	options.Dial, options.Log = reach.Dial, log
+	options.Dial, options.Log, options.Opens = reach.Dial, log, explain.Opens
 	if options.Listener, err = fromSystemd(conf.Listen); err != nil {
 		return nil, nil, nil, err
 	}

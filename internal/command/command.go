@@ -3,6 +3,7 @@ package command
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Class is the way that a command takes.
@@ -65,6 +66,9 @@ type Command struct {
 // Container says whether it is called by its subcommands only, which are in the
 // table by names of their own. COMMAND is a command besides.
 func (c *Command) Container() bool { return table[c.Name].container && c.Name != "command" }
+
+// Typed is the command as people type it: "CONFIG SET".
+func (c *Command) Typed() string { return strings.ToUpper(strings.ReplaceAll(c.Name, "|", " ")) }
 
 // Known says whether the table has the command.
 func (c *Command) Known() bool { return c.Name != "" }

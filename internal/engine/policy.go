@@ -52,36 +52,40 @@ type Opening struct {
 	Rules []string // what it adds to the application user's ACL
 	Risk  string   // what it costs, for the risk register
 
+	Record int // the number of the decision about it, in docs/decisions; 0 of a use
+
 	byDefault bool // open unless denied; else shut unless allowed
 }
 
 // openings is every switch that a policy has. Reasons: docs/decisions/0010 to 0013.
 var openings = []Opening{
 	{
-		Name: "keys", Rules: []string{"+keys"}, byDefault: true,
+		Name: "keys", Rules: []string{"+keys"}, byDefault: true, Record: 10,
 		Risk: "KEYS walks the whole keyspace while every other client waits, and lists the names of all keys.",
 	},
 	{
-		Name: "flushdb", Rules: []string{"+flushdb"}, byDefault: true,
+		Name: "flushdb", Rules: []string{"+flushdb"}, byDefault: true, Record: 11,
 		Risk: "One command of the application empties its database; the data must be rebuildable.",
 	},
 	{
-		Name: "pubsub", Rules: []string{"+@pubsub"}, byDefault: true,
+		Name: "pubsub", Rules: []string{"+@pubsub"}, byDefault: true, Record: 13,
 		Risk: "Every client that holds the password can listen to every channel; messages pass through memory only.",
 	},
 	{
-		Name: "tracking", Rules: []string{"+client|tracking", "+client|caching"}, byDefault: true,
+		Name: "tracking", Rules: []string{"+client|tracking", "+client|caching"}, byDefault: true, Record: 125,
 		Risk: "A client is told the names of keys that others write, all of them if it asks (BCAST). The sidecar refuses to have that sent to another connection (REDIRECT); the engine's ACL can't, so that who comes without a sidecar, with a certificate and the password, could disturb other connections by it.",
 	},
 	{
-		Name:  "scripting",
-		Rules: []string{"+eval", "+eval_ro", "+evalsha", "+evalsha_ro", "+script|load", "+script|exists"},
-		Risk:  "The application runs Lua inside the engine: past flaws of the interpreter gave code execution (CVE-2025-49844, CVE-2024-46981), a script can stop the cache for all, and redis.log() writes to the engine's log, of which nothing is passed on.",
+		Name:   "scripting",
+		Record: 12,
+		Rules:  []string{"+eval", "+eval_ro", "+evalsha", "+evalsha_ro", "+script|load", "+script|exists"},
+		Risk:   "The application runs Lua inside the engine: past flaws of the interpreter gave code execution (CVE-2025-49844, CVE-2024-46981), a script can stop the cache for all, and redis.log() writes to the engine's log, of which nothing is passed on.",
 	},
 	{
-		Name:  "functions",
-		Rules: []string{"+fcall", "+fcall_ro", "+function|load", "+function|list"},
-		Risk:  "As scripting, and FUNCTION LOAD runs a library's top level while it loads; code that one client loads is run by others.",
+		Name:   "functions",
+		Record: 12,
+		Rules:  []string{"+fcall", "+fcall_ro", "+function|load", "+function|list"},
+		Risk:   "As scripting, and FUNCTION LOAD runs a library's top level while it loads; code that one client loads is run by others.",
 	},
 }
 

@@ -59,6 +59,9 @@ var (
 type Lane struct {
 	// FencePerClient fences each client's run of commands, not each batch.
 	FencePerClient bool
+	// Errors is handed the beginning of each reply that is an error
+	// ([resp.ReplyScanner.Error]), if it isn't nil. It must not keep it.
+	Errors func(text []byte)
 
 	nonces  nonces
 	scan    resp.ReplyScanner
@@ -319,6 +322,9 @@ func (l *Lane) replies(t *ticket) (n int, err error) {
 		}
 		if l.scan.Kind() == '>' {
 			return n, ErrUnasked // a push on a lane that nobody subscribed on
+		}
+		if l.Errors != nil && l.scan.Kind() == '-' {
+			l.Errors(l.scan.Error())
 		}
 		n++
 		t.n--

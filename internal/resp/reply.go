@@ -18,7 +18,14 @@ type ReplyScanner struct {
 	fresh  bool // the frame's first value has not begun yet
 	digits uint8
 	length [maxDigits]byte // the header's text
+
+	said  [maxError]byte // of a frame that is an error: the beginning of its text
+	saidN uint8
 }
+
+// maxError is as much as is kept of an error's text: engines' refusals name the
+// command within it.
+const maxError = 128
 
 // maxDigits is enough for every length that is accepted.
 const maxDigits = 20
@@ -47,6 +54,15 @@ func (s *ReplyScanner) Between() bool { return s.values == 0 && s.place == atTyp
 // is a push, which answers no command.
 func (s *ReplyScanner) Kind() byte { return s.first }
 
+// Error is the beginning of the text of the frame that was scanned last, up to 128
+// bytes, if it was an error; else nil. It is good until the next call of Scan.
+func (s *ReplyScanner) Error() []byte {
+	if s.first != '-' {
+		return nil
+	}
+	return s.said[:s.saidN]
+}
+
 // Scan goes on to the end of the current frame. It consumes n bytes of b: all
 // of them with More, up to the frame's end with Whole.
 func (s *ReplyScanner) Scan(b []byte) (n int, o Outcome) {
@@ -58,7 +74,7 @@ func (s *ReplyScanner) Scan(b []byte) (n int, o Outcome) {
 			s.first, s.fresh = '$', false
 			return n, Whole
 		}
-		s.values, s.first, s.fresh = 1, b[0], true
+		s.values, s.first, s.fresh, s.saidN = 1, b[0], true, 0
 	}
 	for n < len(b) {
 		k, ok := s.step(b[n:])
@@ -93,6 +109,13 @@ func (s *ReplyScanner) step(b []byte) (n int, ok bool) {
 		return 1, s.begin(b[0])
 	case atLine:
 		end := bytes.IndexAny(b, "\r\n")
+		if s.first == '-' {
+			text := b
+			if end >= 0 {
+				text = b[:end]
+			}
+			s.saidN += uint8(copy(s.said[s.saidN:], text))
+		}
 		if end < 0 {
 			return len(b), true
 		}

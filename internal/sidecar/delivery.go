@@ -39,6 +39,10 @@ type delivery struct {
 	head    [replyHead]byte // the beginning of the frame under way, if it is looked at
 	headLen int
 	size    int // of the frame under way, so far
+
+	refusals  *refusals
+	overheard resp.ReplyScanner // of what is relayed: for refusals alone
+	deaf      bool              // to that, since it isn't RESP
 }
 
 func (d *delivery) init(app net.Conn, p profile, changed func(*known)) {
@@ -118,6 +122,7 @@ func (d *delivery) take(b []byte) error {
 			}
 		}
 		if d.relay {
+			d.overhear(b[i:])
 			break
 		}
 		n, o := d.scan.Scan(b[i:])
@@ -170,6 +175,7 @@ func (d *delivery) look(b []byte) {
 // finish takes the slot of a whole reply off the queue, and writes what
 // stands in for the reply, if anything does.
 func (d *delivery) finish() (err error) {
+	d.refusals.reply(d.scan.Error())
 	switch d.within.kind {
 	case tracked:
 		d.known.learn(d.within.effect, d.head[:d.headLen])
@@ -183,6 +189,20 @@ func (d *delivery) finish() (err error) {
 	}
 	d.queue.done() // last: who waits for an empty queue relies on what was learnt
 	return err
+}
+
+// overhear looks for refusals in what is relayed.
+func (d *delivery) overhear(b []byte) {
+	for len(b) > 0 && !d.deaf {
+		n, o := d.overheard.Scan(b)
+		b = b[n:]
+		switch o {
+		case resp.Whole:
+			d.refusals.reply(d.overheard.Error())
+		case resp.Malformed:
+			d.deaf = true
+		}
+	}
 }
 
 // answers writes the local answers at the front. The pen is held.

@@ -156,7 +156,7 @@ func (l *loop) attach(to *group, p proven) bool {
 		return false
 	}
 	k := &link{group: to, conn: conn, books: lane.New(), worn: wear{time.Now().Add(keyAge), keyBytes}}
-	k.books.FencePerClient = l.car.perGuest
+	k.books.FencePerClient, k.books.Errors = l.car.perGuest, l.car.refusals.reply
 	if t, ok := conn.(*tls.Conn); ok {
 		k.wire, _ = t.NetConn().(*eventloop.Wire)
 	} else {

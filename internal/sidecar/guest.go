@@ -35,7 +35,6 @@ type guest struct {
 	drank    time.Time // when the application last took something, while it chokes its lane
 	run      int       // bytes of the reply under way that were delivered
 	bulky    bool      // had a reply that others should not wait for
-	refused  bool      // a refusal has been logged
 }
 
 func (g *guest) link() *link {

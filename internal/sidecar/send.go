@@ -132,7 +132,7 @@ func (s *session) answering(c *command.Command, reply func(*known) []byte) verdi
 
 // refusal is the verdict of a command that never leaves the sidecar.
 func (s *session) refusal(c *command.Command) verdict {
-	s.logRefusal(c)
+	s.car.refusals.refused(c)
 	return s.inTransactionToo(&slot{kind: local, answer: func(k *known) []byte {
 		if k.user == "" {
 			return errorReply(errNoAuth)
@@ -147,7 +147,6 @@ func (s *session) redirecting(c *command.Command) verdict {
 	if s.upstream.relaying {
 		return s.barring(c)
 	}
-	s.car.refused.Add(1)
 	return s.inTransactionToo(&slot{kind: local, answer: func(k *known) []byte {
 		if k.user == "" {
 			return errorReply(errNoAuth)
@@ -168,16 +167,6 @@ func (s *session) inTransactionToo(place *slot) verdict {
 // engine can put an error in its place: it gets a command that no engine
 // has, whose name says what happened.
 func (s *session) barring(c *command.Command) verdict {
-	s.logRefusal(c)
+	s.car.refusals.refused(c)
 	return verdict{stand: resp.AppendCommand(nil, "redoubt refuses "+c.Name)}
-}
-
-// logRefusal logs a session's first refusal; the name is the table's, never
-// what the application wrote.
-func (s *session) logRefusal(c *command.Command) {
-	s.car.refused.Add(1)
-	if !s.refusedBefore {
-		s.refusedBefore = true
-		s.log.Warn("command refused", "command", c.Name, "reason", c.Reason)
-	}
 }

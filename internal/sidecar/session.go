@@ -37,7 +37,6 @@ type session struct {
 	closing       atomic.Bool // ended by the application or by us: nobody is told of a lost lane
 	draining      atomic.Bool
 	returning     atomic.Bool // the lane is closed because it goes back
-	refusedBefore bool        // a refusal has been logged
 	unsent        []byte
 }
 
@@ -57,6 +56,7 @@ func newSession(car *Sidecar, bag luggage) *session {
 	s.needsLane()
 	s.intake.init(car.limits.Bulk, bag.unread)
 	s.delivery.init(bag.conn, bag.known.profile, s.changed)
+	s.refusals = car.refusals
 	s.changed(&s.known)
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/command"
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
@@ -38,7 +39,10 @@ type Options struct {
 	// not each batch (docs/decisions/0040).
 	FencePerGuest bool
 	Limits        Limits
-	Log           *slog.Logger
+	// Opens says what in the policy would open a command, for the log and Status;
+	// nil: nothing is said.
+	Opens func(*command.Command) string
+	Log   *slog.Logger
 }
 
 // Limits of a sidecar; a zero means the default.
@@ -99,9 +103,9 @@ type Sidecar struct {
 	hard context.Context // ends when everything must
 	work sync.WaitGroup  // sessions and dials
 
-	away    atomic.Bool  // the last dial failed
-	refused atomic.Int64 // commands that were refused here
-	lastID  atomic.Int64
+	away     atomic.Bool // the last dial failed
+	refusals *refusals
+	lastID   atomic.Int64
 
 	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
 
@@ -124,7 +128,7 @@ func New(o Options) (*Sidecar, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), perGuest: o.FencePerGuest, limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
+	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), perGuest: o.FencePerGuest, limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), refusals: newRefusals(log, o.Opens), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
 	rand.Read(c.digestKey[:])
 	maps.Copy(c.settings, o.Settings)
 	c.lastID.Store(firstID)

@@ -80,7 +80,7 @@ func (l *loop) special(g *guest, c *command.Command, w way, args [][]byte) bool 
 	case answers:
 		g.answer(g.local(c, args))
 	case refuses:
-		g.logRefusal(c)
+		l.car.refusals.refused(c)
 		g.answer(errorReply(notAllowed(c.Name)))
 	case leaves:
 		g.answer(ok)
@@ -151,15 +151,6 @@ func (g *guest) local(c *command.Command, args [][]byte) []byte {
 func (g *guest) publish() {
 	p := g.known.profile
 	g.member.profile.Store(&p)
-}
-
-// logRefusal logs a guest's first refusal; the name is the table's.
-func (g *guest) logRefusal(c *command.Command) {
-	g.loop.car.refused.Add(1)
-	if !g.refused {
-		g.refused = true
-		g.loop.car.log.Warn("command refused", "command", c.Name, "reason", c.Reason)
-	}
 }
 
 // relocate does what changes who a guest is, how it is spoken to, or where it

@@ -13,12 +13,13 @@ type Status struct {
 	Outstanding    int    `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
 	Commands       int64  `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
 	LanesLost      int64  `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
-	Refused        int64  `json:"refused" metric:"redoubt_sidecar_commands_refused_total" help:"Commands that never leave this host (docs/decisions/0030), refused since the start."`
+
+	Refused []Refusal `json:"refused"` // by command
 }
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, Refused: c.refused.Load()}
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, Refused: c.refusals.list()}
 	c.mu.Lock()
 	s.Connections, s.OwnLanes = len(c.members), len(c.sessions)
 	c.mu.Unlock()

@@ -26,6 +26,7 @@ import (
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/explain"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/secret"
@@ -96,6 +97,7 @@ func New(o Options) (_ *Deployment, err error) {
 	c.client.Dialer = dialer
 	d.Sidecar, err = sidecar.New(sidecar.Options{
 		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,
+		Opens: explain.Opens,
 	})
 	if err != nil {
 		return nil, taken("--listen", o.Listen, err)

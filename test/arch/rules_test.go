@@ -63,6 +63,7 @@ var storey = map[string]int{
 	"internal/lockdown":  2, // stands on firewall, host, statedir
 	"internal/aws":       2, // stands on firewall
 	"internal/migration": 3, // stands on engine, config, secret
+	"internal/explain":   3, // stands on engine, command, the decisions
 	"internal/up":        4, // the one role that is made of roles
 	"internal/daemon":    5,
 	"internal/cli":       6,

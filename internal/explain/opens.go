@@ -1,0 +1,58 @@
+package explain
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/redoubt-cache/redoubt/internal/command"
+	"github.com/redoubt-cache/redoubt/internal/engine"
+)
+
+// Opens says in a few words what in the policy decides about a command: "uses: locks or
+// queues; allow: scripting".
+func Opens(c *command.Command) string {
+	if c.Barred {
+		return nothing
+	}
+	o := openersOf(c)
+	var words []string
+	if len(o.Uses) > 0 {
+		words = append(words, "uses: "+strings.Join(texts(o.Uses), " or "))
+	}
+	if len(o.Allow) > 0 {
+		words = append(words, "allow: "+strings.Join(o.Allow, " or "))
+	}
+	if len(o.Deny) > 0 { // it was refused, so this is there
+		words = append(words, "take "+strings.Join(o.Deny, " and ")+" out of deny")
+	}
+	if len(words) == 0 {
+		return nothing
+	}
+	return strings.Join(words, "; ")
+}
+
+const nothing = "nothing: no policy opens it"
+
+// openersOf is of the newest engine: which words of a policy open a command is the same
+// in all that have it.
+func openersOf(c *command.Command) engine.Openers {
+	products := productsOf(c)
+	return engine.OpenersOf(engine.Version{Product: products[0], Major: newest}, c.Name, c.Categories)
+}
+
+// newest is above every release of an engine.
+const newest = 99
+
+// productsOf are the engines that have a command in some version.
+func productsOf(c *command.Command) []string {
+	return slices.DeleteFunc([]string{"redis", "valkey"}, func(product string) bool {
+		return c.Since != "" && !strings.Contains(c.Since, product)
+	})
+}
+
+func texts[T ~string](list []T) (words []string) {
+	for _, one := range list {
+		words = append(words, string(one))
+	}
+	return words
+}

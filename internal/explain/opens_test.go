@@ -1,0 +1,38 @@
+package explain
+
+import (
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/command"
+)
+
+func TestWhatOpensACommand(t *testing.T) {
+	for name, want := range map[string]string{
+		"eval":            "uses: locks or queues; allow: scripting",
+		"fcall":           "allow: functions",
+		"keys":            "take keys out of deny",
+		"subscribe":       "take pubsub out of deny",
+		"flushall":        nothing,
+		"dump":            nothing,
+		"georadius":       nothing,
+		"config|set":      nothing,
+		"vadd":            nothing, // of one product
+		"client|tracking": "take tracking out of deny",
+	} {
+		c := named(t, name)
+		if got := Opens(c); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func named(t *testing.T, name string) *command.Command {
+	t.Helper()
+	for _, c := range command.All() {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("the table has no %s", name)
+	return nil
+}
