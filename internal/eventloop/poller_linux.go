@@ -19,6 +19,7 @@ type Poller struct {
 	epoll  int
 	wake   int // eventfd
 	woken  atomic.Bool
+	coarse bool // epoll_pwait2 can't be had
 	raw    [maxEvents]unix.EpollEvent
 	events [maxEvents]Event
 }
@@ -128,22 +129,32 @@ func (p *Poller) Wait(limit time.Duration) []Event {
 	return events
 }
 
+// sleep is for as long as limit says, to the nanosecond where epoll_pwait2 may be
+// called (Linux 5.11). Older kernels say ENOSYS, and filters of system calls that
+// don't know it EPERM or whatever they like (older systemd, containers): then it
+// is to the millisecond.
 func (p *Poller) sleep(limit time.Duration) uintptr {
-	var timeout *unix.Timespec
-	if limit > 0 {
-		ts := unix.NsecToTimespec(int64(limit))
-		timeout = &ts
-	}
-	// epoll_pwait2 (Linux 5.11) counts in nanoseconds; older kernels say ENOSYS.
-	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(unsafe.Pointer(timeout)), 0, 0)
-	if errno == unix.ENOSYS {
-		ms := -1
+	if !p.coarse {
+		var timeout *unix.Timespec
 		if limit > 0 {
-			ms = int((limit + time.Millisecond - 1) / time.Millisecond)
+			ts := unix.NsecToTimespec(int64(limit))
+			timeout = &ts
 		}
-		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(ms), 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(unsafe.Pointer(timeout)), 0, 0)
+		switch errno {
+		case 0:
+			return n
+		case unix.EINTR:
+			return 0
+		}
+		p.coarse = true
 	}
-	if errno != 0 {
+	ms := -1
+	if limit > 0 {
+		ms = int((limit + time.Millisecond - 1) / time.Millisecond)
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(ms), 0, 0)
+	if errno != 0 { // EINTR
 		return 0
 	}
 	return n
