@@ -45,6 +45,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -194,18 +195,24 @@ func (g *Gateway) Run(ctx context.Context, ready func()) error {
 // peer: a stranger who is slow must not hold the door shut.
 func (g *Gateway) accept(ctx context.Context) error {
 	var pause time.Duration
+	var shortage eventloop.Shortage
 	for {
 		conn, err := g.listener.Accept()
 		switch {
 		case err == nil:
 			pause = 0
+			if shortage.Accepted() {
+				g.options.Log.Info("connections are accepted again")
+			}
 			g.welcome(ctx, conn)
 		case ctx.Err() != nil:
 			return nil
-		case passing(err):
+		case eventloop.Passing(err):
 			// The next Accept would fail at once, so a loop would spin.
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			g.options.Log.Error("accept failed, trying again", "error", err, "pause", pause)
+			if shortage.Failed() {
+				g.options.Log.Error("connections can't be accepted; trying again", "error", err)
+			}
 			if !wait(ctx, pause) {
 				return nil
 			}
@@ -213,16 +220,6 @@ func (g *Gateway) accept(ctx context.Context) error {
 			return fmt.Errorf("gateway: accept on %s: %w", g.Addr(), err)
 		}
 	}
-}
-
-// passing tells a lack that can pass from a listener that is broken (accept(2)).
-func passing(err error) bool {
-	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

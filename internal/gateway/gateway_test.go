@@ -191,10 +191,13 @@ func TestAPeerThatResetsIsForgotten(t *testing.T) {
 	}
 }
 
-// TestOutOfFilesIsWaitedOut takes all descriptors of the process away for a while.
+// TestOutOfFilesIsWaitedOut takes all descriptors of the process away for a while,
+// then all but one, so that accepting works and fails in turn; the log tells of the
+// lack's beginning and end only.
 func TestOutOfFilesIsWaitedOut(t *testing.T) {
 	path, _ := redis(t)
 	g := start(t, path, nil)
+	const failing, again = "connections can't be accepted", "connections are accepted again"
 	var old syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
 	few := old
@@ -216,14 +219,42 @@ func TestOutOfFilesIsWaitedOut(t *testing.T) {
 		}
 		taken = append(taken, fd)
 	}
-	syscall.Close(taken[0])
-	taken = taken[1:]
-	late := g.raw("127.0.0.1") // takes that one: the gateway has none to accept it with
-	g.line("accept failed, trying again", "too many open files")
+	const late = 20
+	giveOne := func() {
+		syscall.Close(taken[0])
+		taken = taken[1:]
+	}
+	var strangers []*net.TCPConn
+	for range late { // each takes the one that is free: the gateway has none to accept it with
+		giveOne()
+		strangers = append(strangers, g.raw("127.0.0.1"))
+	}
+	g.line(failing, "too many open files")
+	giveOne() // which one stranger after the other gets
+	for _, s := range strangers {
+		must(t, s.CloseWrite())
+	}
+	for _, s := range strangers {
+		if _, err := io.Copy(io.Discard, s); err != nil {
+			t.Error(err)
+		}
+	}
 	giveBack()
-	late.Close()
-	if got := ask(t, g.dial(), "PING"); got != "+PONG" {
-		t.Error(got)
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old))
+	for over := ""; over == ""; {
+		conn := g.dial()
+		if got := ask(t, conn, "PING"); got != "+PONG" {
+			t.Fatal(got)
+		}
+		conn.Close()
+		text, _ := g.log.all()
+		if _, over, _ = strings.Cut(text, again); over != "" && strings.Contains(over, failing) {
+			t.Error("it fails again:", over)
+		}
+	}
+	text, _ := g.log.all()
+	if f, a := strings.Count(text, failing), strings.Count(text, again); f != a {
+		t.Errorf("%d times said that it fails, %d times that it works again", f, a)
 	}
 }
 

@@ -24,19 +24,33 @@ func (l *loop) listen(on *listener) {
 // accept takes what has come on a listener where everybody may connect, until
 // none is left; a client's first command is often there already.
 func (l *loop) accept(from *listener) {
-	for !l.draining {
+	for !l.draining && !from.retrying {
 		fd, err := eventloop.Accept(from.fd)
 		if err == eventloop.ErrAgain {
 			return
 		}
 		if err != nil {
-			l.car.log.Warn("can't accept", "cause", err)
-			time.AfterFunc(acceptPause, func() { l.post(func() { l.accept(from) }) })
+			if from.shortage.Failed() {
+				l.car.log.Warn(cantAccept, "cause", err)
+			}
+			from.retrying = true
+			time.AfterFunc(acceptPause, func() {
+				l.post(func() { from.retrying = false; l.accept(from) })
+			})
 			return
+		}
+		if from.shortage.Accepted() {
+			l.car.log.Info(acceptsAgain)
 		}
 		l.welcome(fd, from.Addr())
 	}
 }
+
+// What is logged when a listener runs short of descriptors, and when that is over.
+const (
+	cantAccept   = "connections can't be accepted; trying again"
+	acceptsAgain = "connections are accepted again"
+)
 
 // acceptPause is how long it waits for descriptors to become free.
 const acceptPause = 50 * time.Millisecond

@@ -31,6 +31,9 @@ type listener struct {
 	allowed []int // uids; none: everybody
 	uid     func(net.Conn) (int, error)
 	fd      int // the loop's own, where everybody is admitted; else -1
+
+	shortage eventloop.Shortage
+	retrying bool // the loop accepts again in acceptPause
 }
 
 // admits says whether the connection's user may use this listener.
@@ -162,11 +165,16 @@ func (c *Sidecar) accept(ctx context.Context, l listener) error {
 		switch {
 		case err == nil:
 			pause = 5 * time.Millisecond
+			if l.shortage.Accepted() {
+				c.log.Info(acceptsAgain)
+			}
 			c.admit(l, conn)
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED):
-			c.log.Warn("can't accept", "cause", err)
+		case eventloop.Passing(err):
+			if l.shortage.Failed() {
+				c.log.Warn(cantAccept, "cause", err)
+			}
 			select {
 			case <-ctx.Done():
 				return nil
