@@ -148,7 +148,8 @@ func TestALaneWhoseKeysAreWornGetsASuccessor(t *testing.T) {
 		}
 	}
 	away.Store(true)
-	before, dialled := wear(byAge), tried.Load()
+	dialled := tried.Load()
+	before := wear(byAge)
 	for late := time.Now().Add(patience); tried.Load() == dialled; count() {
 		if time.Now().After(late) {
 			t.Fatal("nothing is tried")
