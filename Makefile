@@ -127,7 +127,7 @@ lint: ## formatting, vet, staticcheck, on every platform that we build for
 	go -C test/clients/go vet ./...
 
 .PHONY: bench
-bench: ## what the tunnel costs here, beside other tunnels: renews the table in README.md (20 min)
+bench: ## what the tunnel costs here, beside other tunnels: renews the table in README.md (30 min)
 	@$(NEED) $(RUN_NEEDS) stunnel=stunnel4 haproxy=haproxy
 	@$(MAKE) --no-print-directory build
 	bin/redoubt bench --update README.md --json bin/bench.json --html bin/bench.html

@@ -22,8 +22,10 @@ const answerTimeout = 10 * time.Second
 // target is where a load is sent.
 type target struct {
 	address  string
+	unix     string // the path of its unix socket; "": it has none
 	password string
 	tls      *tls.Config // nil: plain TCP
+	byUnix   bool        // the load goes there
 }
 
 // link is a connection that was made in the blocking way.
@@ -37,7 +39,11 @@ type link struct {
 func open(ctx context.Context, t target) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.address)
+	network, address := "tcp", t.address
+	if t.byUnix {
+		network, address = "unix", t.unix
+	}
+	raw, err := (&net.Dialer{}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

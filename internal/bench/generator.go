@@ -122,7 +122,11 @@ func (g *generator) connect(ctx context.Context, t target) error {
 			return err
 		}
 		g.conns[i] = conn{fd: fd, wire: l.wire, tls: l.tls}
-		if err := g.poller.Add(fd, eventloop.Token{Index: int32(i)}); err != nil {
+		add := g.poller.Add
+		if g.load.Unix { // else it would tell of Writable whenever the peer has read
+			add = g.poller.AddReader
+		}
+		if err := add(fd, eventloop.Token{Index: int32(i)}); err != nil {
 			return err
 		}
 	}
@@ -268,7 +272,11 @@ func (g *generator) next(i int32, now time.Duration) error {
 func (g *generator) send(i int32, since time.Duration) error {
 	c := &g.conns[i]
 	c.busy, c.since, c.got, c.unsent = true, since, 0, g.exchange.request
-	return c.flush()
+	err := c.flush()
+	if err == nil && len(c.unsent) > 0 && g.load.Unix {
+		err = g.poller.WatchWrite(c.fd, eventloop.Token{Index: i}, true)
+	}
+	return err
 }
 
 // reconnect replaces a connection by a new one. The request goes off when the

@@ -15,6 +15,7 @@ type Load struct {
 	ValueSize   int    `json:"value_size"`
 	Set         bool   `json:"set,omitempty"`   // SET instead of GET
 	Churn       bool   `json:"churn,omitempty"` // a new connection for each request
+	Unix        bool   `json:"unix,omitempty"`  // over the application's unix socket, where a peer has one
 	Rate        int    `json:"rate,omitempty"`  // open loop: requests due each second; 0 is a closed loop
 }
 
@@ -23,7 +24,7 @@ type Load struct {
 const DefaultRate = 5000
 
 // Loads are all loads, in the order of the tables. 256 bytes are a session or a
-// small JSON object; 64 KB a rendered page or report.
+// small JSON object; 4 KB a large one; 20 and 64 KB a rendered page or report.
 func Loads() []Load {
 	return []Load{
 		{Name: "c50", Title: "GET, 50 connections", Connections: 50, Pipeline: 1, ValueSize: 256},
@@ -31,6 +32,11 @@ func Loads() []Load {
 		{Name: "c500", Title: "GET, 500 connections", Connections: 500, Pipeline: 1, ValueSize: 256},
 		{Name: "p16", Title: "GET, 50 connections, pipeline 16", Connections: 50, Pipeline: 16, ValueSize: 256},
 		{Name: "c1", Title: "GET, 1 connection", Connections: 1, Pipeline: 1, ValueSize: 256},
+		{Name: "unix", Title: "GET, 50 connections, by unix socket", Connections: 50, Pipeline: 1, ValueSize: 256, Unix: true},
+		{Name: "4k", Title: "GET of 4 KB, 20 connections", Connections: 20, Pipeline: 1, ValueSize: 4 << 10},
+		{Name: "set4k", Title: "SET of 4 KB, 20 connections", Connections: 20, Pipeline: 1, ValueSize: 4 << 10, Set: true},
+		{Name: "set20k", Title: "SET of 20 KB, 20 connections", Connections: 20, Pipeline: 1, ValueSize: 20 << 10, Set: true},
+		{Name: "set64k", Title: "SET of 64 KB, 20 connections", Connections: 20, Pipeline: 1, ValueSize: 64 << 10, Set: true},
 		{Name: "64k", Title: "GET of 64 KB, 20 connections", Connections: 20, Pipeline: 1, ValueSize: 64 << 10},
 		{Name: "churn", Title: "a new connection for each GET, 20 at once", Connections: 20, Pipeline: 1, ValueSize: 256, Churn: true},
 		{Name: "open", Title: "GET at a fixed rate, 50 connections", Connections: 50, Pipeline: 1, ValueSize: 256, Rate: DefaultRate},

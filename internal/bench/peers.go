@@ -113,10 +113,11 @@ func startPlain(ctx context.Context, s *site, program string) (target, error) {
 		return target{}, err
 	}
 	s.plain = loopback(ports[0])
-	if err := s.run(filepath.Base(program), s.engineConf("port "+ports[0]), program, "-"); err != nil {
+	unix := s.path("plain.sock")
+	if err := s.run(filepath.Base(program), s.engineConf("port "+ports[0], "unixsocket "+unix), program, "-"); err != nil {
 		return target{}, err
 	}
-	return s.await(ctx, func() (target, error) { return target{address: s.plain, password: s.password}, nil })
+	return s.await(ctx, func() (target, error) { return target{address: s.plain, unix: unix, password: s.password}, nil })
 }
 
 func startRedoubt(ctx context.Context, s *site, program string) (target, error) {
@@ -124,9 +125,9 @@ func startRedoubt(ctx context.Context, s *site, program string) (target, error) 
 	if err != nil {
 		return target{}, err
 	}
-	dir := s.path("redoubt")
+	dir, unix := s.path("redoubt"), s.path("redoubt.sock")
 	err = s.run("redoubt up", "", program, "up", "--dir", dir, "--engine", s.engine,
-		"--listen", loopback(ports[0]), "--gateway", loopback(ports[1]))
+		"--listen", loopback(ports[0]), "--unix", unix, "--gateway", loopback(ports[1]))
 	if err != nil {
 		return target{}, err
 	}
@@ -139,7 +140,7 @@ func startRedoubt(ctx context.Context, s *site, program string) (target, error) 
 		if !found {
 			return target{}, errors.New("app.env holds no REDIS_URL")
 		}
-		return target{address: string(address), password: string(password)}, nil
+		return target{address: string(address), unix: unix, password: string(password)}, nil
 	})
 }
 

@@ -36,7 +36,7 @@ type PeerReport struct {
 // LoadReport is what one load came to.
 type LoadReport struct {
 	Load    Load         `json:"load"`
-	Results []PeerResult `json:"results"` // of peers that are there, plain first
+	Results []PeerResult `json:"results"` // of peers that it could be put on, plain first
 }
 
 // PeerResult is a peer under a load. Those of plain have ratios of 1 and, in

@@ -68,7 +68,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("bench: %w", err)
 	}
-	r := runner{o: o, site: s, candidates: candidates, total: len(o.Loads) * o.Rounds * max(1, 2*(len(candidates)-1))}
+	r := runner{o: o, site: s, candidates: candidates, total: o.runs(candidates)}
 	for _, l := range o.Loads {
 		result, err := r.load(ctx, l)
 		if err != nil {
@@ -156,22 +156,26 @@ type runner struct {
 // load measures one load: in each round, every candidate after a plain run of
 // its own.
 func (r *runner) load(ctx context.Context, l Load) (*LoadReport, error) {
-	result := &LoadReport{Load: l, Results: make([]PeerResult, len(r.candidates))}
-	for i, c := range r.candidates {
+	candidates := under(l, r.candidates)
+	result := &LoadReport{Load: l, Results: make([]PeerResult, len(candidates))}
+	for i, c := range candidates {
 		result.Results[i].Peer = c.name
 	}
-	plain := &result.Results[0]
 	for round := 1; round <= r.o.Rounds; round++ {
-		for i := range max(1, len(r.candidates)-1) {
-			p, err := r.run(ctx, l, round, r.candidates[0], plain)
+		for i := range max(1, len(candidates)-1) {
+			plain, err := r.run(ctx, l, round, candidates[0], &result.Results[0])
 			if err != nil {
 				return nil, err
 			}
-			if i+1 < len(r.candidates) {
-				if err := r.compare(ctx, l, round, i+1, p, result); err != nil {
-					return nil, err
-				}
+			if i+1 == len(candidates) {
+				break
 			}
+			into := &result.Results[i+1]
+			rate, err := r.run(ctx, l, round, candidates[i+1], into)
+			if err != nil {
+				return nil, err
+			}
+			into.Runs[len(into.Runs)-1].Ratio = rate / plain
 		}
 	}
 	for i := range result.Results {
@@ -180,14 +184,22 @@ func (r *runner) load(ctx context.Context, l Load) (*LoadReport, error) {
 	return result, nil
 }
 
-func (r *runner) compare(ctx context.Context, l Load, round, i int, plain float64, result *LoadReport) error {
-	into := &result.Results[i]
-	if _, err := r.run(ctx, l, round, r.candidates[i], into); err != nil {
-		return err
+// under are the candidates that a load can be put on, plain first.
+func under(l Load, candidates []candidate) (able []candidate) {
+	for _, c := range candidates {
+		if c.target.byUnix = l.Unix; !l.Unix || c.target.unix != "" {
+			able = append(able, c)
+		}
 	}
-	last := &into.Runs[len(into.Runs)-1]
-	last.Ratio = last.Rate / plain
-	return nil
+	return able
+}
+
+// runs is how many there will be.
+func (o *Options) runs(candidates []candidate) (n int) {
+	for _, l := range o.Loads {
+		n += o.Rounds * max(1, 2*(len(under(l, candidates))-1))
+	}
+	return n
 }
 
 // run is one run of one peer; it returns its rate.

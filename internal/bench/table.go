@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -51,8 +52,12 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 	for i := range r.Loads {
 		l := &r.Loads[i]
 		fmt.Fprintf(&b, "| %s | %s, p99 %s ms |", l.Load.Title, count(l.Results[0].Rate), milliseconds(l.Results[0].latencyAt(99)))
-		for j := range l.Results[1:] {
-			p := &l.Results[1+j]
+		for _, peer := range r.present()[1:] {
+			p := l.resultOf(peer.Name)
+			if p == nil { // it has no unix socket
+				b.WriteString(" – |")
+				continue
+			}
 			if l.Load.Rate > 0 { // the rate is given: latency is the result
 				fmt.Fprintf(&b, " p99 %s ms |", milliseconds(p.latencyAt(99)))
 				continue
@@ -80,6 +85,15 @@ func WriteMarkdown(w io.Writer, r *Report) error {
 	b.WriteString("\n")
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// resultOf is a peer's; nil if the load couldn't be put on it.
+func (l *LoadReport) resultOf(peer string) *PeerResult {
+	i := slices.IndexFunc(l.Results, func(p PeerResult) bool { return p.Peer == peer })
+	if i < 0 {
+		return nil
+	}
+	return &l.Results[i]
 }
 
 // disturbed names the loads that were.

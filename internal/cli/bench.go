@@ -17,7 +17,7 @@ import (
 )
 
 type benchCmd struct {
-	Loads    []string      `placeholder:"LIST" help:"c50, set, c500, p16, c1, 64k, churn, open. Default: all."`
+	Loads    []string      `placeholder:"LIST" help:"c50, set, c500, p16, c1, unix, 4k, set4k, set20k, set64k, 64k, churn, open. Default: all."`
 	Peers    []string      `placeholder:"LIST" help:"redoubt, native, stunnel, haproxy, ghostunnel; plain always runs. Default: all that are installed."`
 	Duration time.Duration `default:"2s" placeholder:"DURATION" help:"Of each run (${default}); a warm-up of a quarter of it comes before."`
 	Rounds   int           `default:"5" placeholder:"N" help:"How often each is measured (${default})."`
@@ -31,7 +31,7 @@ type benchCmd struct {
 }
 
 func (benchCmd) Help() string {
-	return `Measures on this machine what the tunnel costs, on loopback: a plain engine, a whole "redoubt up", and, as far as they are installed, the engine's own TLS, stunnel, HAProxy and ghostunnel. Both ends, the engine and the load share this machine's cores. What isn't installed is listed as absent. A full run takes 20 minutes; nothing else should be running.
+	return `Measures on this machine what the tunnel costs, on loopback: a plain engine, a whole "redoubt up", and, as far as they are installed, the engine's own TLS, stunnel, HAProxy and ghostunnel. Both ends, the engine and the load share this machine's cores. What isn't installed is listed as absent. A full run takes half an hour; nothing else should be running.
 
 Runs alternate between plain and each candidate; a ratio is that to the plain run just before. Read docs/performance.md on how far to believe it.
 

@@ -40,6 +40,7 @@ type Options struct {
 	Dir              string // state, made if missing
 	Listen           string // the sidecar's address, for the application
 	AllowNonLoopback bool   // Listen may be reachable by other hosts
+	Unix             string // a unix socket for the application beside it, mode 0600; "": none
 	Gateway          string // the gateway's address
 	Binary           string // the engine; "" finds it
 	Policy           engine.Policy
@@ -95,10 +96,14 @@ func New(o Options) (_ *Deployment, err error) {
 	}
 	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{GatewayEndpoint(d.Gateway.Addr().String())}}
 	c.client.Dialer = dialer
-	d.Sidecar, err = sidecar.New(sidecar.Options{
+	application := sidecar.Options{
 		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,
 		Opens: explain.Opens,
-	})
+	}
+	if o.Unix != "" {
+		application.Unix = &sidecar.UnixListener{Path: o.Unix}
+	}
+	d.Sidecar, err = sidecar.New(application)
 	if err != nil {
 		return nil, taken("--listen", o.Listen, err)
 	}
@@ -133,7 +138,8 @@ func (d *Deployment) Credentials() []*tunnel.Credentials {
 
 // taken names the flag that mends a port that somebody else has.
 func taken(flag, address string, err error) error {
-	if errors.Is(err, syscall.EADDRINUSE) {
+	var op *net.OpError // a unix socket's error names its path
+	if errors.Is(err, syscall.EADDRINUSE) && errors.As(err, &op) && op.Net == "tcp" {
 		return fmt.Errorf("up: %s is in use by another process: stop it (another Redis? another redoubt?), or choose another address with %s: %w", address, flag, syscall.EADDRINUSE)
 	}
 	return err
