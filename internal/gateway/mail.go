@@ -40,6 +40,8 @@ type mailbox struct {
 	judge bool // something has changed that peers are judged by
 	drain drainOrder
 	asked []chan<- struct{} // closed by a loop that turns
+
+	closed bool // the poller is, and its descriptors may be another's
 }
 
 // drainOrder is given once, and lastCall once later.
@@ -77,11 +79,14 @@ func (s *loops) judge() {
 	}
 }
 
-// turn waits until each loop has turned, and says whether they did before ctx ended.
+// turn waits until each loop has turned, and says whether they did before ctx, or
+// the loops, ended.
 func (s *loops) turn(ctx context.Context) bool {
 	for _, l := range s.all {
 		turned := make(chan struct{})
-		l.tell(func(m *mailbox) { m.asked = append(m.asked, turned) })
+		if !l.tell(func(m *mailbox) { m.asked = append(m.asked, turned) }) {
+			return false
+		}
 		select {
 		case <-turned:
 		case <-ctx.Done():
@@ -105,18 +110,27 @@ func (s *loops) lastCall() {
 	}
 }
 
-// close gives the pollers back, when nobody runs, adds or tells any more.
+// close gives the pollers back, when nobody runs or adds any more.
 func (s *loops) close() {
 	for _, l := range s.all {
+		l.mail.mu.Lock()
+		l.mail.closed = true
 		l.poller.Close()
+		l.mail.mu.Unlock()
 	}
 }
 
-func (l *loop) tell(news func(*mailbox)) {
+// tell leaves news for a loop. Any goroutine may call it; it returns false when
+// the loop is closed and nobody will read them.
+func (l *loop) tell(news func(*mailbox)) bool {
 	l.mail.mu.Lock()
+	defer l.mail.mu.Unlock()
+	if l.mail.closed {
+		return false
+	}
 	news(&l.mail)
-	l.mail.mu.Unlock()
-	l.poller.Wake()
+	l.poller.Wake() // under the lock, so that the poller isn't closed meanwhile
+	return true
 }
 
 // collect reads the mail, in the loop.

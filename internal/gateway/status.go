@@ -25,6 +25,6 @@ func (g *Gateway) Status() Status {
 	return s
 }
 
-// Alive says whether every event loop turns, before ctx ends. It is for the time
-// between ready and the end of Run's ctx.
+// Alive says whether every event loop turns, before ctx ends. Once Run has ended
+// none does.
 func (g *Gateway) Alive(ctx context.Context) bool { return g.loops.turn(ctx) }

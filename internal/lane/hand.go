@@ -68,18 +68,16 @@ func (l *Lane) keep(given int) {
 	}
 }
 
-// Largest is the client that most of what is held belongs to: whom to blame for
-// ErrTooMuch.
-func (l *Lane) Largest() (largest Client) {
-	sizes := map[Client]int{}
-	for i := range l.held {
-		s := &l.held[i]
-		sizes[s.client] += s.end - s.start
-		if largest == nil || sizes[s.client] > sizes[largest] {
-			largest = s.client
+// Largest is the client of the longest run of replies that is held: whom to blame
+// for ErrTooMuch.
+func (l *Lane) Largest() Client {
+	var longest segment
+	for _, s := range l.held {
+		if s.end-s.start > longest.end-longest.start {
+			longest = s
 		}
 	}
-	return largest
+	return longest.client
 }
 
 // Abandon fails everything that is owed, in order, and forgets it. The lane's

@@ -101,18 +101,10 @@ func New() *Lane {
 	return &Lane{out: make([]byte, fenceLen, 4<<10), buf: make([]byte, firstRoom)}
 }
 
-// Send adds bytes of commands to the batch, to which the engine will give n
-// replies. A command may be sent in pieces (the later ones with n = 0) if
-// nobody else uses the lane.
+// Send adds whole commands to the batch, to which the engine will give n replies.
 func (l *Lane) Send(c Client, b []byte, n int) {
 	l.join(c)
 	l.out = append(l.out, b...)
-	if n > 0 {
-		l.owe(c, n)
-	}
-}
-
-func (l *Lane) owe(c Client, n int) {
 	l.queued += n
 	if last := l.tickets.at(l.tickets.tail - 1); last.kind == replies && last.client == c {
 		last.n += n

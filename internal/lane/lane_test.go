@@ -325,7 +325,7 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 	l.Send(a, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
 	l.Send(b, []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), 1)
 	l.Flush()
-	header := "$1000000000\r\n"
+	header := "$1\r\nv\r\n$1000000000\r\n"
 	if err := l.Received(copy(l.Buffer(), header)); err != nil {
 		t.Fatal(err)
 	}
@@ -335,6 +335,9 @@ func TestWhatIsHeldIsBounded(t *testing.T) {
 		if err := l.Received(n); err != nil {
 			if !errors.Is(err, lane.ErrTooMuch) {
 				t.Fatal(err)
+			}
+			if l.Largest() != b {
+				t.Error("it is not the one with the large reply who is blamed")
 			}
 			return
 		}
