@@ -54,6 +54,12 @@ func Close(int) error { return errPlatform }
 // Listener does nothing.
 func Listener(net.Listener) (int, error) { return -1, errPlatform }
 
+// Thread says 0.
+func Thread() int { return 0 }
+
+// ThreadTime says 0.
+func ThreadTime(int) time.Duration { return 0 }
+
 func duplicate(syscall.Conn) (int, error) { return -1, errPlatform }
 
 // Remove does nothing.

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -20,10 +19,10 @@ import (
 // at one.
 const cpusPerLoop = 4
 
-// loops are all there are; connections are dealt out in turn.
+// loops are all there are.
 type loops struct {
 	all  []*loop
-	next atomic.Uint32
+	deal dealer
 }
 
 // about is whom a relay is for.
@@ -69,7 +68,7 @@ func newLoops(judge func(tunnel.Peer) error, farewell func(*relay)) (*loops, err
 
 // add hands a relay over; from then on it is its loop's.
 func (s *loops) add(r *relay) {
-	s.all[int(s.next.Add(1))%len(s.all)].tell(func(m *mailbox) { m.fresh = append(m.fresh, r) })
+	s.all[s.deal.choose(s.all)].tell(func(m *mailbox) { m.fresh = append(m.fresh, r) })
 }
 
 // judge has every relay's peer judged anew.
@@ -221,6 +220,7 @@ func (l *loop) bury(r *relay) {
 	p.generation++
 	l.vacant = append(l.vacant, index)
 	l.live--
+	l.carries.Add(-1)
 	delete(l.lingering, r)
 	delete(l.worn, r)
 	l.farewells.Go(func() { l.farewell(r) })

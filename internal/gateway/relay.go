@@ -24,7 +24,7 @@ import (
 // (accept, handshake, dialling the engine, the log) is done by ordinary
 // goroutines, before a connection is handed over (mail.go) and after it has
 // ended. Where there are many CPUs there are several loops; a connection stays
-// with the loop that it was given to.
+// with the loop that it was given to (deal.go).
 //
 // A turn: ask the poller what happened, take in who was handed over, then carry
 // each connection that can go on, one chunk each way. Who could carry more waits
@@ -87,6 +87,7 @@ type loop struct {
 	farewell  func(*relay) // after the end; in a goroutine of its own, it may wait
 	farewells sync.WaitGroup
 	mail      mailbox
+	carrier
 
 	buf       []byte
 	places    []place // by token
@@ -152,6 +153,7 @@ var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 func (l *loop) run() {
 	runtime.LockOSThread() // the thread sleeps in the poller; nobody else has use for it
 	defer runtime.UnlockOSThread()
+	l.thread.Store(int32(eventloop.Thread()))
 	for !l.over() {
 		l.turn()
 	}

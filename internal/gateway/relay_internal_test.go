@@ -21,6 +21,7 @@ import (
 // bench is a loop that a test turns by hand, and what to make relays of.
 type bench struct {
 	*loop
+	loops           *loops // all of them, where several run
 	t               *testing.T
 	server, client  *tls.Config
 	tunnels, engine net.Listener
@@ -31,7 +32,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
 	must(t, err)
-	b := &bench{loop: loops.all[0], t: t}
+	b := &bench{loop: loops.all[0], loops: loops, t: t}
 	ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{})
 	must(t, err)
 	gateway := credentials(t, ca, "spiffe://clinic/gateway/cache")
@@ -72,6 +73,16 @@ func credentials(t *testing.T, ca *pki.CA, uri string) *tunnel.Credentials {
 // relay hands a new connection over and returns its two far ends.
 func (b *bench) relay() (r *relay, peer *tls.Conn, engine net.Conn) {
 	b.t.Helper()
+	r, peer, engine = b.connect()
+	b.carries.Add(1)
+	b.settle(r)
+	b.turn()
+	return r, peer, engine
+}
+
+// connect makes what can be handed over.
+func (b *bench) connect() (r *relay, peer *tls.Conn, engine net.Conn) {
+	b.t.Helper()
 	far, near := connect(b.t, b.tunnels)
 	peer = tls.Client(far, b.client)
 	shaken := make(chan error, 1)
@@ -83,8 +94,6 @@ func (b *bench) relay() (r *relay, peer *tls.Conn, engine net.Conn) {
 	ours, engine := connect(b.t, b.engine)
 	r, err := newRelay(about{}, conn, wire, ours)
 	must(b.t, err)
-	b.settle(r)
-	b.turn()
 	return r, peer, engine
 }
 
