@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -113,12 +112,11 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		case <-time.After(time.Until(began.Add(after))):
 		case <-ctx.Done():
 		}
-		s := newSearch(ctx, mark)
-		s.since = began.Add(-time.Second) // file systems keep coarser time than we do
+		s := search{ctx: ctx, mark: []byte(mark), since: began.Add(-time.Second)} // file systems keep coarser time than we do
 		if err := written.catchUp(ctx); err != nil {
 			s.lacking = append(s.lacking, err.Error())
 		}
-		written.searchIn(s)
+		written.searchIn(&s)
 		for _, dir := range dirs {
 			s.walk(dir)
 		}
@@ -220,21 +218,14 @@ type search struct {
 	mark  []byte
 	since time.Time
 
-	seen    map[fileID]bool
+	seen    []string
 	read    int64
-	found   map[fileID]string // what holds it, and its name
-	lacking []string          // what could not be read, and so may hold it
+	found   []string
+	lacking []string // what could not be read, and so may hold it
 }
 
-// fileID is what a file is known by, whatever its name is.
-type fileID struct{ device, inode uint64 }
-
-func idOf(info fs.FileInfo) fileID {
-	st := info.Sys().(*syscall.Stat_t)
-	return fileID{uint64(st.Dev), st.Ino}
-}
-
-// nameOf is where an open file lies, as the kernel tells it.
+// nameOf is where an open file lies, as the kernel tells it. It says the same for a file
+// of an overlay and for what is below it, which differ in device and inode.
 func nameOf(f *os.File) string {
 	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
@@ -243,25 +234,11 @@ func nameOf(f *os.File) string {
 	return name
 }
 
-// foundBut are the names of the files that hold the mark and should not.
-func (s *search) foundBut(c control) (names []string) {
-	ours := map[fileID]bool{}
-	for _, f := range []*os.File{c.named, c.unnamed} {
-		if info, err := f.Stat(); err == nil {
-			ours[idOf(info)] = true
-		}
-	}
-	for id, name := range s.found {
-		if !ours[id] {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-func newSearch(ctx context.Context, mark string) *search {
-	return &search{ctx: ctx, mark: []byte(mark), seen: map[fileID]bool{}, found: map[fileID]string{}}
+// foundBut are the files that hold the mark and should not.
+func (s *search) foundBut(c control) []string {
+	return slices.DeleteFunc(slices.Clone(s.found), func(name string) bool {
+		return name == nameOf(c.named) || name == nameOf(c.unnamed)
+	})
 }
 
 func (s *search) walk(dir string) {
@@ -303,10 +280,10 @@ func (s *search) openIn(p process) {
 // is when it is opened: whoever can write there may have put something else in its place,
 // and a process another file behind the same number. So it is named by what was opened.
 func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo, error)) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || s.seen[idOf(info)] {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return
 	}
-	f, info, err := open(path)
+	f, _, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has gone
 		return
 	}
@@ -315,14 +292,17 @@ func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo
 		return
 	}
 	defer f.Close()
-	id, name := idOf(info), nameOf(f)
-	s.seen[id] = true
+	name := nameOf(f)
+	if slices.Contains(s.seen, name) {
+		return
+	}
+	s.seen = append(s.seen, name)
 	found, err := s.holds(f)
 	if err != nil {
 		s.lacking = append(s.lacking, fmt.Sprintf("%s: %v", name, err))
 	}
 	if found {
-		s.found[id] = name
+		s.found = append(s.found, name)
 	}
 }
 

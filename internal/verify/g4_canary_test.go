@@ -46,7 +46,7 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	go func() {
 		exchanged := 0
 		for until := time.Now().Add(time.Minute); exchanged < 20 && time.Now().Before(until); {
-			s := newSearch(t.Context(), "mark")
+			s := search{ctx: t.Context(), mark: []byte("mark")}
 			s.look(file, regular.OpenItself)
 			exchanged += len(s.lacking)
 		}
@@ -60,7 +60,7 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the search waits for whoever would write to the FIFO")
 	}
-	s := newSearch(t.Context(), "mark")
+	s := search{ctx: t.Context(), mark: []byte("mark")}
 	s.look(filepath.Join(dir, "none"), func(string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist })
 	if len(s.lacking) > 0 || len(s.seen) > 0 {
 		t.Error(errors.New("what has gone is not read, and isn't lacking"))
@@ -102,7 +102,7 @@ func TestAFileIsNamedByWhatWasOpened(t *testing.T) {
 	defer busy.Wait()
 	defer close(stop)
 	for range 200 {
-		s := newSearch(t.Context(), "mark")
+		s := search{ctx: t.Context(), mark: []byte("mark")}
 		s.openIn(process{"this test", os.Getpid()})
 		if found := s.foundBut(control); len(found) > 0 || len(s.found) != controls {
 			t.Fatalf("found in %q, and %d in all", found, len(s.found))

@@ -34,6 +34,8 @@ type writes struct {
 	lost  error // why some may be missing
 }
 
+type fileID struct{ device, inode uint64 }
+
 // noFiles are file systems that hold nothing that is written down: views of the
 // kernel's, and devices.
 var noFiles = []string{
@@ -186,14 +188,14 @@ func (w *writes) catchUp(ctx context.Context) error {
 	if _, err := f.WriteString("\n"); err != nil {
 		return err
 	}
-	info, err := f.Stat()
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return err
 	}
 	defer context.AfterFunc(ctx, w.more.Broadcast)()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.files[idOf(info)] == nil {
+	for w.files[fileID{uint64(st.Dev), st.Ino}] == nil {
 		if ctx.Err() != nil || w.lost != nil {
 			return errors.Join(errors.New("the kernel didn't tell of a file that was written on purpose"), w.lost)
 		}

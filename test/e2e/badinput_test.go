@@ -118,7 +118,7 @@ func TestFilesThatCantBeTrustedAreRefused(t *testing.T) {
 			if c.role == "sidecar" {
 				host, dir = s.web, "web-1"
 			}
-			out, code := run(t, host.Command(lab.Redoubt(t), c.role, "--config", s.path(dir, c.role+".yaml")))
+			out, code := lab.Run(t, host.Command(lab.Redoubt(t), c.role, "--config", s.path(dir, c.role+".yaml")))
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
@@ -137,13 +137,13 @@ func TestFilesThatCantBeTrustedAreRefused(t *testing.T) {
 // TestACertificateOfAnotherHostIsRefused: a directory copied from web-1.
 func TestACertificateOfAnotherHostIsRefused(t *testing.T) {
 	s := newSite(t)
-	if out, code := run(t, exec.Command("cp", "-r", s.path("web-1", "tls"), s.path("cache-1"))); code != 0 {
+	if out, code := lab.Run(t, exec.Command("cp", "-r", s.path("web-1", "tls"), s.path("cache-1"))); code != 0 {
 		t.Fatal(out)
 	}
 	if err := os.RemoveAll(s.path("web-1")); err != nil {
 		t.Fatal(err)
 	}
-	out, code := run(t, s.cache.Command(lab.Redoubt(t), "gateway", "--config", filepath.Join(s.path("cache-1"), "gateway.yaml")))
+	out, code := lab.Run(t, s.cache.Command(lab.Redoubt(t), "gateway", "--config", filepath.Join(s.path("cache-1"), "gateway.yaml")))
 	if code != 2 || !strings.Contains(out, "spiffe://clinic/app/web-1") {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
@@ -159,7 +159,7 @@ func TestStateWithAPartMissingSaysHowToBeginAnew(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "ca", "issued")); err != nil {
 		t.Fatal(err)
 	}
-	out, code := run(t, exec.Command(lab.Redoubt(t), "up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"))
+	out, code := lab.Run(t, exec.Command(lab.Redoubt(t), "up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"))
 	if code == 0 || !strings.Contains(out, "remove "+dir) || !strings.Contains(out, filepath.Join(dir, "ca", "issued")) {
 		t.Errorf("%d %s", code, out)
 	}

@@ -22,11 +22,11 @@ func TestACheckSaysWhatAStartWould(t *testing.T) {
 	}
 	check := func(role string) (string, int) {
 		t.Helper()
-		return run(t, hosts[role].Command(lab.Redoubt(t), role, "--check", "--config", files[role]))
+		return lab.Run(t, hosts[role].Command(lab.Redoubt(t), role, "--check", "--config", files[role]))
 	}
 	all := func() string {
 		t.Helper()
-		out, code := run(t, exec.Command("sh", "-c", "cd "+s.dir+" && find . -type f -exec sha256sum {} + | sort"))
+		out, code := lab.Run(t, exec.Command("sh", "-c", "cd "+s.dir+" && find . -type f -exec sha256sum {} + | sort"))
 		if code != 0 {
 			t.Fatal(out)
 		}

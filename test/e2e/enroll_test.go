@@ -68,12 +68,12 @@ func (f *fleet) join(name, address string) *lab.Host {
 	token := f.token("--name", name, "--gateway", "cache-1=10.77.0.2:6379")
 	cmd := h.Command(lab.Redoubt(f.t), "join", "--token-file", "-", "--dir", f.path(name))
 	cmd.Stdin = strings.NewReader(token)
-	if out, code := run(f.t, cmd); code != 0 {
+	if out, code := lab.Run(f.t, cmd); code != 0 {
 		f.t.Fatalf("join: exit code %d\n%s", code, out)
 	}
 	// Joining a second time changes nothing and says what to do.
 	cmd = h.Command(lab.Redoubt(f.t), "join", token, "--dir", f.path(name))
-	if out, code := run(f.t, cmd); code != 1 || !strings.Contains(out, "has an identity already: spiffe://clinic/app/"+name) || !strings.Contains(out, "move the file away") {
+	if out, code := lab.Run(f.t, cmd); code != 1 || !strings.Contains(out, "has an identity already: spiffe://clinic/app/"+name) || !strings.Contains(out, "move the file away") {
 		f.t.Fatalf("joining twice: exit code %d\n%s", code, out)
 	}
 	return h
@@ -192,13 +192,13 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 	}
 
 	ca := func(args ...string) (string, int) {
-		return run(t, exec.Command(lab.Redoubt(t), append(append([]string{"pki"}, args...), "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))...))
+		return lab.Run(t, exec.Command(lab.Redoubt(t), append(append([]string{"pki"}, args...), "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))...))
 	}
 	before := read(t, f.path("ca", "ca.crt"))
 	for _, step := range []string{"start", "switch", "finish"} {
 		if step != "start" {
 			within(t, time.Minute, "the hosts to be ready for rotate "+step, func() bool {
-				out, code := run(t, exec.Command(lab.Redoubt(t), "pki", "rotate", "status", "--dir", f.path("ca")))
+				out, code := lab.Run(t, exec.Command(lab.Redoubt(t), "pki", "rotate", "status", "--dir", f.path("ca")))
 				if code > 1 {
 					t.Fatalf("rotate status: exit code %d\n%s", code, out)
 				}
@@ -262,7 +262,7 @@ func TestTwoGatewaysWithOneCA(t *testing.T) {
 	second := f.net.Host("cache-2", "10.77.0.9/24")
 	cmd := second.Command(lab.Redoubt(t), "join", "--token-file", "-", "--dir", f.path("cache-2"))
 	cmd.Stdin = strings.NewReader(f.token("--role", "gateway", "--name", "cache-2", "--gateway", "cache-1=10.77.0.2:6379"))
-	if out, code := run(t, cmd); code != 0 {
+	if out, code := lab.Run(t, cmd); code != 0 {
 		t.Fatalf("join: exit code %d\n%s", code, out)
 	}
 	config := f.path("cache-2", "gateway.yaml")
@@ -301,7 +301,7 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 	out, err := exec.Command(redoubt, "token", "create", "--dir", d.Dir, "--name", "web-2").Output()
 	must(t, err)
 	dir := filepath.Join(t.TempDir(), "web-2")
-	if out, code := run(t, exec.Command(redoubt, "join", strings.TrimSpace(string(out)), "--dir", dir)); code != 0 {
+	if out, code := lab.Run(t, exec.Command(redoubt, "join", strings.TrimSpace(string(out)), "--dir", dir)); code != 0 {
 		t.Fatalf("join: %d\n%s", code, out)
 	}
 	config := filepath.Join(dir, "sidecar.yaml")
@@ -311,7 +311,7 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 	second := lab.Connect(t, address, d.Password())
 	second.Want("+PONG\r\n", "PING")
 	first := d.Connect(t)
-	if out, code := run(t, exec.Command(redoubt, "pki", "revoke", "web-2", "--dir", d.Dir)); code != 0 {
+	if out, code := lab.Run(t, exec.Command(redoubt, "pki", "revoke", "web-2", "--dir", d.Dir)); code != 0 {
 		t.Fatalf("revoke: %d\n%s", code, out)
 	}
 	within(t, 2*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(d.Output(), "is revoked") })
@@ -319,7 +319,7 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 		t.Errorf("a revoked host is answered %q", got)
 	}
 	first.Want("+PONG\r\n", "PING")
-	if out, code := run(t, exec.Command(redoubt, "token", "list", "--json", "--dir", d.Dir)); code != 0 || !strings.Contains(out, `"state": "used"`) {
+	if out, code := lab.Run(t, exec.Command(redoubt, "token", "list", "--json", "--dir", d.Dir)); code != 0 || !strings.Contains(out, `"state": "used"`) {
 		t.Errorf("%d: %s", code, out)
 	}
 }
@@ -331,7 +331,7 @@ func TestARevokedGatewayIsLeft(t *testing.T) {
 	second := f.net.Host("cache-2", "10.77.0.9/24")
 	cmd := second.Command(lab.Redoubt(t), "join", "--token-file", "-", "--dir", f.path("cache-2"))
 	cmd.Stdin = strings.NewReader(f.token("--role", "gateway", "--name", "cache-2", "--gateway", "cache-1=10.77.0.2:6379"))
-	if out, code := run(t, cmd); code != 0 {
+	if out, code := lab.Run(t, cmd); code != 0 {
 		t.Fatalf("join: exit code %d\n%s", code, out)
 	}
 	config := f.path("cache-2", "gateway.yaml")
@@ -353,7 +353,7 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 		return strings.Count(app.Output(), "the gateway's certificate is revoked") >= 2 && strings.Count(gateway2.Output(), "connection closed") >= 2
 	})
 	within(t, 10*time.Second, "the other gateway to be used", func() bool {
-		out, _ := run(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "GET", "where"))
+		out, _ := lab.Run(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "GET", "where"))
 		return strings.TrimSpace(out) == "" // not there: the data is the other gateway's
 	})
 	if !strings.Contains(f.gatewayLog.Output(), "connection opened") {

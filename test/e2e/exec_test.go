@@ -21,7 +21,7 @@ func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
 		return s.web.Command(all...)
 	}
 	shell := func(script string) (string, int) {
-		return run(t, redoubt("--", "sh", "-c", script))
+		return lab.Run(t, redoubt("--", "sh", "-c", script))
 	}
 	if out, code := shell(`redis-cli --no-auth-warning -u "$REDIS_URL" set k "from $1" && redis-cli --no-auth-warning -u "$REDIS_URL" get k`); code != 0 || out != "OK\nfrom \n" {
 		t.Errorf("%d %q", code, out)
@@ -34,10 +34,10 @@ func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
 	}
 	echo := redoubt("--", "cat")
 	echo.Stdin = strings.NewReader("its input")
-	if out, code := run(t, echo); code != 0 || out != "its input" {
+	if out, code := lab.Run(t, echo); code != 0 || out != "its input" {
 		t.Errorf("%d %q", code, out)
 	}
-	if out, code := run(t, redoubt("--", "no-such-command")); code != 3 || !strings.Contains(out, "no-such-command") {
+	if out, code := lab.Run(t, redoubt("--", "no-such-command")); code != 3 || !strings.Contains(out, "no-such-command") {
 		t.Errorf("%d %q", code, out)
 	}
 	// A signal is the command's, which may end in its own way.
@@ -46,7 +46,7 @@ func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
 	if code := told.Wait(); code != 5 || !strings.Contains(told.Output(), "told") {
 		t.Errorf("%d %s", code, told.Output())
 	}
-	if left, _ := run(t, s.web.Command("ss", "-Hltn")); left != "" {
+	if left, _ := lab.Run(t, s.web.Command("ss", "-Hltn")); left != "" {
 		t.Errorf("somebody still listens: %s", left)
 	}
 }
@@ -58,7 +58,7 @@ func TestWaitEndsWhenTheCacheIsThere(t *testing.T) {
 	wait := func(more ...string) *exec.Cmd {
 		return s.web.Command(append([]string{lab.Redoubt(t), "wait", "--env", env}, more...)...)
 	}
-	if out, code := run(t, wait("--timeout", "300ms")); code != 1 || !strings.Contains(out, "127.0.0.1:6379") {
+	if out, code := lab.Run(t, wait("--timeout", "300ms")); code != 1 || !strings.Contains(out, "127.0.0.1:6379") {
 		t.Errorf("nobody there: %d %s", code, out)
 	}
 	waiting := wait("--timeout", "30s")
@@ -66,7 +66,7 @@ func TestWaitEndsWhenTheCacheIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sidecar(s.web) // which is there, while its cache is not
-	if out, code := run(t, wait("--timeout", "500ms")); code != 1 {
+	if out, code := lab.Run(t, wait("--timeout", "500ms")); code != 1 {
 		t.Errorf("no cache: %d %s", code, out)
 	}
 	s.gateway()
@@ -77,7 +77,7 @@ func TestWaitEndsWhenTheCacheIsThere(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("REDIS_URL=redis://:hunter2hunter2@127.0.0.1:6379\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := run(t, wait("--env", wrong, "--timeout", "3s")); code != 1 || !strings.Contains(out, "WRONGPASS") || strings.Contains(out, "hunter2") {
+	if out, code := lab.Run(t, wait("--env", wrong, "--timeout", "3s")); code != 1 || !strings.Contains(out, "WRONGPASS") || strings.Contains(out, "hunter2") {
 		t.Errorf("a wrong password: %d %s", code, out)
 	}
 }

@@ -71,13 +71,13 @@ engine_uid: 61234
 // guard loads a host's rules as its operator would.
 func (g *guarded) guard(host string) {
 	g.t.Helper()
-	rules, code := run(g.t, exec.Command(lab.Redoubt(g.t), "render", "nftables", "--deployment", g.deployment, "--host", host))
+	rules, code := lab.Run(g.t, exec.Command(lab.Redoubt(g.t), "render", "nftables", "--deployment", g.deployment, "--host", host))
 	if code != 0 {
 		g.t.Fatal(rules)
 	}
 	load := g.hosts[host].Command("nft", "-f", "-")
 	load.Stdin = strings.NewReader(rules)
-	if out, code := run(g.t, load); code != 0 {
+	if out, code := lab.Run(g.t, load); code != 0 {
 		g.t.Fatalf("nft: %s\n%s", out, rules)
 	}
 }
@@ -85,7 +85,7 @@ func (g *guarded) guard(host string) {
 // reached says what a host reaches of another, "4 22" for ssh over IPv4.
 func (g *guarded) reached(from, to string) map[string]bool {
 	addresses := map[string][]string{"cache-1": {"10.77.0.2", "fd77::2"}, "web-1": {"10.77.0.3", "fd77::3"}}[to]
-	out, code := run(g.t, g.hosts[from].Command(append([]string{"/usr/bin/python3", "-c", reach}, addresses...)...))
+	out, code := lab.Run(g.t, g.hosts[from].Command(append([]string{"/usr/bin/python3", "-c", reach}, addresses...)...))
 	found, all := map[string]bool{}, map[string]bool{}
 	if err := json.Unmarshal([]byte(out), &all); code != 0 || err != nil {
 		g.t.Errorf("%v\n%s", err, out)
@@ -157,7 +157,7 @@ func TestTheFirewallLetsInWhoMustGetInAndNobodyElse(t *testing.T) {
 func (g *guarded) scan(t *testing.T) {
 	scan := func(from, target string, how ...string) string {
 		args := append([]string{"nmap", "-n", "-Pn", "-T5", "--max-retries", "1", "--reason", "-p", "22,6379,8080"}, how...)
-		out, code := run(t, g.hosts[from].Command(append(args, target)...))
+		out, code := lab.Run(t, g.hosts[from].Command(append(args, target)...))
 		if code != 0 {
 			t.Error(out)
 		}
@@ -208,11 +208,11 @@ for source in sys.argv[1:]:
     tcp = tcp[:16] + struct.pack("!H", checksum(src + dst + struct.pack("!BBH", 0, 6, len(tcp)) + tcp)) + tcp[18:]
     raw.sendto(struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, src, dst) + tcp, ("10.77.0.2", 0))
 `
-	out, code := run(t, g.hosts["outsider"].Command("/usr/bin/python3", "-c", send, "192.0.2.7", "198.51.100.1", "10.78.0.3"))
+	out, code := lab.Run(t, g.hosts["outsider"].Command("/usr/bin/python3", "-c", send, "192.0.2.7", "198.51.100.1", "10.78.0.3"))
 	if code != 0 {
 		t.Fatal(out)
 	}
-	rules, _ := run(t, g.hosts["cache-1"].Command("nft", "list", "chain", "inet", "redoubt", "arrivals"))
+	rules, _ := lab.Run(t, g.hosts["cache-1"].Command("nft", "list", "chain", "inet", "redoubt", "arrivals"))
 	if !strings.Contains(rules, "fib saddr . iif oif 0 counter packets 3 ") && !strings.Contains(rules, "missing counter packets 3 ") {
 		t.Errorf("three invented sources, and the counters say:\n%s", rules)
 	}
@@ -221,7 +221,7 @@ for source in sys.argv[1:]:
 // speakAsTheEngine: whatever happens inside the engine, its user reaches nobody.
 func (g *guarded) speakAsTheEngine(t *testing.T) {
 	speak := func(uid string) string {
-		out, _ := run(t, g.hosts["cache-1"].Command("setpriv", "--reuid", uid, "--clear-groups", "/usr/bin/python3", "-c", reach, "10.77.0.3", "fd77::3"))
+		out, _ := lab.Run(t, g.hosts["cache-1"].Command("setpriv", "--reuid", uid, "--clear-groups", "/usr/bin/python3", "-c", reach, "10.77.0.3", "fd77::3"))
 		return out
 	}
 	if out := speak("61235"); !strings.Contains(out, "true") {
@@ -254,7 +254,7 @@ func TestNothingFromOutsideReachesTheLoopback(t *testing.T) {
 	g := newGuarded(t)
 	on := func(host, script string) {
 		t.Helper()
-		if out, code := run(t, g.hosts[host].Command("sh", "-ec", script)); code != 0 {
+		if out, code := lab.Run(t, g.hosts[host].Command("sh", "-ec", script)); code != 0 {
 			t.Fatalf("%s: %s: %s", host, script, out)
 		}
 	}
@@ -267,7 +267,7 @@ func TestNothingFromOutsideReachesTheLoopback(t *testing.T) {
 nft 'table inet other { chain c { type nat hook prerouting priority dstnat; meta nfproto ipv4 tcp dport 8081 dnat ip to 127.0.0.1:6379; meta nfproto ipv6 tcp dport 8081 dnat ip6 to [::1]:6379; }; }'`)
 		on(c.from, "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet; ip addr del 127.0.0.1/8 dev lo; ip route add 127.0.0.0/8 via "+c.address)
 		reached := func() string {
-			out, _ := run(t, g.hosts[c.from].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", c.address, "8081", c.address6, "8081"))
+			out, _ := lab.Run(t, g.hosts[c.from].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", c.address, "8081", c.address6, "8081"))
 			return out
 		}
 		if got, want := reached(), "127.0.0.1 6379\n"+c.address+" 8081\n"; got != want {
@@ -277,7 +277,7 @@ nft 'table inet other { chain c { type nat hook prerouting priority dstnat; meta
 		if got := reached(); got != "" {
 			t.Errorf("%s behind its filter is reached on its loopback: %s", c.host, got)
 		}
-		if out, _ := run(t, g.hosts[c.host].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", "::1", "6379")); strings.Count(out, "6379") != 2 {
+		if out, _ := lab.Run(t, g.hosts[c.host].Command("/usr/bin/python3", "-c", attempt, "127.0.0.1", "6379", "::1", "6379")); strings.Count(out, "6379") != 2 {
 			t.Errorf("%s doesn't reach its own loopback: %q", c.host, out)
 		}
 	}

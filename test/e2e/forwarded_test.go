@@ -55,7 +55,7 @@ func TestAForwarderIsFound(t *testing.T) {
 	look := func(host *lab.Host, args []string) evidence.Result {
 		t.Helper()
 		path := t.TempDir() + "/report.json"
-		run(t, host.Command(append([]string{lab.Redoubt(t), "verify", "--json", path}, args...)...))
+		lab.Run(t, host.Command(append([]string{lab.Redoubt(t), "verify", "--json", path}, args...)...))
 		return resultOf(t, readReport(t, path), "RD-215")
 	}
 	sound := []struct {

@@ -65,7 +65,7 @@ func (s *site) write(name, dir, text string) {
 
 func (s *site) redoubt(args ...string) {
 	s.t.Helper()
-	if out, code := run(s.t, exec.Command(lab.Redoubt(s.t), args...)); code != 0 {
+	if out, code := lab.Run(s.t, exec.Command(lab.Redoubt(s.t), args...)); code != 0 {
 		s.t.Fatalf("redoubt %s: exit code %d\n%s", strings.Join(args, " "), code, out)
 	}
 }
@@ -83,7 +83,7 @@ func (s *site) app(args ...string) string {
 	s.t.Helper()
 	url := strings.TrimPrefix(strings.TrimSpace(read(s.t, s.path("secret", "app.env"))), "REDIS_URL=")
 	cmd := s.web.Command(append([]string{"redis-cli", "--no-auth-warning", "-u", url}, args...)...)
-	out, code := run(s.t, cmd)
+	out, code := lab.Run(s.t, cmd)
 	if code != 0 {
 		s.t.Fatalf("redis-cli %v: exit code %d\n%s", args[0], code, out)
 	}
@@ -113,7 +113,7 @@ func TestOnTheWireThereIsOnlyTLS(t *testing.T) {
 	inTheClear := mark()
 	listener := lab.Start(t, s.cache.Command("/usr/bin/python3", "-u", "-c",
 		"import socket; s=socket.create_server(('10.77.0.2', 7777)); print('listening'); c,_=s.accept(); c.recv(100); c.send(b'x')"), "listening")
-	out, code := run(t, s.web.Command("/usr/bin/python3", "-c",
+	out, code := lab.Run(t, s.web.Command("/usr/bin/python3", "-c",
 		fmt.Sprintf("import socket; c=socket.create_connection(('10.77.0.2', 7777)); c.send(b'%s'); c.recv(1)", inTheClear)))
 	if code != 0 {
 		t.Fatal(out)
@@ -158,7 +158,7 @@ func TestOnlyTheAdmittedHostReachesTheTunnel(t *testing.T) {
 	}
 	stolen := s.sidecar(outsider)
 	url := strings.TrimPrefix(strings.TrimSpace(read(t, s.path("secret", "app.env"))), "REDIS_URL=")
-	out, _ := run(t, outsider.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
+	out, _ := lab.Run(t, outsider.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
 	if strings.Contains(out, "PONG") {
 		t.Fatal("an outsider got through")
 	}
@@ -168,7 +168,7 @@ func TestOnlyTheAdmittedHostReachesTheTunnel(t *testing.T) {
 	}
 	// The engine listens nowhere on the network, and the sidecar on loopback only.
 	for _, h := range []*lab.Host{s.cache, s.web} {
-		out, code := run(t, h.Command("ss", "-Hltnu"))
+		out, code := lab.Run(t, h.Command("ss", "-Hltnu"))
 		if code != 0 {
 			t.Fatal(out)
 		}
@@ -192,7 +192,7 @@ func TestASidecarOutlivesItsGateway(t *testing.T) {
 		t.Fatalf("the gateway ended with %d\n%s", code, first.Output())
 	}
 	url := strings.TrimPrefix(strings.TrimSpace(read(t, s.path("secret", "app.env"))), "REDIS_URL=")
-	out, _ := run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
+	out, _ := lab.Run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
 	if !strings.Contains(out, "cache") || strings.Contains(out, "PONG") {
 		t.Errorf("with the gateway away the application is told: %s", out)
 	}

@@ -44,7 +44,7 @@ func newHandmade(t *testing.T) *handmade {
 		t.Helper()
 		cmd := exec.Command("openssl", strings.Fields(args)...)
 		cmd.Dir = h.dir
-		if out, code := run(t, cmd); code != 0 {
+		if out, code := lab.Run(t, cmd); code != 0 {
 			t.Fatal(out)
 		}
 	}
@@ -59,7 +59,7 @@ func (h *handmade) talk(port int, args ...string) string {
 	h.t.Helper()
 	cmd := h.web.Command(append([]string{"redis-cli", "-p", fmt.Sprint(port)}, args...)...)
 	cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+h.password)
-	out, _ := run(h.t, cmd)
+	out, _ := lab.Run(h.t, cmd)
 	return strings.TrimSpace(out)
 }
 
@@ -74,11 +74,11 @@ func (h *handmade) stunnel(on *lab.Host, name, text string) *lab.Process {
 func (h *handmade) bring(args ...string) string {
 	h.t.Helper()
 	args = append(append([]string{"import"}, args...), "--deployment", "clinic", "--name", cacheName, "--client-name", webName, "--app", webName+"=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new"))
-	out, code := run(h.t, exec.Command(lab.Redoubt(h.t), args...))
+	out, code := lab.Run(h.t, exec.Command(lab.Redoubt(h.t), args...))
 	if code != 0 || strings.Contains(out, h.password) || strings.Contains(out, "horse") {
 		h.t.Fatalf("exit code %d\n%s", code, out)
 	}
-	again, code := run(h.t, exec.Command(lab.Redoubt(h.t), args...))
+	again, code := lab.Run(h.t, exec.Command(lab.Redoubt(h.t), args...))
 	if code != 0 || !strings.Contains(again, "password.sha256  was there, the same") {
 		h.t.Fatalf("again: exit code %d\n%s", code, again)
 	}
@@ -99,7 +99,7 @@ func (h *handmade) begin(port string) *lab.Process {
 	must(h.t, err)
 	join := h.web.Command(lab.Redoubt(h.t), "join", "--token-file", "-", "--dir", h.path("new", webName))
 	join.Stdin = strings.NewReader(string(token))
-	if out, code := run(h.t, join); code != 0 {
+	if out, code := lab.Run(h.t, join); code != 0 {
 		h.t.Fatal(out)
 	}
 	return gateway
@@ -125,7 +125,7 @@ func (h *handmade) verified() {
 		cacheName: h.cache.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", cacheName, "gateway.yaml"), "--deployment", h.path("deployment.yaml"), "--json", h.path(cacheName+".json")),
 		webName:   h.web.Command(lab.Redoubt(h.t), "verify", "--config", h.path("new", webName, "sidecar.yaml"), "--deployment", h.path("deployment.yaml"), "--env", h.path("new", "app.env"), "--json", h.path(webName+".json")),
 	} {
-		out, code := run(h.t, cmd)
+		out, code := lab.Run(h.t, cmd)
 		report := readReport(h.t, h.path(host+".json"))
 		if code != 0 || report.Summary.Pass < 10 {
 			h.t.Errorf("%s: exit code %d, %d checks pass\n%s", host, code, report.Summary.Pass, out)
@@ -196,7 +196,7 @@ rename-command KEYS ""
 		t.Fatal(got)
 	}
 	env := strings.TrimPrefix(strings.TrimSpace(read(t, h.path("new", "app.env"))), "REDIS_URL=")
-	if out, _ := run(t, h.web.Command("redis-cli", "--no-auth-warning", "-u", env, "GET", "where")); strings.TrimSpace(out) != "behind the gateway" {
+	if out, _ := lab.Run(t, h.web.Command("redis-cli", "--no-auth-warning", "-u", env, "GET", "where")); strings.TrimSpace(out) != "behind the gateway" {
 		t.Errorf("with app.env: %s", out)
 	}
 	for _, refused := range []string{"KEYS *", "FLUSHALL", "admin-only GET port", "SAVE"} {
@@ -245,18 +245,18 @@ maxmemory-policy noeviction
 	direct := func(args ...string) string {
 		cmd := h.web.Command(append([]string{"redis-cli", "-h", "10.77.0.2", "--tls", "--cacert", h.path("ca.pem")}, args...)...)
 		cmd.Env = append(os.Environ(), "REDISCLI_AUTH="+h.password)
-		out, _ := run(t, cmd)
+		out, _ := lab.Run(t, cmd)
 		return strings.TrimSpace(out)
 	}
 	if got := direct("SET", "a", "b"); got != "OK" {
 		t.Fatal(got)
 	}
 	args := []string{"import", "redis-tls", "--redis", h.path("redis.conf"), "--deployment", "clinic", "--name", cacheName, "--client-name", webName, "--app", webName + "=10.77.0.3", "--bastion", "10.77.0.9", "--out", h.path("new")}
-	planned, code := run(t, exec.Command(lab.Redoubt(t), append(args[:len(args)-2:len(args)-2], "--json")...))
+	planned, code := lab.Run(t, exec.Command(lab.Redoubt(t), append(args[:len(args)-2:len(args)-2], "--json")...))
 	if code != 0 {
 		t.Fatal(planned)
 	}
-	out, code := run(t, exec.Command(lab.Redoubt(t), args...))
+	out, code := lab.Run(t, exec.Command(lab.Redoubt(t), args...))
 	for _, want := range []string{"redis.conf:7: tls-auth-clients optional", "A certificate was not needed", "is good for 1825 days", "tls-protocols", "engine.uses: [queues]", "listen: 10.77.0.2:6380"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Fatalf("exit code %d, no %q in\n%s", code, want, out)

@@ -87,7 +87,7 @@ bastions: [10.77.0.9, "fd77::9"]
 
 	g.listen("cache-1", "0.0.0.0", "22")
 	g.hosts["cache-1"].Also("10.77.0.7/16")
-	if out, code := run(t, g.hosts["cache-1"].Command("nft", "insert", "rule", "inet", "redoubt", "inbound", "ip", "daddr", "10.77.0.7", "accept")); code != 0 {
+	if out, code := lab.Run(t, g.hosts["cache-1"].Command("nft", "insert", "rule", "inet", "redoubt", "inbound", "ip", "daddr", "10.77.0.7", "accept")); code != 0 {
 		t.Fatal(out)
 	}
 	g.listen("cache-1", "10.77.0.7", "6379")
@@ -116,7 +116,7 @@ func (g *guarded) refusesForged(path string, args ...string) {
 		g.t.Fatal(err)
 	}
 	cmd := g.hosts["outsider"].Command(append([]string{lab.Redoubt(g.t), "verify", "--outside", "--deployment", g.deployment}, args...)...)
-	if out, code := run(g.t, cmd); code != 2 || !strings.Contains(out, filepath.Base(path)+": its signature isn't good") {
+	if out, code := lab.Run(g.t, cmd); code != 2 || !strings.Contains(out, filepath.Base(path)+": its signature isn't good") {
 		g.t.Errorf("a forged report: exit code %d\n%s", code, out)
 	}
 	if err := os.WriteFile(path, good, 0o600); err != nil {

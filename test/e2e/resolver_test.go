@@ -13,7 +13,7 @@ import (
 // out. The packet filter forbids it here, by the same error of the kernel's.
 func TestAResolverThatIsForbiddenIsNamed(t *testing.T) {
 	s := newSite(t)
-	ns, code := run(t, s.web.Command("ip", "netns", "identify"))
+	ns, code := lab.Run(t, s.web.Command("ip", "netns", "identify"))
 	if code != 0 {
 		t.Fatal(ns)
 	}
@@ -36,7 +36,7 @@ func TestAResolverThatIsForbiddenIsNamed(t *testing.T) {
 	s.write("sidecar.yaml", s.path("web-1"), strings.Replace(read(t, file), "address: 10.77.0.2:", "address: cache-1.internal:", 1))
 	sidecar := s.sidecar(s.web)
 	url := strings.TrimPrefix(strings.TrimSpace(read(t, s.path("secret", "app.env"))), "REDIS_URL=")
-	run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
+	lab.Run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
 	if out := sidecar.Output(); !strings.Contains(out, "IPAddressDeny=link-local") || !strings.Contains(out, "docs/systemd.md") {
 		t.Error(out)
 	}

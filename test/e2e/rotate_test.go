@@ -19,7 +19,7 @@ import (
 // secretOf runs a secret command on a deployment.
 func secretOf(t *testing.T, d *lab.Deployment, args ...string) string {
 	t.Helper()
-	out, code := run(t, exec.Command(lab.Redoubt(t), append([]string{"secret", args[0], "--dir", d.Dir}, args[1:]...)...))
+	out, code := lab.Run(t, exec.Command(lab.Redoubt(t), append([]string{"secret", args[0], "--dir", d.Dir}, args[1:]...)...))
 	if code != 0 {
 		t.Fatalf("redoubt secret %v: exit code %d:\n%s", args, code, out)
 	}
@@ -258,7 +258,7 @@ func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
 			t.Errorf("%s: the password is refused", name)
 		}
 	}
-	out, code := run(t, exec.Command(lab.Redoubt(t), "secret", "rotate", "--dir", d.Dir))
+	out, code := lab.Run(t, exec.Command(lab.Redoubt(t), "secret", "rotate", "--dir", d.Dir))
 	if code != 1 || !strings.Contains(out, "password.sha256") || givenPassword(t, d) != password {
 		t.Errorf("a rotation without its digests: exit code %d:\n%s", code, out)
 	}
@@ -283,7 +283,7 @@ func TestAPasswordIsRotatedBetweenHosts(t *testing.T) {
 	s.redoubt("secret", "rotate", "--digests", digests, "--overlap", "1h", "--out", appEnv)
 	oldURL := strings.TrimPrefix(strings.TrimSpace(read(t, oldEnv)), "REDIS_URL=")
 	get := func(url string) string { // redis-cli says WRONGPASS and goes on without
-		out, _ := run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "GET", "k"))
+		out, _ := lab.Run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "GET", "k"))
 		return out
 	}
 	newURL := strings.TrimPrefix(strings.TrimSpace(read(t, appEnv)), "REDIS_URL=")

@@ -65,7 +65,7 @@ func TestStatusSaysWhoServes(t *testing.T) {
 	gateway := s.gateway()
 	s.sidecar(s.web)
 	ask := func() (string, int) {
-		return run(t, exec.Command(lab.Redoubt(t), "status", "--config", s.path("web-1", "sidecar.yaml")))
+		return lab.Run(t, exec.Command(lab.Redoubt(t), "status", "--config", s.path("web-1", "sidecar.yaml")))
 	}
 	if out, code := ask(); code != 0 || !strings.Contains(out, "gateway cache-1 at 10.77.0.2:6379") {
 		t.Errorf("idle: %d\n%s", code, out)

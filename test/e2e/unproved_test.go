@@ -35,7 +35,7 @@ func TestWhatWasNotTriedIsNotProved(t *testing.T) {
 	}
 	try := func(what string, host *lab.Host, says string, args ...string) *evidence.Report {
 		t.Helper()
-		out, code := run(t, host.Command(args...))
+		out, code := lab.Run(t, host.Command(args...))
 		if code != 3 || !strings.Contains(out, "not proved") || !strings.Contains(out, says) {
 			t.Errorf("%s: exit code %d, want 3 and %q\n%s", what, code, says, out)
 		}
@@ -54,7 +54,7 @@ func TestWhatWasNotTriedIsNotProved(t *testing.T) {
 	s.sidecar(s.web)
 	r := readReport(t, func() string {
 		path := report()
-		run(t, s.web.Command(redoubt, "verify", "--config", sidecar, "--env", env, "--json", path))
+		lab.Run(t, s.web.Command(redoubt, "verify", "--config", sidecar, "--env", env, "--json", path))
 		return path
 	}())
 	for _, id := range []string{"RD-211", "RD-213"} {

@@ -137,7 +137,7 @@ func TestUpSaysWhatIsInTheWay(t *testing.T) {
 			if !strings.Contains(strings.Join(args, " "), "--dir") {
 				args = append(args, "--dir", filepath.Join(t.TempDir(), "state"))
 			}
-			out, code := run(t, exec.Command(lab.Redoubt(t), append([]string{"up"}, args...)...))
+			out, code := lab.Run(t, exec.Command(lab.Redoubt(t), append([]string{"up"}, args...)...))
 			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
@@ -159,7 +159,7 @@ func TestAFullDiskLeavesNoHalfState(t *testing.T) {
 		t.Fatalf("mount a small tmpfs (root is needed): %v", err)
 	}
 	defer syscall.Unmount(dir, syscall.MNT_DETACH)
-	out, code := run(t, exec.Command(lab.Redoubt(t), "up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"))
+	out, code := lab.Run(t, exec.Command(lab.Redoubt(t), "up", "--dir", dir, "--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"))
 	if code == 0 || !strings.Contains(out, "no space left on device") || !strings.Contains(out, dir) {
 		t.Fatalf("exit code %d:\n%s", code, out)
 	}
@@ -170,17 +170,6 @@ func TestAFullDiskLeavesNoHalfState(t *testing.T) {
 }
 
 // run runs a command to its end, within a bound, and returns what it printed.
-func run(t *testing.T, cmd *exec.Cmd) (string, int) {
-	t.Helper()
-	timer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		t.Fatal(err)
-	}
-	return string(out), cmd.ProcessState.ExitCode()
-}
-
 func read(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)

@@ -156,7 +156,7 @@ func (g *guarded) look(t *testing.T, host string, args ...string) *evidence.Repo
 	t.Helper()
 	path := filepath.Join(t.TempDir(), host+".json")
 	cmd := g.hosts[host].Command(append([]string{lab.Redoubt(t), "verify", "--deployment", g.deployment, "--json", path}, args...)...)
-	out, _ := run(t, cmd)
+	out, _ := lab.Run(t, cmd)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("%s: %v\n%s", host, err, out)
 	}
@@ -214,7 +214,7 @@ func TestVerifyFromEveryHost(t *testing.T) {
 
 	alter := func(host string, args ...string) {
 		t.Helper()
-		if out, code := run(t, g.hosts[host].Command(args...)); code != 0 {
+		if out, code := lab.Run(t, g.hosts[host].Command(args...)); code != 0 {
 			t.Fatalf("%v: %s", args, out)
 		}
 	}
@@ -243,10 +243,10 @@ func TestVerifyFromEveryHost(t *testing.T) {
 	alter("cache-1", "tc", "qdisc", "del", "dev", "eth0", "clsact")
 
 	// The gateway runs elsewhere than where the filter is loaded, as in a container.
-	rules, _ := run(t, exec.Command(lab.Redoubt(t), "render", "nftables", "--deployment", g.deployment, "--host", "cache-1"))
+	rules, _ := lab.Run(t, exec.Command(lab.Redoubt(t), "render", "nftables", "--deployment", g.deployment, "--host", "cache-1"))
 	load := g.hosts["outsider"].Command("nft", "-f", "-")
 	load.Stdin = strings.NewReader(rules)
-	if out, code := run(t, load); code != 0 {
+	if out, code := lab.Run(t, load); code != 0 {
 		t.Fatal(out)
 	}
 	if c := resultOf(t, g.look(t, "outsider", cache...), "RD-120"); c.Outcome != evidence.Fail || !strings.Contains(c.Detail, "another network namespace") {
@@ -336,7 +336,7 @@ func TestRootMayLookAtAUsersDeployment(t *testing.T) {
 	d := lab.UpBy(t, exec.Command("setpriv", as...), filepath.Join(home, "state"))
 
 	report := filepath.Join(home, "user.json")
-	if out, code := run(t, exec.Command("setpriv", append(as, "verify", "--dir", d.Dir, "--json", report)...)); code != 0 {
+	if out, code := lab.Run(t, exec.Command("setpriv", append(as, "verify", "--dir", d.Dir, "--json", report)...)); code != 0 {
 		t.Errorf("the user: %d\n%s", code, out)
 	}
 	if c := resultOf(t, readReport(t, report), "RD-411"); c.Outcome != evidence.Skip || !strings.Contains(c.Detail, "root") {
