@@ -58,8 +58,8 @@ func (b Binary) Command(t testing.TB, program string, args ...string) *exec.Cmd 
 
 // InRoot runs inside on a host of the engine's release: the test binary is
 // started again in the engine's root, comes back to this very call, and calls
-// inside there, with the engine at Binary.Path. What inside reports is
-// reported here. The code around the call runs on both sides, so keep it to
+// inside there, with the engine at Binary.Path and a loopback of its own. What
+// inside reports is reported here. The code around the call runs on both sides, so keep it to
 // the choice of the engine.
 //
 // The binary must be static (CGO_ENABLED=0, hence no race detector): the
@@ -75,6 +75,7 @@ func InRoot(t *testing.T, name string, inside func(t *testing.T, b Binary)) {
 		t.Fatalf("lab: %v", err)
 	}
 	cmd := Engine(t, name).Command(t, exe, "-test.v", "-test.run="+onlyTest(t.Name()))
+	cmd.Args = append([]string{"unshare", "--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh"}, cmd.Args...)
 	cmd.Env = append(cmd.Env, insideVar+"="+name)
 	out, err := cmd.CombinedOutput()
 	// A pattern that matches no test succeeds too: the test's own verdict counts.
