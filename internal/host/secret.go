@@ -16,15 +16,33 @@ var keyText = regexp.MustCompile(`(?m)^\s*-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BL
 	`-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----(?:\s|\\[nr])*(?:(?:Proc-Type|DEK-Info|Version|Comment):[^\n]*\n\s*)*[A-Za-z0-9+/]{16}|` +
 	`^PuTTY-User-Key-File-[0-9]+:`)
 
+// A place is where secrets stand in a text. Few texts have any of its words, which are
+// in all that the pattern matches and are far cheaper to look for.
+type place struct {
+	words   []string // in lower case
+	pattern *regexp.Regexp
+}
+
+// in are the first matches in a text, which is given in lower case besides.
+func (p place) in(text, lower []byte, most int) [][][]byte {
+	if !slices.ContainsFunc(p.words, func(word string) bool { return bytes.Contains(lower, []byte(word)) }) {
+		return nil
+	}
+	return p.pattern.FindAllSubmatch(text, most)
+}
+
+var engines = []string{"redis", "valkey"}
+
 // passwordText are a Redis password's places: the words of redis.conf, users.acl and
 // sentinel.conf, a URL, and the names that programs and people give such a variable. A
 // comment is none.
-var passwordText = []*regexp.Regexp{
-	regexp.MustCompile(`(?im)^[ \t]*(?:requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel[ \t]+(?:sentinel-pass|auth-pass[ \t]+\S+))[ \t]+(\S+)`),
-	regexp.MustCompile(`(?im)^[ \t]*user[ \t]+\S+[ \t].*>(\S+)`),
-	regexp.MustCompile(`(?im)^[^#;\n]*\b(?:redis|rediss|valkey|valkeys)(?:[+-][a-z]+)?://[^\s/@"':]*:([^\s/@"']+)@`),
-	regexp.MustCompile(`(?im)^[^#;\n]*\b(?:redis|rediss|valkey|valkeys)(?:[+-][a-z]+)?://[^\s"']*[?&]password=([^\s&"']+)`),
-	regexp.MustCompile(`(?im)^[ \t]*(?:export[ \t]+)?["']?[\w.-]*(?:redis|valkey)[\w.-]*(?:pass|passwd|password|auth)["']?[ \t]*[=:][ \t]*["']?([^\s"']+)`),
+var passwordText = []place{
+	{[]string{"requirepass", "masterauth", "primaryauth", "key-file-pass", "sentinel-pass", "auth-pass"},
+		regexp.MustCompile(`(?im)^[ \t]*(?:requirepass|masterauth|primaryauth|tls-(?:client-)?key-file-pass|sentinel[ \t]+(?:sentinel-pass|auth-pass[ \t]+\S+))[ \t]+(\S+)`)},
+	{[]string{"user"}, regexp.MustCompile(`(?im)^[ \t]*user[ \t]+\S+[ \t].*>(\S+)`)},
+	{engines, regexp.MustCompile(`(?im)^[^#;\n]*\b(?:redis|rediss|valkey|valkeys)(?:[+-][a-z]+)?://[^\s/@"':]*:([^\s/@"']+)@`)},
+	{engines, regexp.MustCompile(`(?im)^[^#;\n]*\b(?:redis|rediss|valkey|valkeys)(?:[+-][a-z]+)?://[^\s"']*[?&]password=([^\s&"']+)`)},
+	{engines, regexp.MustCompile(`(?im)^[ \t]*(?:export[ \t]+)?["']?[\w.-]*(?:redis|valkey)[\w.-]*(?:pass|passwd|password|auth)["']?[ \t]*[=:][ \t]*["']?([^\s"']+)`)},
 }
 
 // noPassword is what stands where a password would, and is none: that there is none, or
@@ -32,10 +50,12 @@ var passwordText = []*regexp.Regexp{
 var noPassword = regexp.MustCompile(`(?i)^(?:""|''|true|false|yes|no|on|off|none|null|nil|~|\$.*|<.*|\{\{.*|\{%.*|%[sv(].*|\*+|x+|/.*|#.*)$`)
 
 // stunnelNames is where a stunnel says which file its PSK keys are in.
-var stunnelNames = regexp.MustCompile(`(?im)^[ \t]*PSKsecrets[ \t]*=[ \t]*(\S+)`)
+var stunnelNames = place{[]string{"psksecrets"}, regexp.MustCompile(`(?im)^[ \t]*PSKsecrets[ \t]*=[ \t]*(\S+)`)}
 
 func stunnelKeyLists(text []byte) (paths []string) {
-	for _, m := range stunnelNames.FindAllSubmatch(text, 16) {
+	lower := bytes.ToLower(text)
+	defer clear(lower)
+	for _, m := range stunnelNames.in(text, lower, 16) {
 		paths = append(paths, string(m[1]))
 	}
 	return paths
@@ -53,8 +73,10 @@ func holdsSecret(text []byte) bool {
 	if bytes.IndexByte(text[:min(len(text), 4096)], 0) >= 0 {
 		return false // no text
 	}
-	for _, form := range passwordText {
-		for _, m := range form.FindAllSubmatch(text, 64) {
+	lower := bytes.ToLower(text)
+	defer clear(lower)
+	for _, p := range passwordText {
+		for _, m := range p.in(text, lower, 64) {
 			if !noPassword.Match(m[1]) {
 				return true
 			}

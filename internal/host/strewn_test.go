@@ -64,6 +64,11 @@ func TestSecretsAreKnownByWhatIsInAFile(t *testing.T) {
 			t.Errorf("%s: not found", name)
 		}
 	}
+	for _, name := range []string{"redis.conf", "a replica's", "sentinel.conf", "a sentinel's own", "users.acl", "a key's passphrase", "app.env", "in a query", "a variable", "in Valkey's words"} {
+		if !holdsSecret([]byte(strings.ToUpper(secrets[name]))) {
+			t.Errorf("%s, in capitals: not found", name)
+		}
+	}
 	for name, text := range map[string]string{
 		"an empty file": "", "a comment": "# requirepass foobared\n  #user app on >foobared\n# redis://:foobared@h\n", "no password": "requirepass \"\"\nREDIS_PASSWORD=\nREDIS_PASSWORD=${SECRET}\nredis_auth: true\n",
 		"a URL without": "redis://127.0.0.1:6379/0\nredis://app@h/0\nhttp://u:p@h\n", "a place for one": "redis://:${REDIS_PASSWORD}@h redis://:<password>@h\n", "a digest": "user app on ~* +@all #" + psk + "\n",
