@@ -95,17 +95,8 @@ func newHosts(t *testing.T, g given) *hosts {
 }
 
 func (h *hosts) boot() {
-	h.start(h.cache)
-	h.start(h.web)
-}
-
-// start boots a machine that has what a host of Debian's has, if not one that was made
-// from the archive alone: a source of security updates.
-func (h *hosts) start(m *lab.Machine) {
-	h.t.Helper()
-	release := regexp.MustCompile(`VERSION_CODENAME=(\w+)`).FindStringSubmatch(read(h.t, m.Path("/etc/os-release")))
-	h.write(m, "/etc/apt/sources.list.d/security.list", "deb http://security.invalid/debian-security "+release[1]+"-security main\n", 0o644)
-	m.Boot()
+	h.cache.Boot()
+	h.web.Boot()
 }
 
 func (h *hosts) write(m *lab.Machine, path, text string, mode os.FileMode) {
@@ -388,7 +379,7 @@ func byCloudInit(h *hosts) {
 		if err := os.Remove(m.Path("/etc/cloud/cloud-init.disabled")); err != nil {
 			h.t.Fatal(err)
 		}
-		h.start(m)
+		m.Boot()
 		if out, code := lab.Run(h.t, m.Command("cloud-init", "status", "--wait", "--long")); code != 0 {
 			log, _ := lab.Run(h.t, m.Command("tail", "-n", "60", "/var/log/cloud-init-output.log"))
 			h.t.Fatalf("%s\n%s", out, log)

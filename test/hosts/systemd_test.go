@@ -33,8 +33,6 @@ func newServed(t *testing.T, packages ...string) *served {
 		s.on(m, "systemctl stop redis-server; systemctl mask redis-server")
 		s.install(m, deb)
 		s.write(m, "/etc/redoubt/deployment.yaml", deployment, 0o644)
-		// What a host of Debian's has, if not one that was made from the archive alone.
-		s.write(m, "/etc/apt/sources.list.d/security.list", "deb http://security.invalid/debian-security "+strings.TrimSpace(s.on(m, ". /etc/os-release && echo $VERSION_CODENAME"))+"-security main\n", 0o644)
 	}
 	s.write(s.cache, "/etc/redoubt/gateway.yaml", `deployment: clinic
 name: cache-1
@@ -252,7 +250,7 @@ func (s *served) hostIsJudged(t *testing.T) {
 		{"systemctl mask apt-daily-upgrade.service", "systemctl unmask apt-daily-upgrade.service", "apt-daily-upgrade.service is masked"},
 		{"echo 'Unattended-Upgrade::Package-Blacklist { \"redis\"; \"openssh\"; };' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "Package-Blacklist keeps"},
 		{"printf '#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern { \"origin=Debian,codename=nobody\"; };\n' > /etc/apt/apt.conf.d/99off", "rm /etc/apt/apt.conf.d/99off", "no Origins-Pattern"},
-		{"mv /etc/apt/sources.list.d/security.list /root", "mv /root/security.list /etc/apt/sources.list.d/", "no source of security updates"},
+		{"mv " + lab.SecurityUpdates + " /root/security.list", "mv /root/security.list " + lab.SecurityUpdates, "no source of security updates"},
 		{"apt-mark hold redis-server", "apt-mark unhold redis-server", "redis-server is on hold"},
 	} {
 		s.on(s.cache, updates.break_)

@@ -33,6 +33,10 @@ type Machine struct {
 // machinePackages are what a server of a clinic has besides what we bring.
 const machinePackages = "systemd,systemd-sysv,dbus,iproute2,nftables,redis-server,openssh-server,openssh-client,procps,mount,netcat-openbsd,unattended-upgrades"
 
+// SecurityUpdates is where a Machine's apt has its source of security updates, which
+// nothing is fetched from.
+const SecurityUpdates = "/etc/apt/sources.list.d/security.list"
+
 // DebianRoot is the disk of a whole Debian system, whose changes are gone after the
 // test; extra are packages that it has besides.
 func DebianRoot(t testing.TB, extra ...string) string {
@@ -65,13 +69,19 @@ func (n *Network) Machine(name, cidr string) *Machine {
 }
 
 // Unbooted is a machine whose disk can still be written to before it Boots. extra are
-// packages that it has besides; it has no redoubt.
+// packages that it has besides; it has no redoubt. It has what a host of Debian's has, if
+// not one that was made from the archive alone: a source of security updates.
 func (n *Network) Unbooted(name, cidr string, extra ...string) *Machine {
 	n.t.Helper()
 	m := &Machine{Host: n.Host(name, cidr), t: n.t, name: name, root: DebianRoot(n.t, extra...)}
 	m.log = m.root + ".log"
-	if err := os.WriteFile(m.Path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
-		n.t.Fatal(err)
+	for path, text := range map[string]string{
+		"/etc/hostname": name + "\n",
+		SecurityUpdates: "deb http://security.invalid/debian-security " + osRelease(n.t, "VERSION_CODENAME") + "-security main\n",
+	} {
+		if err := os.WriteFile(m.Path(path), []byte(text), 0o644); err != nil {
+			n.t.Fatal(err)
+		}
 	}
 	n.t.Cleanup(m.PowerOff)
 	return m
