@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
 )
@@ -44,8 +45,10 @@ func TestATakenEngineCantFillItsSupervisor(t *testing.T) {
 	if n := <-sent; n > maxAuditText+1<<20 {
 		t.Errorf("it took %d bytes", n)
 	}
-	if err := readConnections(bufio.NewReader(endless("id=1 user=default\n")), func(connection) {}); !errors.Is(err, errTooMuch) {
-		t.Errorf("connections without end: %v", err)
+	const line = "id=1 user=default\n"
+	many := io.LimitReader(endless(line), 2*mostConnections*int64(len(line)))
+	if err := readConnections(bufio.NewReader(many), func(connection) {}); !errors.Is(err, errTooMuch) {
+		t.Errorf("more connections than any policy allows: %v", err)
 	}
 }
 

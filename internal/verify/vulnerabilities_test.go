@@ -1,9 +1,13 @@
 package verify
 
 import (
+	"context"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -59,6 +63,26 @@ func TestVersionsCompareAsDpkgDoes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheTableIsBelievedForAQuarter and not a day longer: who has an old redoubt is told
+// that nothing is known, not that all is mended.
+func TestTheTableIsBelievedForAQuarter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		target := &Target{Cache: &Cache{Audit: func(context.Context) (engine.Audit, error) {
+			return engine.Audit{PID: os.Getpid(), Version: engine.Version{Product: "redis", Major: 7, Minor: 2, Patch: 16}}, nil
+		}}}
+		for _, c := range []struct {
+			days     int
+			believed bool
+		}{{89, true}, {92, false}, {365, false}} {
+			time.Sleep(time.Until(tableDate.AddDate(0, 0, c.days)))
+			f := engineIsMended.Run(t.Context(), target, new(Notes))
+			if old := f.outcome == evidence.Skip && strings.Contains(f.detail, "believed for"); old == c.believed {
+				t.Errorf("after %d days: %s, %s", c.days, f.outcome, f.detail)
+			}
+		}
+	})
 }
 
 // TestAPackageOfAnotherVersionSaysNothing of what runs.
