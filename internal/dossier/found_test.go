@@ -26,6 +26,11 @@ type found1 map[string]map[string]evidence.Outcome
 
 func (f found1) dossier(r *rig, fips string) *dossier.Dossier {
 	r.t.Helper()
+	return make1(r.t, f.sources(r, fips))
+}
+
+func (f found1) sources(r *rig, fips string) dossier.Sources {
+	r.t.Helper()
 	s := dossier.Sources{
 		Deployment: "clinic", Owner: "Jo", Version: "1.0", Now: now, CA: r.ca, Policy: &engine.Policy{},
 		Hosts: &config.Deployment{
@@ -45,7 +50,7 @@ func (f found1) dossier(r *rig, fips string) *dossier.Dossier {
 		}
 		s.Evidence = append(s.Evidence, r.made[key])
 	}
-	return make1(r.t, s)
+	return s
 }
 
 // sentences are all that a dossier says of its controls, with the checks that carry each.
@@ -113,6 +118,21 @@ func TestNoSentenceStandsWithoutItsFinding(t *testing.T) {
 			}
 			changed(t, c.ID, dossier.Unproven, skipped)
 		})
+	}
+}
+
+// TestAGatewayDoesNotSpeakForAnother: with two gateways, whom each lets in is for each to
+// show; only what is tried with the CA's key is shown by one.
+func TestAGatewayDoesNotSpeakForAnother(t *testing.T) {
+	s := found1{}.sources(newRig(t), "")
+	s.Hosts.Gateways = append(s.Hosts.Gateways, config.Gate{Name: "cache-2", Address: at("10.77.0.5"), Port: 6379})
+	want := map[string]string{"RD-203": "[]", "RD-204": "[]", "RD-205": "[cache-2]", "RD-501": "[cache-2]", "RD-602": "[]"}
+	for _, g := range make1(t, s).Goals {
+		for _, c := range g.Checks {
+			if lacking, of := want[c.ID]; of && fmt.Sprint(c.Lacking) != lacking {
+				t.Errorf("%s lacks %v, want %s", c.ID, c.Lacking, lacking)
+			}
+		}
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 
 var (
 	ofTheDoors = []string{"RD-201", "RD-202", "RD-301", "RD-302", "RD-303", "RD-305"}
-	ofTheCA    = []string{"RD-203", "RD-204", "RD-205", "RD-602"}
+	ofTheCA    = []string{"RD-203", "RD-204", "RD-602"}
 )
 
 // Scope is the check's.
