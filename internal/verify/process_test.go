@@ -97,10 +97,6 @@ func TestFilesThatMemoryIsWrittenToAreSeen(t *testing.T) {
 // those that it doesn't, bound or not.
 func TestEverySocketThatLeadsOutIsSeen(t *testing.T) {
 	self := process{"self", os.Getpid()}
-	before, _, err := self.notUnix(self)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, kind := range map[string][2]int{
 		"tcp": {unix.AF_INET, unix.SOCK_STREAM}, "udp6": {unix.AF_INET6, unix.SOCK_DGRAM}, "packet": {unix.AF_PACKET, unix.SOCK_RAW},
 		"netlink": {unix.AF_NETLINK, unix.SOCK_RAW}, "unix": {unix.AF_UNIX, unix.SOCK_STREAM},
@@ -109,10 +105,31 @@ func TestEverySocketThatLeadsOutIsSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			t.Fatal(name, err)
+		}
 		list, all, err := self.notUnix(self)
-		if got := len(list) > len(before); got != (name != "unix") || all == 0 || err != nil {
-			t.Errorf("%s: %d of %d, before %d, %v", name, len(list), all, len(before), err)
+		if got := slices.Contains(list, fmt.Sprint(st.Ino)); got != (name != "unix") || all == 0 || err != nil {
+			t.Errorf("%s: inode %d among %v, of %d: %v", name, st.Ino, list, all, err)
 		}
 		unix.Close(fd)
+	}
+}
+
+// TestAUnixSocketThatAReadingLeavesOutIsOne: on a busy machine the kernel's table lacks
+// one now and then, which is not to be taken for a way out.
+func TestAUnixSocketThatAReadingLeavesOutIsOne(t *testing.T) {
+	const head, theirs = "Num       RefCount Protocol Flags    Type St Inode Path\n", "0000000000000000: 00000002 00000000 00000000 0001 01 4711\n"
+	readings := 0
+	open := map[string]bool{"4711": true, "42": true}
+	err := takeOutUnix(open, func() (string, error) {
+		if readings++; readings == 2 {
+			return head + theirs, nil
+		}
+		return head, nil
+	})
+	if err != nil || open["4711"] || !open["42"] {
+		t.Errorf("left are %v, %v", open, err)
 	}
 }
