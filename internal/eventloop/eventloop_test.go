@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -346,6 +347,60 @@ func TestIdleWiresHoldNoBuffers(t *testing.T) {
 	}
 	if each := (held() - before) / conns; each > 8<<10 {
 		t.Errorf("an idle connection holds %d bytes", each)
+	}
+}
+
+// TestALargeWriteNeedsNoMemory of its own, though it is more than a buffer, and is
+// two system calls: the peer gets all of it, in order.
+func TestALargeWriteNeedsNoMemory(t *testing.T) {
+	const rounds, records, size = 300, 6, 16<<10 + 22
+	p := poller(t)
+	peer, conn := sockets(t)
+	w, _ := looped(t, p, conn)
+	var record [size]byte
+	read := make(chan error, 1)
+	go func() {
+		buf := make([]byte, size)
+		for i := range (rounds + 1) * records {
+			if _, err := io.ReadFull(peer, buf); err != nil || buf[0] != byte(i) || buf[size-1] != byte(i) {
+				read <- fmt.Errorf("record %d: it begins with %d (%v)", i, buf[0], err)
+				return
+			}
+		}
+		read <- nil
+	}()
+	wrote := 0
+	round := func() {
+		w.Hold()
+		for range records {
+			record[0], record[size-1] = byte(wrote), byte(wrote)
+			if _, err := w.Write(record[:]); err != nil {
+				t.Fatal(err)
+			}
+			wrote++
+		}
+		for {
+			if err := w.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			if w.Unsent() == 0 {
+				return
+			}
+			waitFor(t, p)
+		}
+	}
+	round()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		round()
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / rounds; each > 20<<10 {
+		t.Errorf("%d bytes are allocated for each write of %d", each, records*size)
+	}
+	if err := <-read; err != nil {
+		t.Error(err)
 	}
 }
 

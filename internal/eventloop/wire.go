@@ -40,14 +40,10 @@ type Wire struct {
 	carried int64 // bytes read and written since Detach
 }
 
-const (
-	// readAhead is the ciphertext read at once: four full TLS records, so that a
-	// large value costs a system call for each 64 KB.
-	readAhead = 64 << 10
-	// bufferSize holds what 64 KB of plaintext become as records, and a few small
-	// ones behind it (RFC 8446 §5.2: 22 bytes more each).
-	bufferSize = readAhead + 1<<10
-)
+// bufferSize is the ciphertext that is read, or held back, at once: what a value
+// of 64 KB, its command and a few small ones beside it become as records (RFC 8446
+// §5.2: 22 bytes more each), so that it costs one system call.
+const bufferSize = 66 << 10
 
 // A buffer holds ciphertext only.
 type buffer [bufferSize]byte
@@ -116,14 +112,14 @@ func (w *Wire) fill() error {
 		return ErrAgain
 	}
 	in := buffers.Get().(*buffer)
-	n, err := Read(w.fd, in[:readAhead])
+	n, err := Read(w.fd, in[:])
 	if err != nil {
 		w.dry = err == ErrAgain
 		buffers.Put(in)
 		return err
 	}
 	w.carried += int64(n)
-	w.dry = n < readAhead && !w.ended
+	w.dry = n < bufferSize && !w.ended
 	w.in, w.r, w.w = in, 0, n
 	return nil
 }
@@ -135,28 +131,38 @@ func (w *Wire) Write(b []byte) (int, error) {
 		return w.Conn.Write(b)
 	}
 	n := 0
-	if len(w.out) == 0 && !w.hold {
-		var err error
-		if n, err = Write(w.fd, b); err != nil {
-			return 0, err
-		}
+	var err error
+	switch {
+	case w.hold && len(w.out)+len(b) > bufferSize: // what is held back goes first
+		err = w.send()
+	case len(w.out) == 0 && !w.hold:
+		n, err = Write(w.fd, b)
+	}
+	if err != nil {
+		return 0, err
 	}
 	w.keep(b[n:])
 	w.carried += int64(len(b))
 	return len(b), nil
 }
 
-// keep puts bytes behind what the kernel hasn't taken.
+// keep puts bytes behind what the kernel hasn't taken: in the buffer, as long as
+// that has room.
 func (w *Wire) keep(b []byte) {
-	if len(b) > 0 && w.kept == nil {
+	switch size := len(w.out) + len(b); {
+	case len(b) == 0:
+		return
+	case w.kept == nil:
 		w.kept = buffers.Get().(*buffer)
 		w.out = w.kept[:0]
+	case size > cap(w.out) && size <= bufferSize: // its end is reached, its beginning was sent
+		w.out = append(w.kept[:0], w.out...)
 	}
 	w.out = append(w.out, b...)
 }
 
-// Hold collects what is written from now on until Flush sends it: the records
-// of one large write in one system call.
+// Hold collects what is written from now on until Flush sends it, or until it is
+// more than a buffer: the records of one large write in few system calls.
 func (w *Wire) Hold() { w.hold = true }
 
 // Unsent is how many bytes the kernel hasn't taken.
@@ -169,6 +175,10 @@ func (w *Wire) Carried() int64 { return w.carried }
 // Flush sends what is kept, as far as the kernel takes it.
 func (w *Wire) Flush() error {
 	w.hold = false
+	return w.send()
+}
+
+func (w *Wire) send() error {
 	if len(w.out) == 0 {
 		return nil
 	}

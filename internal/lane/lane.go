@@ -33,8 +33,8 @@ const (
 const (
 	recordFull = 16 << 10
 	Hold       = 100 * time.Microsecond
-	firstRoom  = 64 << 10
-	mostRoom   = 4 << 20 // of its buffer, what a lane keeps once it has needed it
+	firstRoom  = 66 << 10 // a reply of 64 KB in one piece
+	mostRoom   = 4 << 20  // of each of its two buffers, what a lane keeps once it has needed it
 	// fullReplies is what the replies of one batch should come to, by what replies
 	// came to before: while one batch is handed out, the next is on its way.
 	fullReplies = 256 << 10
@@ -75,6 +75,7 @@ type Lane struct {
 	mixed  bool   // it has several
 	queued int    // replies that the batch will have
 	since  time.Time
+	room   int // the largest batch lately: a 64th less with each smaller one
 
 	usual int    // bytes of a held reply, lately
 	sent  int    // replies owed for batches that were sent
@@ -212,11 +213,11 @@ func (l *Lane) Flush() []byte {
 	batch := l.out[from:]
 	l.sent += l.queued
 	l.queued, l.client, l.mixed, l.since = 0, nil, false, time.Time{}
-	if cap(l.out) > 4*recordFull {
-		l.out = make([]byte, fenceLen, recordFull)
-	} else {
-		l.out = l.out[:fenceLen]
+	l.room = max(len(l.out), l.room-l.room/64)
+	if least := max(l.room, recordFull); cap(l.out) > min(2*least, mostRoom) {
+		l.out = make([]byte, fenceLen, min(least, mostRoom))
 	}
+	l.out = l.out[:fenceLen]
 	return batch
 }
 

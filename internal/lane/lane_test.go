@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -424,6 +425,52 @@ func TestABatchOfLargeRepliesIsSmall(t *testing.T) {
 	}
 	if commands < 2 || commands > 5 {
 		t.Errorf("%d replies of 64 KB fill a batch", commands)
+	}
+}
+
+// TestLargeCommandsNeedNoMemoryEach: what one batch needed is there for the next,
+// and is given back when batches have become small.
+func TestLargeCommandsNeedNoMemoryEach(t *testing.T) {
+	const rounds, clients, size = 100, 10, 60 << 10
+	l, all := lane.New(), [clients]counting{}
+	round := func(command []byte) (room int) {
+		for i := range all {
+			l.Send(&all[i], command, 1)
+		}
+		batch := l.Flush()
+		n := 0
+		for range all {
+			n += copy(l.Buffer()[n:], "+OK\r\n")
+		}
+		n += copy(l.Buffer()[n:], "$16\r\n")
+		n += copy(l.Buffer()[n:], batch[len(batch)-18:])
+		if err := l.Received(n); err != nil {
+			t.Fatal(err)
+		}
+		return cap(batch)
+	}
+	set := fmt.Appendf(nil, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n", size, strings.Repeat("v", size))
+	round(set) // makes the room
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		round(set)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / rounds; each > 1<<10 {
+		t.Errorf("%d bytes are allocated for each batch", each)
+	}
+	room := 0
+	for range 500 {
+		room = round([]byte("*1\r\n$4\r\nPING\r\n"))
+	}
+	if room > 64<<10 {
+		t.Errorf("%d bytes are kept for small batches", room)
+	}
+	for i := range all {
+		if n := all[i].replies; n != 1+rounds+500 {
+			t.Errorf("client %d has %d replies", i, n)
+		}
 	}
 }
 

@@ -34,9 +34,9 @@ import (
 // maxUnread).
 
 const (
-	// readSize is what is read of a guest at once, so that none takes more than
-	// its share of a turn.
-	readSize = 64 << 10
+	// readSize is what is read of a guest, or of a lane, at once, so that none
+	// takes more than its share of a turn: a reply of 64 KB in one piece.
+	readSize = 66 << 10
 	// maxShared is the largest command, or MULTI block, that is sent over a
 	// shared lane; a session with a larger one gets a lane of its own, on which
 	// it streams.
