@@ -38,6 +38,7 @@ type program struct {
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
+	Explain explainCmd `cmd:"" help:"What becomes of a command here, and why."`
 	Verify  verifyCmd  `cmd:"" help:"Prove the six goals on the live system, by attacking it."`
 	Dossier dossierCmd `cmd:"" help:"The auditor's documents, from what is true."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`
@@ -84,7 +85,7 @@ func newParser(e *env, exit func(int)) (*kong.Kong, error) {
 		kong.Name("redoubt"), kong.Description(description),
 		kong.Writers(e.stdout, e.stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"program": units.Program, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
+		kong.Vars{"program": units.Program, "default_gateway": defaultGateway, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
 		kong.Bind(e))
 }
 

@@ -305,7 +305,7 @@ func printStatus(w io.Writer, found []answered) error {
 		if s := f.Sidecar; s != nil {
 			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
 			for _, r := range s.Refused {
-				row("refused", "%s, by the %s, times: %d; opened by %s", strings.ToUpper(strings.ReplaceAll(r.Command, "|", " ")), r.By, r.Times, r.Opens)
+				row("refused", "%s, by the %s, times: %d (%s)", strings.ToUpper(strings.ReplaceAll(r.Command, "|", " ")), r.By, r.Times, r.Opens)
 			}
 		}
 		if s := f.Serving; s != nil {

@@ -61,6 +61,8 @@ type Command struct {
 	Since string
 	// Reason for the class, for people.
 	Reason string
+	// Record is the number of the decision about the class, in docs/decisions.
+	Record int
 }
 
 // Container says whether it is called by its subcommands only, which are in the

@@ -35,7 +35,7 @@ func build() map[string]*entry {
 	t := map[string]*entry{}
 	for _, d := range decisions {
 		for _, name := range strings.Fields(d.names) {
-			t[name] = &entry{Command: Command{Name: name, Class: d.class, Barred: d.barred, Reason: d.reason, Arity: -1}}
+			t[name] = &entry{Command: Command{Name: name, Class: d.class, Barred: d.barred, Reason: d.reason, Record: d.record, Arity: -1}}
 		}
 	}
 	for _, name := range strings.Fields(mayBlock) {
@@ -72,6 +72,13 @@ func build() map[string]*entry {
 			t[parent].container = true
 		}
 		e.Since = sinceText(since[name])
+	}
+	for _, a := range ahead {
+		for _, name := range strings.Fields(a.names) {
+			if e := t[name]; e.Categories == nil {
+				e.Categories = strings.Fields(a.categories)
+			}
+		}
 	}
 	for i, name := range slices.Sorted(maps.Keys(t)) {
 		t[name].Index = i + 1

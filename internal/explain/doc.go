@@ -1,8 +1,12 @@
-// Package explain says what opens a command that a policy closes.
+// Package explain says what becomes of a command here, why, and what opens it.
 //
-// It knows nothing of its own: what a policy opens is found by trying each of its
-// words (engine.OpenersOf).
+// It knows nothing of its own: the class of a command and its reason are package
+// command's, what a policy opens is found by trying each of its words
+// (engine.OpenersOf), and the reasons stand in docs/decisions.
 //
-// Who calls it: cli and up hand [Opens] to the sidecar, which says it where it or the
-// engine refuses a command.
+// Who calls it: cli for redoubt explain; cli and up hand [Opens] to the sidecar, which
+// says it where it or the engine refuses a command.
+//
+// Tests hold it against the table of every command of real engines
+// (internal/engine/testdata).
 package explain

@@ -14,7 +14,10 @@ func Opens(c *command.Command) string {
 	if c.Barred {
 		return nothing
 	}
-	o := openersOf(c)
+	return decides(openersOf(c))
+}
+
+func decides(o engine.Openers) string {
 	var words []string
 	if len(o.Uses) > 0 {
 		words = append(words, "uses: "+strings.Join(texts(o.Uses), " or "))
@@ -22,8 +25,8 @@ func Opens(c *command.Command) string {
 	if len(o.Allow) > 0 {
 		words = append(words, "allow: "+strings.Join(o.Allow, " or "))
 	}
-	if len(o.Deny) > 0 { // it was refused, so this is there
-		words = append(words, "take "+strings.Join(o.Deny, " and ")+" out of deny")
+	if len(o.Deny) > 0 {
+		words = append(words, "open unless deny has "+strings.Join(o.Deny, " or "))
 	}
 	if len(words) == 0 {
 		return nothing
@@ -36,12 +39,12 @@ const nothing = "nothing: no policy opens it"
 // openersOf is of the newest engine: which words of a policy open a command is the same
 // in all that have it.
 func openersOf(c *command.Command) engine.Openers {
-	products := productsOf(c)
-	return engine.OpenersOf(engine.Version{Product: products[0], Major: newest}, c.Name, c.Categories)
+	return engine.OpenersOf(newestOf(c), c.Name, c.Categories)
 }
 
-// newest is above every release of an engine.
-const newest = 99
+func newestOf(c *command.Command) engine.Version {
+	return engine.Version{Product: productsOf(c)[0], Major: 99} // above every release
+}
 
 // productsOf are the engines that have a command in some version.
 func productsOf(c *command.Command) []string {

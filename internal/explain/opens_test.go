@@ -10,14 +10,14 @@ func TestWhatOpensACommand(t *testing.T) {
 	for name, want := range map[string]string{
 		"eval":            "uses: locks or queues; allow: scripting",
 		"fcall":           "allow: functions",
-		"keys":            "take keys out of deny",
-		"subscribe":       "take pubsub out of deny",
+		"keys":            "open unless deny has keys",
+		"subscribe":       "open unless deny has pubsub",
 		"flushall":        nothing,
 		"dump":            nothing,
 		"georadius":       nothing,
 		"config|set":      nothing,
 		"vadd":            nothing, // of one product
-		"client|tracking": "take tracking out of deny",
+		"client|tracking": "open unless deny has tracking",
 	} {
 		c := named(t, name)
 		if got := Opens(c); got != want {

@@ -28,7 +28,7 @@ type refusals struct {
 type Refusal struct {
 	Command string `json:"command" label:"command"` // as in the table: "eval", "config|set"
 	By      string `json:"by" label:"by"`           // "sidecar", "engine"
-	Times   int64  `json:"times" metric:"redoubt_refused_total" help:"Commands of applications that were refused since the start, by command, by the sidecar (docs/decisions/0030) or by the engine's ACL; redoubt status says what opens them."`
+	Times   int64  `json:"times" metric:"redoubt_refused_total" help:"Commands of applications that were refused since the start, by command, by the sidecar (docs/decisions/0030) or by the engine's ACL; redoubt explain says why, and what opens them."`
 	Opens   string `json:"opens"` // what in the policy would open it
 }
 
@@ -48,7 +48,7 @@ func (r *refusals) refused(c *command.Command) {
 	if c.Class != command.Refused { // that one is about its way
 		reason = "the cache host's policy closes it"
 	}
-	r.log.Warn("command refused", "command", c.Name, "by", refuser(c), "reason", reason, "opens", r.opens(c))
+	r.log.Warn("command refused", "command", c.Name, "by", refuser(c), "reason", reason, "opens", r.opens(c), "more", "redoubt explain "+c.Typed())
 }
 
 // reply looks whether an error of the engine is a refusal by its ACL, which names the

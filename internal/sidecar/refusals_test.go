@@ -74,7 +74,7 @@ func TestRefusalsAreToldOnceACommand(t *testing.T) {
 			t.Errorf("%d lines about %s", n, r.Command)
 		}
 	}
-	if !strings.Contains(text, `opens="opener of sort"`) {
+	if !strings.Contains(text, `opens="opener of sort"`) || !strings.Contains(text, `more="redoubt explain OBJECT FREQ"`) {
 		t.Error("no way out is named")
 	}
 	for _, secret := range []string{"a-key", "a secret", "a-channel", "NO-SUCH"} {
