@@ -17,6 +17,7 @@ import (
 // its reports; one that was edited, with its counts put right, ends dossier and dossier
 // verify with exit code 1 and an error that names the file and what is wrong.
 func TestADossierIsOfReportsThatTheirHostSigned(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	out := t.TempDir()
 	at := func(name string) string { return filepath.Join(out, name) }

@@ -47,6 +47,7 @@ serve(listener, target)
 // TestAForwarderIsFound, whatever it leads to, on either kind of host: each was all
 // green for a verification that looked at our own processes' sockets alone.
 func TestAForwarderIsFound(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.ownSockets()
 	s.gateway()

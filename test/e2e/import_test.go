@@ -137,6 +137,7 @@ func (h *handmade) verified() {
 // TestAStunnelDeploymentGoesOver: a Redis behind stunnel that serves is imported,
 // what the import left is done, and the application goes on with its password.
 func TestAStunnelDeploymentGoesOver(t *testing.T) {
+	t.Parallel()
 	h := newHandmade(t)
 	h.write("redis.conf", h.dir, `bind 127.0.0.1
 port 6379

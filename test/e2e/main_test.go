@@ -4,10 +4,15 @@
 package e2e_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "8") // verifications wait, most of the time
+	os.Exit(lab.Main(m))
+}

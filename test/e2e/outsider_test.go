@@ -25,6 +25,7 @@ while True:
 // TestAnOutsiderProvesNothingBySilence: it passes only if it has visited every address
 // that the hosts have, something listens there, and another port answers it.
 func TestAnOutsiderProvesNothingBySilence(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	s := siteOn(t, g.net, g.hosts["cache-1"], g.hosts["web-1"], "")
 	s.write("deployment.yaml", filepath.Dir(g.deployment), `deployment: clinic
@@ -55,35 +56,53 @@ bastions: [10.77.0.9, "fd77::9"]
 	}
 	cache, web := s.path("cache-1", "gateway.yaml"), s.path("web-1", "sidecar.yaml")
 	const control = "10.77.0.9:6379"
-	wants := func(what string, cache, ssh, rest evidence.Outcome, detail string, args ...string) {
+	type visit struct {
+		what             string
+		cache, ssh, rest evidence.Outcome
+		detail           string
+		args             []string
+	}
+	// Each waits for what doesn't answer.
+	wants := func(visits ...visit) {
 		t.Helper()
-		r := g.look(t, "outsider", append([]string{"--outside"}, args...)...)
-		told := false
-		for id, want := range map[string]evidence.Outcome{"RD-140": cache, "RD-141": ssh, "RD-142": rest} {
-			c := resultOf(t, r, id)
-			if c.Outcome != want {
-				t.Errorf("%s: %s %s: %s, want %s\n%s", what, id, c.Outcome, c.Detail, want, c.Evidence)
+		t.Run("visits", func(t *testing.T) {
+			for _, v := range visits {
+				t.Run(v.what, func(t *testing.T) {
+					t.Parallel()
+					r := g.look(t, "outsider", append([]string{"--outside"}, v.args...)...)
+					told := false
+					for id, want := range map[string]evidence.Outcome{"RD-140": v.cache, "RD-141": v.ssh, "RD-142": v.rest} {
+						c := resultOf(t, r, id)
+						if c.Outcome != want {
+							t.Errorf("%s %s: %s, want %s\n%s", id, c.Outcome, c.Detail, want, c.Evidence)
+						}
+						told = told || strings.Contains(c.Detail, v.detail)
+					}
+					if !told {
+						t.Errorf("nothing says %q", v.detail)
+					}
+				})
 			}
-			told = told || strings.Contains(c.Detail, detail)
-		}
-		if !told {
-			t.Errorf("%s: nothing says %q", what, detail)
-		}
+		})
 	}
 	const pass, fail, skip = evidence.Pass, evidence.Fail, evidence.Skip
 	tell("cache-1", cache)
 	tell("web-1", web)
-	wants("all is told, and something answers", pass, pass, pass, "the control answers", "--evidence", reports, "--control", control)
-	wants("nobody looks who signed", pass, pass, pass, "not authenticated", "--evidence", reports, "--control", control)
-	wants("who signed is looked at", pass, pass, pass, "while the control answers", "--evidence", reports, "--control", control, "--ca", s.path("ca", "ca.crt"))
+	wants(
+		visit{"all is told, and something answers", pass, pass, pass, "the control answers", []string{"--evidence", reports, "--control", control}},
+		visit{"nobody looks who signed", pass, pass, pass, "not authenticated", []string{"--evidence", reports, "--control", control}},
+		visit{"who signed is looked at", pass, pass, pass, "while the control answers", []string{"--evidence", reports, "--control", control, "--ca", s.path("ca", "ca.crt")}},
+		visit{"nothing is told", skip, skip, skip, "which other addresses cache-1 has", []string{"--control", control}},
+		visit{"nothing answers", skip, skip, skip, "silence proves nothing", []string{"--evidence", reports}},
+		visit{"what should answer doesn't", skip, skip, skip, "doesn't answer either", []string{"--evidence", reports, "--control", "10.77.0.9:6380"}},
+	)
 	g.refusesForged(filepath.Join(reports, "cache-1.json"), "--evidence", reports, "--control", control, "--ca", s.path("ca", "ca.crt"))
-	wants("nothing is told", skip, skip, skip, "which other addresses cache-1 has", "--control", control)
-	wants("nothing answers", skip, skip, skip, "silence proves nothing", "--evidence", reports)
-	wants("what should answer doesn't", skip, skip, skip, "doesn't answer either", "--evidence", reports, "--control", "10.77.0.9:6380")
 
 	sshd.Stop()
 	tell("cache-1", cache)
-	wants("sshd is down", pass, skip, pass, "nothing listens on port 22", "--evidence", reports, "--control", control)
+	wants(
+		visit{"sshd is down", pass, skip, pass, "nothing listens on port 22", []string{"--evidence", reports, "--control", control}},
+	)
 
 	g.listen("cache-1", "0.0.0.0", "22")
 	g.hosts["cache-1"].Also("10.77.0.7/16")
@@ -92,7 +111,9 @@ bastions: [10.77.0.9, "fd77::9"]
 	}
 	g.listen("cache-1", "10.77.0.7", "6379")
 	tell("cache-1", cache)
-	wants("an address that isn't written down answers", fail, fail, pass, "10.77.0.7:6379 can be reached", "--evidence", reports, "--control", control)
+	wants(
+		visit{"an address that isn't written down answers", fail, fail, pass, "10.77.0.7:6379 can be reached", []string{"--evidence", reports, "--control", control}},
+	)
 }
 
 // refusesForged: an outsider who has the CA's certificate takes no report that somebody

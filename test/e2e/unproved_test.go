@@ -13,6 +13,7 @@ import (
 // TestWhatWasNotTriedIsNotProved: a verification that could try next to nothing ends
 // with exit code 3 and says what is lacking; and no check fails for it.
 func TestWhatWasNotTriedIsNotProved(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.ownSockets()
 	for dir := s.dir; dir != os.TempDir(); dir = filepath.Dir(dir) {
