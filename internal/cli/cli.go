@@ -38,7 +38,7 @@ type program struct {
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
-	Explain explainCmd `cmd:"" help:"What becomes of a command here, and why."`
+	Explain explainCmd `cmd:"" help:"What becomes of a command here, and why; what a library needs."`
 	Verify  verifyCmd  `cmd:"" help:"Prove the six goals on the live system, by attacking it."`
 	Dossier dossierCmd `cmd:"" help:"The auditor's documents, from what is true."`
 	Bench   benchCmd   `cmd:"" help:"Measure what the tunnel costs on this machine, beside other tunnels."`

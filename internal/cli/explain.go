@@ -13,30 +13,47 @@ import (
 
 type explainCmd struct {
 	Command []string `arg:"" optional:"" placeholder:"COMMAND" help:"Redis commands, as one types them: GET, CONFIG SET. One with subcommands alone stands for all of them."`
+	For     []string `placeholder:"NAME" help:"Instead: what a library or framework needs: bullmq, celery, sidekiq, django, rails, laravel and more; redoubt explain lists them."`
 	Config  string   `placeholder:"FILE" help:"Under the policy of this gateway.yaml or deployment.yaml. Default: of ${default_gateway} if it can be read, else of a plain cache."`
 	JSON    bool     `name:"json" help:"Print JSON."`
 }
 
 func (explainCmd) Help() string {
-	return `Says what becomes of a command here: whether it runs, is answered by the sidecar or is refused, why, by which decision, what in the policy (uses, allow, deny in gateway.yaml) opens it, and which engines have it.
+	return `Says what becomes of a command here: whether it runs, is answered by the sidecar or is refused, why, by which decision, what in the policy (uses, allow, deny in gateway.yaml) opens it, and which engines have it. With --for it says what a library needs, from a record of what each really sends.
 
 Example:
 
   redoubt explain EVAL CONFIG GET
-  redoubt explain CLIENT --json | jq -r '.commands[] | select(.outcome == "refused").command'`
+  redoubt explain CLIENT --json | jq -r '.commands[] | select(.outcome == "refused").command'
+  redoubt explain --for bullmq,django`
 }
 
 const defaultGateway = "/etc/redoubt/gateway.yaml"
 
 func (c *explainCmd) Run(e *env) error {
 	const help = "redoubt explain --help"
-	if len(c.Command) == 0 {
-		c.teach(e)
-		return nil
+	if len(c.Command) > 0 && len(c.For) > 0 {
+		return usage(errors.New("explain: either commands or --for"), help)
+	}
+	if len(c.Command)+len(c.For) == 0 {
+		return c.teach(e)
 	}
 	policy, of, err := c.policy()
 	if err != nil {
 		return misconfigured(err)
+	}
+	if len(c.For) > 0 {
+		features, err := explain.FindLibraries(c.For)
+		if err != nil {
+			return usage(fmt.Errorf("explain: %w", err), help)
+		}
+		if c.JSON {
+			return writeJSON(e.stdout, struct {
+				Features []explain.Feature `json:"features"`
+			}{features})
+		}
+		printFeatures(newPlanOutput(e), features)
+		return nil
 	}
 	found, err := explain.Find(c.Command)
 	if err != nil {
@@ -103,17 +120,28 @@ func texts[T ~string](list []T) string {
 }
 
 // teach is for who doesn't know what to ask.
-func (c *explainCmd) teach(e *env) {
+func (c *explainCmd) teach(e *env) error {
+	names := explain.Names()
+	if c.JSON {
+		return writeJSON(e.stdout, struct {
+			Libraries []string `json:"libraries"`
+		}{names})
+	}
 	o := newPlanOutput(e)
-	o.title("What becomes of a command here")
+	o.title("What becomes of a command here, and what a library needs")
 	o.wrap("", "An application may read and write its own data. What else it may do follows from what the cache is for: uses, allow and deny in the cache host's gateway.yaml. A command that the policy closes is answered with Redis's own NOPERM; the sidecar's log and redoubt status name it.")
 	fmt.Fprintln(o.w)
 	for _, example := range []struct{ line, what string }{
 		{"redoubt explain EVAL", "whether it runs, why, and what opens it"},
 		{"redoubt explain CONFIG", "each of its subcommands"},
+		{"redoubt explain --for sidekiq,django", "what they send, and what the policy must say"},
 	} {
 		fmt.Fprintf(o.w, "  %-38s %s\n", example.line, example.what)
 	}
+	fmt.Fprintln(o.w)
+	o.title("Recorded, for --for")
+	o.wrap("", strings.Join(names, ", "))
+	return nil
 }
 
 func printVerdicts(o *planOutput, verdicts []explain.Verdict, of string) {
@@ -131,6 +159,46 @@ func printVerdicts(o *planOutput, verdicts []explain.Verdict, of string) {
 		}
 		o.wrap("  versions  ", strings.Join(v.In, "; "))
 	}
+}
+
+func printFeatures(o *planOutput, features []explain.Feature) {
+	last := ""
+	for _, f := range features {
+		if f.Library != last {
+			if last != "" {
+				fmt.Fprintln(o.w)
+			}
+			last = f.Library
+			o.title(f.Library + " " + f.Version)
+		}
+		n := f.Needs
+		need := "a plain cache is enough"
+		if len(n.Closed) > 0 {
+			need = "needs uses: " + texts(n.Uses)
+			if len(n.Uses) > 1 {
+				need = "needs one of uses: " + texts(n.Uses)
+			}
+			if len(n.Allow) > 0 {
+				need += ", or allow: " + strings.Join(n.Allow, ", ")
+			}
+			need += ", for " + typed(strings.Join(n.Closed, ", "))
+		}
+		if len(n.Open) > 0 {
+			need += "; don't deny: " + strings.Join(n.Open, ", ")
+		}
+		if len(n.Never) > 0 {
+			need += "; sends what no policy opens: " + typed(strings.Join(n.Never, ", "))
+		}
+		switch f.Refused {
+		case explain.Fails:
+			need += ". Under a plain cache it fails"
+		case explain.GoesOn:
+			need += ". Under a plain cache IT GOES ON WITHOUT A WORD: look at the sidecar's log and redoubt status"
+		}
+		o.wrap("  "+f.Name+": ", need)
+	}
+	fmt.Fprintln(o.w)
+	o.wrap("", "This is about commands. What else is chosen by uses is what goes when memory is full: a plain cache loses what was not used for longest, jobs and locks too, which want uses: queues or locks (decision 0014).")
 }
 
 // typed is names of the table as people type them.

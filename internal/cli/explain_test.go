@@ -13,10 +13,15 @@ func TestExplainsExitCodes(t *testing.T) {
 	for line, want := range map[string]int{
 		"GET":                          0,
 		"":                             0,
+		"--json":                       0,
+		"--for rails --json":           0,
 		"FLUSHALL":                     0, // that it is refused is an answer
 		"gett":                         2,
 		"CONFIG sett":                  2,
 		"GET gett":                     2,
+		"--for sidekik":                2,
+		"--for spring-session":         2,
+		"--for rails GET":              2,
 		"--config /nonexistent EVAL":   2,
 		"--config explain_test.go GET": 2,
 	} {

@@ -3,9 +3,11 @@ package explain
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/redoubt-cache/redoubt/docs/decisions"
 	"github.com/redoubt-cache/redoubt/internal/command"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 )
@@ -55,14 +57,20 @@ func TestVerdictsAreWhatEnginesDo(t *testing.T) {
 
 // TestEachVerdictSaysWhy, by which decision, and names a way out that is one.
 func TestEachVerdictSaysWhy(t *testing.T) {
+	all, err := everyRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range command.All() {
 		for _, p := range []engine.Policy{{}, engine.MostOpen()} {
-			v, err := Of(c, p)
-			if err != nil {
-				t.Fatal(err)
+			v, records := judge(c, p)
+			for _, number := range records {
+				if !slices.ContainsFunc(all, func(r decisions.Record) bool { return r.Number == number }) {
+					t.Errorf("%s: there is no decision %d", c.Name, number)
+				}
 			}
-			if v.Why == "" || v.Way == "" || len(v.Records) == 0 || len(v.In) == 0 {
-				t.Errorf("%+v", v)
+			if v.Why == "" || v.Way == "" || len(records) == 0 || len(productsOf(c)) == 0 {
+				t.Errorf("%+v, %v", v, records)
 			}
 			if v.Outcome != Refused {
 				continue
@@ -123,5 +131,36 @@ func TestCommandsAreFoundAsTheyAreTyped(t *testing.T) {
 	}
 	if _, err := Find([]string{strings.Repeat("x", 1<<20)}); err == nil || len(err.Error()) > 200 {
 		t.Error("a name without end")
+	}
+}
+
+// TestTheRecordIsRead: each line, and nothing that the table doesn't have.
+func TestTheRecordIsRead(t *testing.T) {
+	list := Features()
+	if lines := strings.Count(recorded, "\n") - strings.Count(recorded, "\n#") - 1; len(list) != lines || lines < 50 {
+		t.Fatalf("%d features in %d lines", len(list), lines)
+	}
+	for _, f := range list {
+		if !slices.Contains([]string{Works, Fails, GoesOn}, f.Refused) || len(f.Commands) == 0 {
+			t.Errorf("%+v", f)
+		}
+		if (f.Refused == Works) != (len(f.Needs.Closed)+len(f.Needs.Never) == 0) {
+			t.Errorf("%s %s: %s under a plain cache, though it needs %+v", f.Library, f.Name, f.Refused, f.Needs)
+		}
+		for _, name := range f.Commands {
+			if !lookup(name).Known() {
+				t.Errorf("%s %s sends %s, which the table doesn't have", f.Library, f.Name, name)
+			}
+		}
+	}
+	for _, name := range Names() {
+		if found, err := FindLibraries([]string{name}); err != nil || len(found) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, want := range map[string]string{"bulmq": "did you mean bullmq", "spring-session": "is not recorded", "qqq": "nothing is recorded"} {
+		if _, err := FindLibraries([]string{name}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

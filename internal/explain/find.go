@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/command"
@@ -100,8 +101,53 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// lookup finds a command by its name in the table.
-func lookup(name string) *command.Command {
-	parent, sub, _ := strings.Cut(name, "|")
-	return command.Lookup([]byte(parent), []byte(sub))
+// FindLibraries finds the features of libraries and frameworks by their names.
+func FindLibraries(asked []string) (list []Feature, err error) {
+	all := Features()
+	for _, name := range asked {
+		name = strings.ToLower(strings.TrimSpace(name))
+		libraries := also[name]
+		if libraries == nil {
+			libraries = []string{name}
+		}
+		found := slices.DeleteFunc(slices.Clone(all), func(f Feature) bool { return !slices.Contains(libraries, f.Library) })
+		switch {
+		case len(found) > 0:
+			list = append(list, found...)
+		case slices.Contains(leftOut, name):
+			return nil, fmt.Errorf("what %s sends is not recorded: its packages can't be had where the record is made. Run the application against the cache: the sidecar's log and redoubt status then name each command that is refused, and what opens it", name)
+		default:
+			return nil, fmt.Errorf("nothing is recorded of %.40q%s (recorded: %s)", name, meant("", name, Names()), strings.Join(Names(), ", "))
+		}
+	}
+	return list, nil
+}
+
+// Names are what FindLibraries knows, in alphabetical order.
+func Names() (list []string) {
+	for _, f := range Features() {
+		list = addNew(list, f.Library)
+	}
+	for name := range also {
+		list = addNew(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// also are other names, of frameworks mostly.
+var also = map[string][]string{
+	"channels":        {"channels-redis"},
+	"django":          {"django-redis", "channels-redis"},
+	"express":         {"connect-redis"},
+	"express-session": {"connect-redis"},
+	"rails":           {"rails", "action-cable"},
+	"symfony":         {"symfony-cache"},
+}
+
+// leftOut are libraries that people ask for and that were not recorded: they come from
+// Maven, NuGet, crates.io or RubyGems alone.
+var leftOut = []string{
+	"spring", "spring-session", "spring-data-redis", "spring-cache", "jedis", "lettuce", "redisson",
+	"stackexchange.redis", "aspnet", "aspnet-core", "signalr", "hangfire", "resque", "redis-rs", "horizon",
 }
