@@ -48,6 +48,10 @@ type Command struct {
 	// since it could stop or poison a lane if an ACL were wrong, or the locked
 	// engine doesn't have it. The other Refused ones are the ACL's to refuse.
 	Barred bool
+	// OnShared and OnPrivate are what the sidecar does with it on a lane of each
+	// kind, and Returns whether a connection may go back to a shared lane after it.
+	OnShared, OnPrivate Use
+	Returns             Return
 	// MayBlock: Shared unless [Blocks] says that its arguments ask to wait.
 	MayBlock bool
 	// Arity as COMMAND gives it: how many arguments, the name (two for a
@@ -82,7 +86,7 @@ const longest = 64
 var table = build()
 
 // unknown commands may do anything to their connection.
-var unknown = Command{Class: Pinned, Reason: "not in the table: it may change its connection's state or the number of replies"}
+var unknown = Command{Class: Pinned, OnShared: Leave, OnPrivate: Uncount, Reason: "not in the table: it may change its connection's state or the number of replies"}
 
 // Lookup finds a command by its first two arguments; sub is looked at only if
 // the command has subcommands.

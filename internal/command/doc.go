@@ -5,7 +5,10 @@
 // class and a reason. facts/ holds what the engines themselves say of their
 // commands (name, arity, version, flags), one file an engine, written by
 // go generate from COMMAND and COMMAND DOCS. A name that no decision knows is
-// unknown, and unknown is [Pinned]: correct first, fast second.
+// unknown, and unknown is [Pinned]: correct first, fast second. use.go says what
+// follows for the sidecar: what is done with each on a shared lane and on a private
+// one, and after which a connection may go back to a shared one. That is a list of
+// what leaves nothing behind, so whatever is new stays.
 //
 // Who calls it: sidecar, for each command, through [Lookup], which ignores
 // case and allocates nothing.

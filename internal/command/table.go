@@ -83,6 +83,7 @@ func build() map[string]*entry {
 	for i, name := range slices.Sorted(maps.Keys(t)) {
 		t[name].Index = i + 1
 	}
+	setUses(t)
 	return t
 }
 

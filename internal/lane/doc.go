@@ -1,7 +1,8 @@
 // Package lane keeps the books of one authenticated tunnel connection: which
-// commands were sent for whom, and whose each reply is.
+// commands were sent for whom, and whose each reply is. A [Lane] is shared by many
+// clients, a [Private] is one client's own.
 //
-// A [Lane] is a value without a socket or a goroutine. Its owner (the sidecar's
+// A Lane is a value without a socket or a goroutine. Its owner (the sidecar's
 // event loop) appends commands with Send, writes what Flush returns, reads into
 // what Buffer returns, and calls Received, which hands replies to the
 // [Client]s that they belong to.
@@ -27,6 +28,13 @@
 // sent until they have all come: nobody is left to cross with. As long as the
 // same client goes on alone, no further fence is needed. So a lone client pays
 // nothing, and large replies of a lone client are not held.
+//
+// While a script holds the engine it answers nothing but an error that says so, the
+// fences neither. Such an answer vouches for nothing: what is held waits for another
+// fence, unless all of it is that very error (docs/decisions/0139).
+//
+// What can't be held (MaxHeld) is dropped, the largest client's first: it alone is
+// told of a failure.
 //
 // # What a fence can't see
 //

@@ -1,6 +1,7 @@
 package lane
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 )
@@ -39,13 +40,56 @@ func (n *nonce) appendFence(b []byte) []byte {
 	return append(b, "\r\n"...)
 }
 
-// passes says whether b begins with the fence's answer: whole, or as far as it
-// goes.
-func (n *nonce) passes(b []byte) bool {
+// sight is how a fence's answer looks.
+type sight uint8
+
+const (
+	notYet     sight = iota // right as far as it goes
+	inPlace                 // the fence's answer
+	unanswered              // the engine answers nothing in its present state
+	outOfPlace              // another command's reply
+)
+
+// states are how engines begin the error that every command gets for the state
+// that they are in (server.c, processCommand): running a script for too long,
+// loading their data, without their master.
+var states = []string{"-BUSY ", "-LOADING ", "-MASTERDOWN "}
+
+// longestState bounds such an error.
+const longestState = 512
+
+// look says what b begins with, and how many bytes that is.
+func (n *nonce) look(b []byte) (int, sight) {
+	if len(b) > 0 && b[0] == '-' {
+		return lookAtState(b)
+	}
 	var want [echoLen]byte
 	copy(want[:], echoHead)
 	copy(want[len(echoHead):], n[:])
 	copy(want[len(echoHead)+nonceLen:], "\r\n")
 	k := min(len(b), echoLen)
-	return string(b[:k]) == string(want[:k])
+	switch {
+	case string(b[:k]) != string(want[:k]):
+		return 0, outOfPlace
+	case k < echoLen:
+		return 0, notYet
+	}
+	return echoLen, inPlace
+}
+
+func lookAtState(b []byte) (int, sight) {
+	b = b[:min(len(b), longestState)]
+	for _, state := range states {
+		k := min(len(b), len(state))
+		if string(b[:k]) != state[:k] {
+			continue
+		}
+		if end := bytes.Index(b, []byte("\r\n")); end >= 0 {
+			return end + 2, unanswered
+		}
+		if len(b) < longestState {
+			return 0, notYet
+		}
+	}
+	return 0, outOfPlace
 }

@@ -25,6 +25,7 @@ const (
 	NotSent Failure = iota // they never left: they did not run
 	Unknown                // they may or may not have run
 	Torn                   // as Unknown, and the first reply has begun to be delivered
+	Dropped                // they ran; the replies were more than may be held for others
 )
 
 // Bounds. A record is what TLS encrypts at once (RFC 8446 §5.1); a full one
@@ -39,9 +40,12 @@ const (
 	// came to before: while one batch is handed out, the next is on its way.
 	fullReplies = 256 << 10
 	// MaxHeld bounds the replies that wait for their fence. It is far above
-	// what small commands answer; clients with large values get lanes of their
-	// own, where nothing is held.
+	// what small commands answer; clients with large values get private lanes,
+	// where nothing is held. Beyond it the largest client's are dropped, so that
+	// what they cost they cost nobody else.
 	MaxHeld = 64 << 20
+	// fenceAgain is how long a fence is put off that the engine wouldn't answer.
+	fenceAgain = 10 * time.Millisecond
 )
 
 // Never says that a batch waits for replies, not for time.
@@ -52,7 +56,8 @@ var (
 	ErrFence     = errors.New("lane: a fence is not where it must be: the engine sent a reply too many, too few or torn")
 	ErrUnasked   = errors.New("lane: a reply that nothing asked for")
 	ErrMalformed = errors.New("lane: a reply is not RESP")
-	ErrTooMuch   = errors.New("lane: the replies of one batch are more than may be held")
+	// ErrNotRejected is a Private's: see Replace.
+	ErrNotRejected = errors.New("lane: the engine ran a command that it must reject")
 )
 
 // Lane is one connection's books. Make it with New; it is not for concurrent use.
@@ -87,6 +92,9 @@ type Lane struct {
 	held    []segment
 	begun   bool // a reply has been delivered in part
 	arrived bool // replies came in this turn of the loop
+
+	unvouched bool      // the last fence wasn't answered: another must vouch for what is held
+	retry     time.Time // when it goes, if nothing else does before
 }
 
 // A segment is a run of held replies, or an answer of our own among them.
@@ -95,6 +103,7 @@ type segment struct {
 	start, end int
 	n          int
 	local      []byte
+	dropped    bool // its bytes aren't kept
 }
 
 // New makes the books of a fresh connection.
@@ -102,22 +111,28 @@ func New() *Lane {
 	return &Lane{out: make([]byte, fenceLen, 4<<10), buf: make([]byte, firstRoom)}
 }
 
-// Send adds whole commands to the batch, to which the engine will give n replies.
+// Send adds bytes of commands to the batch, to which the engine will give n
+// replies.
 func (l *Lane) Send(c Client, b []byte, n int) {
 	l.join(c)
 	l.out = append(l.out, b...)
 	l.queued += n
 	if last := l.tickets.at(l.tickets.tail - 1); last.kind == replies && last.client == c {
 		last.n += n
+		last.size += len(b)
 		return
 	}
-	l.tickets.push(ticket{kind: replies, client: c, n: n})
+	l.tickets.push(ticket{kind: replies, client: c, n: n, size: len(b)})
 }
 
 // Answer puts an answer of our own in its place behind the replies that are
 // owed to a client, of which there must be some: without, the client is to be
 // answered directly. It is delivered as one reply. The bytes are kept.
 func (l *Lane) Answer(c Client, b []byte) {
+	if l.tickets.empty() { // what it waits for is held
+		l.hold(segment{client: c, start: l.scanned, end: l.scanned, local: b})
+		return
+	}
 	if l.open() {
 		l.join(c)
 	}
@@ -153,6 +168,9 @@ func (l *Lane) Outstanding() int { return l.sent + l.queued }
 // Awaits says whether anything is to come for what was sent, be it a fence.
 func (l *Lane) Awaits() bool { return !l.tickets.empty() && !l.inBatch() }
 
+// Idle says that nothing is owed, to come, or held.
+func (l *Lane) Idle() bool { return l.Outstanding() == 0 && !l.Awaits() && len(l.held) == 0 }
+
 // Owner is the client that has the lane alone, whose replies pass as they come;
 // nil: there are several, or none.
 func (l *Lane) Owner() Client { return l.owner }
@@ -168,6 +186,11 @@ func (l *Lane) alone() bool { return l.owner != nil && !l.mixed && l.client == l
 // arrived, when it is as large as what is under way, or when a record is full.
 func (l *Lane) Due(now time.Time) time.Duration {
 	switch {
+	case !l.open() && l.unvouched && !l.Awaits():
+		if l.retry.IsZero() {
+			l.retry = now.Add(fenceAgain)
+		}
+		return max(0, l.retry.Sub(now))
 	case !l.open():
 		return Never
 	case l.alone():
@@ -191,16 +214,19 @@ func (l *Lane) Full() bool {
 // Flush ends the batch with what fences it needs and returns the bytes to
 // send, which are good until the next Send. Call it when Due says 0.
 func (l *Lane) Flush() []byte {
-	if !l.open() {
+	if !l.open() && (!l.unvouched || l.Awaits()) {
 		return nil
 	}
 	from := fenceLen
-	if !l.alone() {
-		exclusive := !l.mixed && l.sent == 0
+	switch {
+	case !l.open(): // nothing but a fence
+		l.appendFence()
+	case !l.alone():
+		exclusive := !l.mixed && l.sent == 0 && !l.unvouched
 		if exclusive || l.owner != nil {
 			n := l.nonces.next()
 			n.appendFence(l.out[:0])
-			*l.tickets.at(l.lead) = ticket{kind: fence, nonce: n}
+			*l.tickets.at(l.lead) = ticket{kind: fence, nonce: n, opens: exclusive}
 			from = 0
 		}
 		l.owner = nil
@@ -252,8 +278,7 @@ func (l *Lane) Received(n int) error {
 		}
 	}
 	l.keep(given)
-	if l.have > MaxHeld {
-		return ErrTooMuch
+	for l.have > MaxHeld && l.dropLargest() {
 	}
 	return nil
 }
@@ -271,14 +296,18 @@ func (l *Lane) next(given *int) (done bool, err error) {
 	t := l.tickets.first()
 	switch t.kind {
 	case fence:
-		b := l.buf[l.scanned:l.have]
-		if !t.nonce.passes(b) {
+		n, how := t.nonce.look(l.buf[l.scanned:l.have])
+		switch how {
+		case outOfPlace:
 			return false, ErrFence
-		}
-		if len(b) < echoLen {
+		case notYet:
 			return false, nil
 		}
-		l.scanned += echoLen
+		l.scanned += n
+		if how == unanswered && l.putOff(t, l.scanned-n) {
+			break
+		}
+		l.unvouched = false
 		l.release()
 		*given = l.scanned
 	case answer:
@@ -289,6 +318,9 @@ func (l *Lane) next(given *int) (done bool, err error) {
 		if err != nil {
 			t.n += n // whole, but not to be trusted any more: Abandon fails them
 			return false, err
+		}
+		if t.dropped {
+			l.cutOut(start, l.scanned)
 		}
 		if l.hand(t, start, l.scanned, n) {
 			*given = l.scanned

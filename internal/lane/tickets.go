@@ -12,11 +12,14 @@ const (
 
 // A ticket is what is expected next on the lane.
 type ticket struct {
-	kind   kind
-	client Client
-	n      int
-	local  []byte // of an answer
-	nonce  nonce  // of a fence
+	kind    kind
+	dropped bool // the replies aren't kept
+	opens   bool // of a fence: from it on its batch's client has the lane alone
+	client  Client
+	n       int
+	size    int    // bytes of the commands
+	local   []byte // of an answer
+	nonce   nonce  // of a fence
 }
 
 // tickets is a queue: a ring whose size is a power of two.

@@ -69,13 +69,26 @@ func (l *loop) welcome(fd int, at net.Addr) {
 	}
 	g := &guest{loop: l, fd: fd, member: m}
 	g.known.profile = *m.profile.Load()
-	g.scan.MaxBulk = l.car.limits.Bulk
 	if err := l.add(fd, entity{guest: g}); err != nil {
 		l.car.leave(m)
 		eventloop.Close(fd)
 		return
 	}
 	l.guests[g] = struct{}{}
-	g.readable = true
+	g.socket.readable = true
 	l.goOn(g)
+}
+
+// detach hands a connection that was accepted by a goroutine to the loop.
+func (c *Sidecar) detach(conn net.Conn) {
+	at := conn.LocalAddr()
+	fd, err := eventloop.Detach(conn)
+	if err != nil {
+		c.log.Error("an application connection can't be driven by the loop", "cause", err)
+		conn.Close()
+		return
+	}
+	if !c.loop.post(func() { c.loop.welcome(fd, at) }) {
+		eventloop.Close(fd)
+	}
 }

@@ -10,30 +10,53 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
-// clientList answers CLIENT LIST with the sessions of this sidecar that have
+// clientList answers CLIENT LIST with the connections of this sidecar that have
 // authenticated as the same user, and nobody else's: enough for the clients
 // that look for themselves and their fellows (RQ, BullMQ), and no leak.
 //
 // The line has redis-server 7.0's fields, since clients parse it by regular
 // expression. What only the engine knows (buffers, subscriptions, the last
 // command) is zero or NULL; of a connection that shares a lane so is the port
-// that it came from. An id is the engine's own once the session has
+// that it came from. An id is the engine's own once the connection has
 // learnt it (from HELLO or CLIENT ID), and one of ours, above 2^40, before.
-func clientList(car *Sidecar, self *member, args [][]byte) func(*known) []byte {
+func clientList(g *guest, args [][]byte) func(*known) []byte {
 	choose, fault := clientFilter(args[2:])
 	if fault != "" {
 		return constant(errorReply(fault))
 	}
 	return func(k *known) []byte {
-		var lines []string
-		for _, other := range car.all() {
-			p := other.profile.Load()
-			if p.user == k.user && choose(p) {
-				lines = append(lines, other.line(p, other == self))
+		g.publish()
+		var text strings.Builder
+		for _, e := range g.loop.roll() {
+			switch {
+			case e.profile.user != k.user || !choose(e.profile):
+			case e.member == g.member:
+				text.WriteString(e.member.line(&k.profile, true))
+			default:
+				text.WriteString(e.line)
 			}
 		}
-		return resp.AppendText(nil, k.protocol, strings.Join(lines, ""))
+		return resp.AppendText(nil, k.protocol, text.String())
 	}
+}
+
+// An entry is a connection as CLIENT LIST shows it to others.
+type entry struct {
+	member  *member
+	profile *profile
+	line    string
+}
+
+// roll is the list of all, made once a turn: pipelines of CLIENT LIST would hold up
+// everybody else otherwise.
+func (l *loop) roll() []entry {
+	if l.listed == nil {
+		for _, m := range l.car.all() {
+			p := m.profile.Load()
+			l.listed = append(l.listed, entry{m, p, m.line(p, false)})
+		}
+	}
+	return l.listed
 }
 
 func (m *member) line(p *profile, self bool) string {

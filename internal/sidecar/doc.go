@@ -5,52 +5,50 @@
 // Who calls it: cli (redoubt sidecar) and up. New opens the listeners, Run
 // serves until its context ends.
 //
-// An application connection begins as a guest: it shares a lane (one
-// authenticated tunnel connection, package lane) with all others of the same
-// credential, protocol and database. One event loop owns all guests and shared
-// lanes; most applications are guests for life. A connection that needs more
-// (a transaction that comes in pieces, WATCH, blocking commands, subscriptions,
-// scripts, tracking, large values, whatever isn't in the table of commands)
-// moves out: it becomes a session, with a lane for itself and goroutines of its
-// own, until it has not needed it for a while (docs/decisions/0041). On its own lane the
-// engine keeps what belongs to a connection, and nearly every command is
-// forwarded in the bytes it came in.
+// One event loop owns every application connection (a guest) and every lane (a
+// tunnel connection with its books, package lane). A guest that has authenticated
+// shares its lane with all others of the same credential, protocol and database; most
+// do so for life. One that needs more (a transaction that comes in pieces, WATCH,
+// blocking commands, subscriptions, scripts, tracking, large values, whatever isn't
+// in the table of commands) gets a private lane, until it has not needed it for a
+// while (docs/decisions/0041, 0137). There the engine keeps what belongs to a
+// connection, and nearly every command passes in the bytes it came in. What each
+// command does on either kind of lane says one table, in package command.
 //
 // What it guarantees:
 //   - No reply reaches another connection than the one that asked: package lane
 //     says how, and what remains.
 //   - Replies come in the order of the commands, its own answers among them. A
-//     connection changes lanes only when nothing of its own is under way.
+//     guest changes lanes only when no reply is due to it.
 //   - Commands that could stop or poison the cache ([command.Command.Barred])
 //     never leave it, in whatever case, form or place they come: they get
 //     redis-server's NOPERM, and an open MULTI fails.
+//   - Who has not authenticated costs the cache host nothing but the proof of a
+//     password (docs/decisions/0140).
 //   - The application's password is in memory only, for as long as somebody uses
 //     it, since a new lane must prove it again; no key, value, argument or
 //     password is ever logged, nor a name that isn't in the table.
-//   - Memory is bounded, whatever the size of values and replies. An application
-//     that doesn't read slows itself (a session) or is closed (a guest), and
-//     nobody else.
+//   - Memory is bounded, whatever the size of values and replies, and who doesn't
+//     read slows nobody else: the engine keeps his replies, as it does for a
+//     direct connection (docs/decisions/0138).
 //   - Nothing hangs: an unreachable cache is told within the dial's bound, at
 //     once while it is known to be away; a lost lane fails what was under way on
-//     it, and guests stay connected. A session's lane ends with its application,
-//     so that nothing is popped for nobody.
+//     it, and guests that share one stay connected. A private lane ends with its
+//     application, so that nothing is popped for nobody.
 //
 // What it never does: run a command twice, pretend that the cache answered,
 // listen beyond loopback without being told to.
 //
-// Where to read: loop.go and guest.go are the hot path, from socket to lane and
-// back; special.go has the guests' other commands, group.go how lanes come and
-// go, moveout.go the way to a session. A session: intake.go scans commands,
-// state.go decides (values, no I/O), send.go sends or answers, delivery.go
-// brings replies in the order that queue.go keeps. Where replies can't be
-// counted any more (subscriptions, CLIENT REPLY, unknown commands) a session
-// becomes a relay; its commands are still scanned, so that what is barred stays
-// so.
+// Where to read: guest.go has the states and what always holds, loop.go a turn.
+// shared.go, private.go and change.go are what commands come to: on a shared lane,
+// on a private one, and where they change who asks (with all that a stranger says).
+// replies.go is what comes back, link.go a lane's bytes, group.go how shared lanes
+// come and go, own.go how private ones do, end.go how a guest ends.
 //
-// Known limits: local answers end where a session becomes a relay. A session
-// with more than 1,024 local answers waiting behind a blocked command isn't
-// read, so its close is seen late. CLIENT LIST sees this sidecar's connections
-// only.
+// Known limits: answers of our own end where replies can't be counted any more
+// (subscriptions, CLIENT REPLY, unknown commands); what is barred stays so. A guest
+// with maxPlaces answers of ours waiting behind a blocked command isn't read, so its
+// close may be seen late. CLIENT LIST sees this sidecar's connections only.
 //
 // Tests compare with a direct connection to a real redis-server, byte for byte,
 // scripted and at random; put an engine in between that doubles, drops, tears

@@ -12,6 +12,7 @@ import (
 // clients match it. Ours begin with a code that clients know, then "redoubt:".
 const (
 	errNoAuth       = "NOAUTH Authentication required."
+	errHelloNoAuth  = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
 	errExecNoAuth   = "EXECABORT Transaction discarded because of: " + errNoAuth
 	errMaxClients   = "ERR max number of clients reached"
 	errSyntax       = "ERR syntax error"
@@ -24,11 +25,13 @@ const (
 	// LOADING is what an engine says while it can't serve yet: the command has
 	// not run, and client libraries that retry by themselves do so on it
 	// (docs/decisions/0032).
-	errAway        = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
-	errAwayRefused = "LOADING redoubt: the cache cannot be reached: the gateway refuses this host"
+	errAway = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
 
 	// No client library may take this for safe to run again, hence ERR.
 	errLost = "ERR redoubt: connection to the cache was lost; the command may or may not have run"
+
+	// A reply that its batch can't hold is dropped for the others' sake.
+	errTooLarge = "ERR redoubt: the command has run, but its reply is larger than what may be held for a connection that shares its lane; ask again, this connection gets a lane of its own"
 
 	errInTransaction = "ERR redoubt: '%s' is answered by the sidecar and can't be part of a transaction"
 	errRedirect      = "ERR redoubt: CLIENT TRACKING can't REDIRECT: client ids change, and what is sent to another connection could be somebody else's. With RESP3 (HELLO 3) invalidations come on the connection itself"
@@ -50,21 +53,9 @@ func inTransaction(name string) string { return fmt.Sprintf(errInTransaction, na
 // errorReply is an error as it goes to the application.
 func errorReply(text string) []byte { return resp.AppendError(nil, text) }
 
-// ErrRefused is what Options.Dial's error wraps if the gateway answered and
-// wouldn't have us, as against not being reached at all.
-var ErrRefused = errors.New("the gateway refuses this host")
-
-// Ends of a session, none of which is a fault of ours. They are never shown.
+// Ends of a lane.
 var (
-	errEnded      = errors.New("the application closed")
-	errAppGone    = errors.New("the application is gone")
-	errLaneGone   = errors.New("the lane ended")
-	errFarewell   = errors.New("the application was told the end")
-	errQuit       = errors.New("the application quits")
-	errDraining   = errors.New("the sidecar drains")
-	errReturns    = errors.New("the session goes back to the shared lane")
 	errStalled    = errors.New("the lane owes replies and has been silent too long")
-	errUnasked    = errors.New("the engine sent a reply that nothing asked for")
 	errUnreadable = errors.New("the engine sent a malformed reply")
-	errNotRefused = errors.New("the engine ran a command that must fail")
+	errQuiet      = errors.New("the engine said nothing after its application's end")
 )

@@ -6,14 +6,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/big"
 	"net"
 	"time"
 
-	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/lane"
 )
 
@@ -42,7 +40,9 @@ type group struct {
 	hello  []byte // the engine's reply to HELLO, for guests that say it again
 	link   *link  // nil while the cache is away
 	guests int
-	idle   time.Time // when its last guest left
+	idle   time.Time     // when its last guest left
+	large  time.Time     // when a reply was last too large to be held
+	unsent []lane.Unsent // of a lane that was seized (own.go)
 
 	away    bool     // the last attempt to make a lane failed
 	waiters []*guest // wait for the first attempt
@@ -63,6 +63,10 @@ const (
 	// that come back at once would otherwise be more than the gateway takes
 	// handshakes from one host.
 	maxProofs = 64
+	// largeFor is how long newcomers are kept apart, and maxApart how many handshakes
+	// may be under way for one more.
+	largeFor = time.Minute
+	maxApart = 8
 	// maxGroups bounds lanes; guests beyond get lanes of their own, which the
 	// limit on connections bounds.
 	maxGroups = 256
@@ -83,29 +87,45 @@ func (l *loop) keyOf(who credential, protocol, db int) groupKey {
 	return k
 }
 
+// A handshake is what a guest becomes if the engine takes its credential.
+type handshake struct {
+	protocol int
+	db       int
+	name     string
+	hello    bool // it is answered as HELLO is, not with OK
+}
+
 // enroll moves a guest to the group of a credential, making it if need be, and
-// calls done in the loop with the group's HELLO reply, or a refusal.
-// It returns false if the guest has to wait.
-func (l *loop) enroll(g *guest, who credential, protocol, db int, done func(hello, refusal []byte)) bool {
-	key := l.keyOf(who, protocol, db)
+// answers it. A failure changes nothing. Nothing is pending.
+func (l *loop) enroll(g *guest, who credential, as handshake) {
+	key := l.keyOf(who, as.protocol, as.db)
 	// Where the cache was away when last tried, a newcomer tries anew.
 	if to, ok := l.groups[key]; ok && to.link != nil {
-		g.join(to)
-		done(to.hello, nil)
-		return true
+		g.enter(to, who, as, to.hello)
+		return
 	}
-	g.waiting = true
+	g.phase = waiting
 	who = who.clone()
 	l.car.work.Go(func() {
-		p := l.car.prove(l.car.hard, who, protocol, db)
-		p.closeUnless(l.post(func() { l.proved(g, key, who, p, done) }))
+		p := l.car.prove(l.car.hard, who, as.protocol, as.db, "")
+		p.closeUnless(l.post(func() { l.proved(g, key, who, as, p) }))
 	})
-	return false
+}
+
+// enter makes a guest what it wanted to be, and answers it.
+func (g *guest) enter(to *group, who credential, as handshake, hello []byte) {
+	g.join(to)
+	g.known.user, g.known.protocol, g.known.db, g.known.name = string(who.user), as.protocol, as.db, as.name
+	g.publish()
+	if as.hello {
+		g.answer(g.ownHello(hello))
+	} else {
+		g.answer(okReply)
+	}
 }
 
 // proved goes on with a guest whose credential has been tried.
-func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done func(hello, refusal []byte)) {
-	g.waiting = false
+func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p proven) {
 	l.car.reached(p.err)
 	to := l.groups[key]
 	switch {
@@ -114,8 +134,10 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 		p.conn.Close()
 	case to != nil:
 		l.attach(to, p)
-	case g.gone:
+	case g.phase == gone:
 		p.conn.Close()
+	case len(l.groups) >= maxGroups:
+		l.apart(g, who, as, p)
 	default:
 		to = &group{key: key, who: who.clone()}
 		l.groups[key] = to
@@ -123,69 +145,62 @@ func (l *loop) proved(g *guest, key groupKey, who credential, p proven, done fun
 			l.drop(to)
 		}
 	}
+	switch {
+	case g.phase == gone, g.own != nil:
+	case p.refusal != nil:
+		g.answer(p.refusal)
+	case p.err == nil && to != nil && to.link != nil:
+		g.enter(to, who, as, to.hello)
+	default:
+		g.answer(errorReply(errAway))
+	}
 	clear(who.password)
-	if g.gone {
+	l.resume(g)
+}
+
+// apart gives a guest the lane on which its credential was proved for its own, since
+// there are too many groups for one more.
+func (l *loop) apart(g *guest, who credential, as handshake, p proven) {
+	k, err := l.newLink(p.conn)
+	if err != nil {
+		l.car.log.Warn("a private lane is lost", "cause", err)
 		return
 	}
-	switch {
-	case to != nil && to.link != nil && p.refusal == nil && p.err == nil:
-		g.join(to)
-		done(to.hello, nil)
-	case p.refusal != nil:
-		done(nil, p.refusal)
-	case errors.Is(p.err, ErrRefused):
-		done(nil, errorReply(errAwayRefused))
-	default:
-		done(nil, errorReply(errAway))
-	}
-	if len(g.out) > 0 && g.pending == 0 && !g.blocked {
-		g.flush()
-	}
-	if g.ending {
-		g.end()
-	}
-	l.later(g)
+	g.enter(nil, who, as, p.hello)
+	l.give(g, k, l.car.privateBooks(g))
 }
 
 // attach makes the connection of a proof the lane of a group.
 func (l *loop) attach(to *group, p proven) bool {
-	conn := p.conn
-	if err := l.car.doubt(conn); err != nil { // CutIf may just have looked
-		l.car.log.Warn("a shared lane is lost", "cause", err)
-		conn.Close()
-		return false
-	}
-	k := &link{group: to, conn: conn, books: lane.New(), worn: wear{time.Now().Add(keyAge), keyBytes}}
-	k.books.FencePerClient, k.books.Errors = l.car.perGuest, l.car.refusals.reply
-	if t, ok := conn.(*tls.Conn); ok {
-		k.wire, _ = t.NetConn().(*eventloop.Wire)
-	} else {
-		k.wire = eventloop.NewWire(conn)
-		k.conn = k.wire
-	}
-	if k.wire == nil {
-		l.car.log.Error("a lane can't be driven by the loop: its TLS is not on a wire")
-		conn.Close()
-		return false
-	}
-	fd, err := k.wire.Detach()
-	if err == nil {
-		k.fd = fd
-		err = l.add(fd, entity{link: k})
-	}
+	k, err := l.newLink(p.conn)
 	if err != nil {
-		l.car.log.Error("a lane can't be driven by the loop", "cause", err)
-		k.conn.Close()
+		l.car.log.Warn("a shared lane is lost", "cause", err)
 		return false
 	}
+	k.group, k.books, k.worn = to, lane.New(), wear{time.Now().Add(keyAge), keyBytes}
+	k.books.FencePerClient, k.books.Errors = l.car.perGuest, l.car.refusals.reply
 	to.link, to.away, to.hello = k, false, p.hello
 	if to.trying != nil {
 		to.trying.cancel()
 		to.trying = nil
 	}
+	to.sendUnsent()
 	l.wake(to)
-	l.arrived = append(l.arrived, k) // bytes may lie in its TLS already
 	return true
+}
+
+// keepsApart says whether a newcomer gets a private lane at once: others of its group
+// have had replies that are too large to be held, and those who connect for each
+// request would never get one. Few do at a time, since each costs a handshake.
+func (of *group) keepsApart(g *guest) bool {
+	if g.asked || of.large.IsZero() {
+		return false
+	}
+	if time.Since(of.large) > largeFor {
+		of.large = time.Time{}
+		return false
+	}
+	return len(g.loop.car.proving) < maxApart
 }
 
 // lose closes a lane that has ended or is at fault, fails what was under way on
@@ -194,9 +209,11 @@ func (l *loop) lose(k *link, cause error) {
 	if k.lost {
 		return
 	}
-	k.lost = true
-	l.entities[k.fd] = entity{}
-	k.conn.Close()
+	if k.guest != nil {
+		l.loseOwn(k, cause)
+		return
+	}
+	l.closeLink(k)
 	k.abandonNext()
 	if k.group.link == k {
 		k.group.link = nil
@@ -230,7 +247,7 @@ func (l *loop) redial(to *group, number int) {
 		if !pause(ctx, number) {
 			return
 		}
-		p := l.car.prove(ctx, who, to.key.protocol, to.key.db)
+		p := l.car.prove(ctx, who, to.key.protocol, to.key.db, "")
 		p.closeUnless(l.post(func() { l.redialled(to, try, p) }))
 	})
 }
@@ -262,10 +279,11 @@ func (l *loop) redialled(to *group, try *attempt, p proven) {
 	l.car.reached(p.err)
 	switch {
 	case p.conn != nil && l.attach(to, p):
+		return
 	case p.final(): // the password is no longer good: who holds it must say so again
 		l.car.log.Warn("the engine no longer takes a password that it took before", "guests", to.guests)
 		for g := range l.guests {
-			if g.group == to {
+			if g.group == to && g.own == nil { // the engine ends private lanes itself
 				g.close()
 			}
 		}
@@ -276,31 +294,29 @@ func (l *loop) redialled(to *group, try *attempt, p proven) {
 			l.redial(to, try.number+1)
 		}
 	}
+	to.failUnsent()
 	l.wake(to)
 }
 
 // wake lets guests go on that waited for their group's lane.
 func (l *loop) wake(to *group) {
-	for _, g := range to.waiters {
-		g.waiting = false
-		if g.ending {
-			g.end()
-		}
-		l.later(g)
-	}
+	waiters := to.waiters
 	to.waiters = nil
+	for _, g := range waiters {
+		l.resume(g)
+	}
 }
 
 // away deals with a command while its group has no lane: it waits for the first
 // attempt to make one, and is told at once when that has failed.
-func (l *loop) away(g *guest) bool {
+func (l *loop) away(g *guest) outcome {
 	if g.group.away {
 		g.answer(errorReply(errAway))
-		return true
+		return done
 	}
-	g.waiting = true
+	g.phase = waiting
 	g.group.waiters = append(g.group.waiters, g)
-	return false
+	return again
 }
 
 // expire gives up lanes that have stalled: no command on a shared lane waits for
@@ -313,13 +329,6 @@ func (l *loop) expire(now time.Time) {
 		}
 		if k := g.link; k != nil && k.next != nil {
 			l.succeed(k, now)
-		}
-		if k := g.link; k != nil && k.choked != nil {
-			if now.Sub(k.choked.drank) >= drinkPatience {
-				l.car.log.Warn("an application is closed: it does not read what it asked for")
-				k.choked.close()
-			}
-			continue
 		}
 		if k := g.link; k != nil && k.books.Awaits() && now.Sub(k.heard) >= l.car.limits.Stall {
 			l.lose(k, errStalled)
@@ -338,6 +347,7 @@ func (l *loop) drop(g *group) {
 		g.trying = nil
 	}
 	clear(g.who.password)
+	g.failUnsent()
 	if g.link != nil {
 		l.lose(g.link, net.ErrClosed)
 	}

@@ -1,47 +1,220 @@
 package sidecar
 
 import (
+	"io"
 	"time"
 
-	"github.com/redoubt-cache/redoubt/internal/command"
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
-// A guest is an application connection that shares a lane with others. The
-// loop owns it. What needs a lane of its own makes it a session (moveout.go).
+// A guest is an application connection. The loop owns it from accept to close.
+//
+// What it is on:
+//
+//	stranger   no lane: it has not authenticated. All that it says is answered
+//	           here; only a password costs anything beyond this process.
+//	shared     its group's lane (group), with all others of the same credential,
+//	           protocol and database.
+//	private    a lane of its own (own), on which the engine keeps what belongs to
+//	           a connection. It stays counted in its group, and goes back to that
+//	           group's lane when it no longer needs its own (own.go).
+//
+// Where it is (phase):
+//
+//	serving ──► barred ──► serving     a command that changes its lane waits until
+//	   │                               no reply is due
+//	   ├─────► waiting ──► serving     for a proof of its password, or for a lane
+//	   ├─────► ending ───► parting     no more is read; it gets what is due
+//	   ▼                      │        told all; what it still says is dropped, so
+//	 gone ◄───────────────────┘        that no reset overtakes our last words
+//
+// What always holds:
+//   - Replies come in the order of the commands. pending counts those that are due,
+//     our own answers among them; while it isn't 0, an answer of our own goes behind
+//     them through the lane's books, never straight to out.
+//   - It changes lanes only with pending 0, and never back from a private lane that
+//     holds something of it.
+//   - in is what came and isn't done with. partial: it is the beginning of a command,
+//     and nothing is to be done before more has come.
+//   - Readiness is remembered, since the poller tells of it once: socket.readable is
+//     cleared only by a read that found nothing more.
+//   - stopped says whether it may be read, and why not. Each reason has one event that
+//     ends it: the last reply (settled), the proof or lane (resume), room on its lane
+//     (relieve). listed: it is on the loop's list, or on its lane's held, not on both.
+//   - A full socket doesn't keep it from being read: who only writes until he is done,
+//     as most client libraries do with a pipeline, would wait for ever. On a shared lane
+//     it gets a private one when much is unread, and there the engine keeps the replies,
+//     as it does for a direct connection.
 type guest struct {
 	loop   *loop
-	fd     int
-	member *member // in the list of all
+	member *member
 	known  known
-	group  *group // nil before authentication
-	scan   resp.CommandScanner
+	group  *group // whose credential it has proved; nil: a stranger
+	own    *link  // its private lane
+	course course // of its commands on it
 
-	in      []byte // what has come and isn't consumed
-	out     []byte // what the application's socket hasn't taken
-	pending int    // replies to come, our own among them
+	fd      int
+	socket  socket
+	phase   phase
+	listed  bool
+	scan    resp.CommandScanner
+	in      []byte
+	partial bool
+	out     []byte // what its socket hasn't taken
+	pending int
+	said    int // bytes of our own answers since it was last read
+	due     time.Time
 
-	readable bool // the socket may have more
-	ended    bool // and then its end: a short read is not the last
-	blocked  bool // the socket is full
-	queued   bool // on the loop's list, or its lane's
-	partial  bool // in is the beginning of a command: more must come first
-	barrier  bool // goes on when nothing is pending: what is next changes its lane
-	waiting  bool // for a proof, or a lane
-	ending   bool // closes when nothing is pending
-	leaving  bool // becomes a session as soon as what is in hand is stored
-	gone     bool
-	drank    time.Time // when the application last took something, while it chokes its lane
-	run      int       // bytes of the reply under way that were delivered
-	bulky    bool      // had a reply that others should not wait for
+	run   int    // bytes that came of the reply under way
+	bulky bool   // had a reply that others should not wait for
+	asked bool   // has sent something over a shared lane
+	left  bool   // the application has ended: nobody is told of what fails
+	last  []byte // what it is told when its lane, whose replies aren't counted, has ended
 }
 
+// socket is what is known of the application's socket.
+type socket struct {
+	readable bool // it may have more
+	ended    bool // and then its end: a short read is not the last
+	over     bool // its end was read
+	blocked  bool // it is full
+}
+
+type phase uint8
+
+const (
+	serving phase = iota
+	barred
+	waiting
+	ending
+	parting
+	gone
+)
+
+// A stop is what a guest waits for before it may be read again.
+type stop uint8
+
+const (
+	goes stop = iota
+	forReplies
+	forLane
+	forRoom
+	forNothing // it is over
+)
+
+// link is the lane that it is on; nil: none.
 func (g *guest) link() *link {
-	if g.group == nil {
-		return nil
+	switch {
+	case g.own != nil:
+		return g.own
+	case g.group != nil:
+		return g.group.link
 	}
-	return g.group.link
+	return nil
+}
+
+// stranger says whether it has not authenticated.
+func (g *guest) stranger() bool { return g.group == nil && g.own == nil }
+
+// stopped says whether a guest's commands may be taken now, and if not, why.
+func (g *guest) stopped() stop {
+	k := g.link()
+	switch {
+	case g.phase == waiting:
+		return forLane
+	case g.phase > waiting:
+		return forNothing
+	case g.pending > 0 && (g.phase == barred || k == nil): // or sent nowhere yet
+		return forReplies
+	case k != nil && k.backlogged():
+		return forRoom
+	}
+	return goes
+}
+
+// mayGo says the same, and lists the guest where it waits for room.
+func (l *loop) mayGo(g *guest) bool {
+	switch g.stopped() {
+	case goes:
+		return true
+	case forReplies:
+		g.phase = barred
+	case forRoom:
+		if !g.listed {
+			g.listed = true
+			k := g.link()
+			k.held = append(k.held, g)
+		}
+	}
+	return false
+}
+
+// stir does what an event lets a guest do. What it calls may close the guest,
+// which empties its entity.
+func (l *loop) stir(g *guest, ev eventloop.Event) {
+	g.socket.ended = g.socket.ended || ev.Ended
+	g.socket.readable = g.socket.readable || ev.Readable
+	if ev.Writable && g.socket.blocked {
+		g.socket.blocked = false
+		g.flush()
+	}
+	l.goOn(g)
+}
+
+// goOn has a guest do what it can.
+func (l *loop) goOn(g *guest) {
+	if g.phase == parting {
+		l.discard(g)
+		return
+	}
+	l.take(g)
+	if g.socket.ended && g.own != nil && (g.phase == barred || g.phase == ending) {
+		l.halfClose(g) // it isn't read, but what it waits for must not run for nobody
+	}
+}
+
+// take reads a guest once and does what it asks for, as far as it may.
+func (l *loop) take(g *guest) {
+	if !l.mayGo(g) {
+		return
+	}
+	if len(g.in) > 0 && !g.partial {
+		l.consume(g, nil)
+		if !l.mayGo(g) {
+			return
+		}
+		if len(g.in) > 0 && !g.partial { // the rest in its next turn
+			l.later(g)
+			return
+		}
+	}
+	if !g.socket.readable || l.draining {
+		return
+	}
+	n, err := eventloop.Read(g.fd, l.buf)
+	switch {
+	case err == eventloop.ErrAgain:
+		g.socket.readable = false
+	case err == io.EOF:
+		g.socket.over = true
+		l.appEnded(g)
+	case err != nil:
+		g.close()
+	default:
+		if n == len(l.buf) || g.socket.ended { // the end may have come with the bytes
+			l.later(g)
+		} else {
+			g.socket.readable = false
+		}
+		l.consume(g, l.buf[:n])
+		if len(g.in) > 0 && !g.partial && g.phase == serving {
+			l.later(g)
+		}
+	}
+	if k := g.link(); k != nil && k.books != nil && k.books.Full() {
+		l.flush(k) // the engine needn't wait for the rest of the turn
+	}
 }
 
 // consume does what the bytes that have come ask for; b is in the loop's buffer.
@@ -50,10 +223,10 @@ func (l *loop) consume(g *guest, b []byte) {
 		g.in = append(g.in, b...)
 		b = g.in
 	}
-	g.partial, g.barrier = false, false
+	g.partial, g.phase, g.said = false, serving, 0
 	used := l.commands(g, b)
 	switch {
-	case g.gone:
+	case g.phase >= parting:
 		return
 	case used == len(b):
 		g.in = g.in[:0]
@@ -63,213 +236,76 @@ func (l *loop) consume(g *guest, b []byte) {
 	default:
 		g.in = append(g.in[:0], b[used:]...)
 	}
-	if g.partial && len(g.in) >= maxShared {
-		l.moveOut(g) // a large command
+	if g.own != nil {
+		l.flushOwn(g.own)
 	}
-	if g.leaving {
-		l.handOver(g)
-		return
+	if g.partial && g.phase == serving && g.group != nil && g.own == nil && len(g.in) >= maxShared {
+		l.leave(g) // a large command
 	}
-	if len(g.out) > 0 && g.pending == 0 && !g.blocked && !g.gone { // else it goes with what is pending
+	if len(g.out) > 0 && g.pending == 0 && !g.socket.blocked { // else it goes with what is pending
 		g.flush()
 	}
 }
 
-// commands takes whole commands off b and returns how many bytes they were. A
-// run of commands that are sent on as they are is sent at once.
+// commands takes whole commands off b, and on a private lane parts of one, and
+// returns how many bytes they were.
 func (l *loop) commands(g *guest, b []byte) (used int) {
-	from, owed := 0, 0
-	send := func() {
-		if owed > 0 {
-			g.pending += owed
-			l.commandsSent += int64(owed)
-			g.group.link.books.Send(g, b[from:used], owed)
+	for used < len(b) && g.phase == serving && !g.partial && g.said < saidATurn {
+		var n int
+		switch {
+		case g.own != nil:
+			n = l.onPrivate(g, b[used:])
+		case g.group != nil:
+			n = l.onShared(g, b[used:])
+		default:
+			n = l.asStranger(g, b[used:])
 		}
-		from, owed = used, 0
-	}
-	for used < len(b) && !g.waiting && !g.gone && !g.ending {
-		g.scan.Authenticated = g.group != nil
-		h, o := g.scan.Head(b[used:])
-		n := 0
-		if o == resp.Whole && !h.Inline && h.Argc > 0 {
-			n, o = g.scan.Body(b[used+h.Len:])
-		}
-		if o == resp.More {
-			g.partial = true
+		if n == 0 && g.phase == serving {
 			break
 		}
-		if o == resp.Malformed {
-			send()
-			g.answer(errorReply(errProtocol + g.scan.Fault()))
-			g.end()
-			return len(b)
-		}
-		size := h.Len + n
-		if h.Argc == 0 && !h.Inline { // an empty line
-			send()
-			used += size
-			from = used
-			continue
-		}
-		step := step{size: size, forward: 1}
-		if !g.plain(h) {
-			step = l.step(g, h, b[used:], size)
-		}
-		if step.forward > 0 {
-			used += step.size
-			owed += step.forward
-			continue
-		}
-		send()
-		if done := step.do == nil || step.do(); !done {
-			break
-		}
-		if g.gone {
-			return used
-		}
-		used += step.size
-		from = used
+		used += n
 	}
-	send()
 	return used
 }
 
-// plain says that a command is sent on as it is, which nearly all are: step
-// would come to the same, and costs more.
-func (g *guest) plain(h resp.Head) bool {
-	if h.Inline || g.bulky || g.link() == nil {
-		return false
+// saidATurn bounds the answers of our own that a guest gets in a turn: they may be
+// much longer than what asks for them.
+const saidATurn = 256 << 10
+
+// next finds the command that b begins with, and how many bytes it has.
+func (g *guest) next(b []byte) (h resp.Head, size int, o resp.Outcome) {
+	g.scan.Authenticated = !g.stranger()
+	h, o = g.scan.Head(b)
+	n := 0
+	if o == resp.Whole && !h.Inline && h.Argc > 0 {
+		n, o = g.scan.Body(b[h.Len:])
 	}
-	c := command.Lookup(h.Name, h.Sub)
-	return wayOf(c) == shares && !c.MayBlock
+	return h, h.Len + n, o
 }
 
-// A step is what a guest's next command comes to.
-type step struct {
-	size    int         // bytes that it takes
-	forward int         // sent on as it is, for so many replies
-	do      func() bool // else this; false: not done yet, come again
-}
-
-// step decides on the command that b begins with and that has size bytes.
-func (l *loop) step(g *guest, h resp.Head, b []byte, size int) step {
-	if h.Inline {
-		return step{size: size, do: func() bool { return l.inline(g, b[:size]) }}
-	}
-	c := command.Lookup(h.Name, h.Sub)
-	if g.group == nil {
-		return step{size: size, do: func() bool { return l.stranger(g, c, b[:size]) }}
-	}
-	way := wayOf(c)
-	if way == shares && c.MayBlock && command.Blocks(resp.Args(nil, b[:size])[1:]) {
-		way = movesOut
-	}
-	switch way {
-	case shares:
-		if g.group.link == nil {
-			return step{size: size, do: func() bool { return l.away(g) }}
-		}
-		if g.bulky && g.pending == 0 {
-			return step{size: size, do: func() bool { return l.moveOut(g) }}
-		}
-		return step{size: size, forward: 1}
-	case opensBlock:
-		return l.block(g, b, size)
-	}
-	return step{size: size, do: func() bool { return l.special(g, c, way, resp.Args(nil, b[:size])) }}
-}
-
-// block looks whether a whole MULTI … EXEC of shared commands is there: it goes
-// as one unit, which nothing else can come between. Client libraries wrap their
-// pipelines in it. One that comes in pieces needs a lane of its own.
-func (l *loop) block(g *guest, b []byte, size int) step {
-	var scan resp.CommandScanner
-	scan.Authenticated, scan.MaxBulk = true, g.scan.MaxBulk
-	end, replies := size, 1
-	for end < len(b) && end <= maxShared {
-		h, o := scan.Head(b[end:])
-		if o != resp.Whole || h.Inline || h.Argc == 0 {
-			break
-		}
-		n, o := scan.Body(b[end+h.Len:])
-		if o != resp.Whole {
-			break
-		}
-		c := command.Lookup(h.Name, h.Sub)
-		end += h.Len + n
-		replies++
-		if c.Name == "exec" || c.Name == "discard" {
-			if g.group.link == nil || h.Argc != 1 {
-				break
-			}
-			return step{size: end, forward: replies}
-		}
-		if wayOf(c) != shares || c.MayBlock {
-			break
-		}
-	}
-	return step{size: size, do: func() bool { return l.moveOut(g) }}
-}
-
-// inline is a command that came as a line of text: from a person, mostly.
-func (l *loop) inline(g *guest, line []byte) bool {
-	frame, err := resp.AppendInline(nil, line)
-	if err != nil {
-		g.answer(errorReply(errProtocol + err.Error()))
-		g.end()
-		return true
-	}
-	args := resp.Args(nil, frame)
-	if len(args) == 0 {
-		return true
-	}
-	var sub []byte
-	if len(args) > 1 {
-		sub = args[1]
-	}
-	c := command.Lookup(args[0], sub)
-	switch way := wayOf(c); {
-	case g.group == nil:
-		return l.stranger(g, c, frame)
-	case way == shares && !c.MayBlock && g.group.link != nil:
-		g.pending++
-		l.commandsSent++
-		g.group.link.books.Send(g, frame, 1)
-		return true
-	case way == shares || way == opensBlock:
-		return l.moveOut(g)
-	default:
-		return l.special(g, c, way, args)
+// later lets a guest go on in the next turn.
+func (l *loop) later(g *guest) {
+	if !g.listed {
+		g.listed = true
+		l.again = append(l.again, g)
 	}
 }
 
-// answer gives a guest an answer of our own, behind the replies it waits for.
-func (g *guest) answer(b []byte) {
-	if k := g.link(); g.pending > 0 && k != nil {
-		g.pending++
-		k.books.Answer(g, b)
+// resume lets a guest go on that has waited for a proof, or for a lane.
+func (l *loop) resume(g *guest) {
+	if g.phase == waiting {
+		g.phase, g.partial = serving, false
+		if l.draining {
+			g.end()
+		}
+	}
+	if g.phase == gone {
 		return
 	}
-	g.out = append(g.out, b...)
-}
-
-// close ends a guest now. Replies that still come for it are dropped.
-func (g *guest) close() {
-	if g.gone {
-		return
+	if len(g.out) > 0 && g.pending == 0 && !g.socket.blocked {
+		g.flush()
 	}
-	g.vanish()
-	eventloop.Close(g.fd)
-	g.loop.car.leave(g.member)
-}
-
-// vanish takes a guest out of the loop; its descriptor stays open.
-func (g *guest) vanish() {
-	g.gone = true
-	g.loop.entities[g.fd] = entity{}
-	delete(g.loop.guests, g)
-	g.release()
-	g.join(nil)
+	l.later(g)
 }
 
 // join makes a guest one of a group, or of none.
@@ -284,4 +320,10 @@ func (g *guest) join(to *group) {
 	if to != nil {
 		to.guests++
 	}
+}
+
+// publish shows what a guest is to CLIENT LIST.
+func (g *guest) publish() {
+	p := g.known.profile
+	g.member.profile.Store(&p)
 }

@@ -31,10 +31,14 @@ func TestAFinishedApplicationCancelsWhatItWaitsFor(t *testing.T) {
 	car, l := pair(t)
 	direct := dialUnix(t, l.socket).login()
 	for name, end := range map[string]func(c *client){
-		"close":                 func(c *client) { c.conn.Close() },
-		"half-close":            func(c *client) { c.conn.(*net.TCPConn).CloseWrite() },
-		"reset":                 func(c *client) { c.conn.(*net.TCPConn).SetLinger(0); c.conn.Close() },
-		"close behind a local":  func(c *client) { c.send("CONFIG", "GET", "save"); c.conn.Close() },
+		"close":                func(c *client) { c.conn.Close() },
+		"half-close":           func(c *client) { c.conn.(*net.TCPConn).CloseWrite() },
+		"reset":                func(c *client) { c.conn.(*net.TCPConn).SetLinger(0); c.conn.Close() },
+		"close behind a local": func(c *client) { c.send("CONFIG", "GET", "save"); c.conn.Close() },
+		"close behind locals": func(c *client) {
+			c.write(bytes.Repeat(script("CLIENT SETINFO LIB-VER 1"), maxPlaces+1000))
+			c.conn.Close()
+		},
 		"close behind commands": func(c *client) { c.write(bytes.Repeat(resp.AppendCommand(nil, "PING"), 20_000)); c.conn.Close() },
 		"close behind QUIT":     func(c *client) { c.send("QUIT"); c.conn.Close() },
 		"close in mid-command":  func(c *client) { c.write([]byte("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nab")); c.conn.Close() },
@@ -117,17 +121,13 @@ func meddled(t *testing.T, say string, cut bool, release <-chan struct{}) (*Side
 	return car, &log
 }
 
-// due counts the replies that sessions wait for.
-func due(car *Sidecar) (n int) {
-	car.mu.Lock()
-	defer car.mu.Unlock()
-	for s := range car.sessions {
-		s.queue.mu.Lock()
-		for _, place := range s.queue.slots {
-			n += max(1, place.count)
+// due counts the replies that guests wait for.
+func due(t testing.TB, car *Sidecar) (n int) {
+	inLoop(t, car, func() {
+		for g := range car.loop.guests {
+			n += g.pending
 		}
-		s.queue.mu.Unlock()
-	}
+	})
 	return n
 }
 
@@ -146,7 +146,7 @@ func TestALostLaneIsToldToEachWaitingCommand(t *testing.T) {
 		car, log := meddled(t, say, true, release)
 		c := dialCar(t, car).alone()
 		c.write(script("ECHO abc\nECHO b\nECHO c\nCONFIG GET save\nECHO d\nECHO e"))
-		waitFor(t, func() bool { return due(car) == 6 }) // all of them taken
+		waitFor(t, func() bool { return due(t, car) == 6 }) // all of them taken
 		close(release)
 		if got := c.rest(); got != want {
 			t.Errorf("a lane that ends behind %q: %q, want %q", say, got, want)
@@ -157,24 +157,37 @@ func TestALostLaneIsToldToEachWaitingCommand(t *testing.T) {
 	}
 }
 
-func TestALaneThatIsCutEndsItsSession(t *testing.T) {
-	car, l := pair(t)
-	idle, waiting, subscribed := dialCar(t, car).alone(), dialCar(t, car).login(), dialCar(t, car).login()
-	waiting.send("BLPOP", "none", "0")
+// TestALaneThatIsCutEndsItsGuest, and costs nothing any more, whether or not the
+// application closes its end.
+func TestALaneThatIsCutEndsItsGuest(t *testing.T) {
+	m := startMeddler(t, startEngine(t), passOn)
+	car, _ := behind(t, m, Limits{})
+	idle, busy, subscribed := dialCar(t, car).alone(), dialCar(t, car).login(), dialCar(t, car).login()
+	busy.send("BLPOP", "none", "0")
 	subscribed.do("SUBSCRIBE", "a")
-	direct := dialUnix(t, l.socket).login()
+	direct := dialUnix(t, m.engine).login()
 	waitFor(t, func() bool { return strings.Contains(direct.do("INFO", "clients"), "blocked_clients:1\r") })
-	l.cut()
+	m.cut()
 	for name, c := range map[string]struct {
 		*client
 		want string
-	}{"idle": {idle, ""}, "waiting": {waiting, errorLine(errLost)}, "subscribed": {subscribed, ""}} {
+	}{"idle": {idle, ""}, "waiting": {busy, errorLine(errLost)}, "subscribed": {subscribed, ""}} {
 		if got := c.rest(); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
-		c.conn.Close()
 	}
-	waitFor(t, func() bool { return len(car.all()) == 0 })
+	waitFor(t, func() bool { return len(car.all()) == 0 }) // though no application has closed
+	before := turns(t, car)
+	<-time.After(200 * time.Millisecond)
+	if n := turns(t, car) - before; n > 50 {
+		t.Errorf("the loop turns %d times for nobody", n)
+	}
+}
+
+// turns is how often the loop has turned.
+func turns(t testing.TB, car *Sidecar) (n int64) {
+	inLoop(t, car, func() { n = car.loop.turns })
+	return n
 }
 
 func TestAnEngineThatBreaksTheProtocolLosesItsLane(t *testing.T) {
@@ -303,23 +316,20 @@ func TestTooManyConnectionsAreTold(t *testing.T) {
 	dialCar(t, car).login().expect("+PONG\r\n", "PING")
 }
 
-// TestAnEndedSessionIsForgotten: a sidecar runs for months, so nothing that
-// outlives a session may hold on to it, or to its lane.
-func TestAnEndedSessionIsForgotten(t *testing.T) {
-	car, l := pair(t)
+// TestAnEndedGuestIsForgotten: a sidecar runs for months, so nothing that
+// outlives a connection may hold on to it, or to its lane.
+func TestAnEndedGuestIsForgotten(t *testing.T) {
+	car, _ := pair(t)
 	c := dialCar(t, car).alone()
 	var forgotten sync.WaitGroup
 	forgotten.Add(2)
 	gone := func(int) { forgotten.Done() }
-	car.mu.Lock()
-	for s := range car.sessions {
-		runtime.AddCleanup(s, gone, 0)
-	}
-	car.mu.Unlock()
-	l.mu.Lock()
-	runtime.AddCleanup(l.open[len(l.open)-1].(*net.UnixConn), gone, 0)
-	l.open = nil
-	l.mu.Unlock()
+	inLoop(t, car, func() {
+		for g := range car.loop.guests {
+			runtime.AddCleanup(g, gone, 0)
+			runtime.AddCleanup(g.own, gone, 0)
+		}
+	})
 	c.conn.Close()
 	waitFor(t, func() bool { return len(car.all()) == 0 })
 	all := make(chan struct{})

@@ -201,7 +201,7 @@ func (c *Sidecar) admit(l listener, conn net.Conn) {
 	}
 }
 
-// sayAndClose is for connections that never become sessions. It doesn't wait:
+// sayAndClose is for connections that never become guests. It doesn't wait:
 // a fresh connection takes a line without a reader.
 func sayAndClose(conn net.Conn, text string) {
 	_ = conn.SetWriteDeadline(time.Now().Add(lingering))

@@ -17,7 +17,6 @@ import (
 // changed is known.
 
 // settings are what CONFIG GET tells of every engine that we render.
-// Options.Settings adds what the policy decides.
 var settings = map[string]string{
 	"appendonly":             "no",
 	"databases":              "16",
@@ -28,19 +27,28 @@ var settings = map[string]string{
 	"timeout":                "0",
 }
 
-// localAnswer makes the answer to a member's command of which args are all
-// arguments.
-func localAnswer(car *Sidecar, self *member, c *command.Command, args [][]byte) func(*known) []byte {
-	if !wellFormed(c, len(args)) && c.Arity != unknownArity {
-		return constant(errorReply(wrongArity(c.Name)))
+// localAnswer makes the answer to a guest's command of which args are all arguments,
+// when its turn comes.
+func localAnswer(g *guest, c *command.Command, args [][]byte) func() []byte {
+	if !c.WellFormed(len(args)) && c.Arity != unknownArity {
+		return func() []byte { return errorReply(wrongArity(c.Name)) }
 	}
+	answer := answerTo(g, c, args)
+	return func() []byte {
+		reply := answer(&g.known)
+		g.publish()
+		return reply
+	}
+}
+
+func answerTo(g *guest, c *command.Command, args [][]byte) func(*known) []byte {
 	switch c.Name {
 	case "acl|whoami":
 		return func(k *known) []byte { return resp.AppendBulk(nil, k.user) }
 	case "client|capa":
-		return constant(ok)
+		return constant(okReply)
 	case "client|list":
-		return clientList(car, self, args)
+		return clientList(g, args)
 	case "client|maint_notifications": // the name as it was written, as redis-server does
 		return constant(errorReply(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try CLIENT HELP.", args[1])))
 	case "client|no-evict":
@@ -48,7 +56,7 @@ func localAnswer(car *Sidecar, self *member, c *command.Command, args [][]byte) 
 	case "client|setinfo":
 		return setInfo(args)
 	case "config|get":
-		return configGet(car.settings, args[2:])
+		return configGet(args[2:])
 	case "role":
 		return constant([]byte("*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"))
 	}
@@ -58,10 +66,7 @@ func localAnswer(car *Sidecar, self *member, c *command.Command, args [][]byte) 
 // unknownArity is that of commands that no engine at hand has: any.
 const unknownArity = -1
 
-var ok = resp.AppendSimple(nil, "OK")
-
-// tooLong answers what is too long to be looked at.
-func tooLong(*known) []byte { return errorReply(errTooLong) }
+var okReply = resp.AppendSimple(nil, "OK")
 
 func constant(reply []byte) func(*known) []byte {
 	return func(*known) []byte { return reply }
@@ -72,7 +77,7 @@ func noEvict(args [][]byte) func(*known) []byte {
 	if !isWord(args[2], "ON") && !isWord(args[2], "OFF") {
 		return constant(errorReply(errSyntax))
 	}
-	return constant(ok)
+	return constant(okReply)
 }
 
 // setInfo keeps a client library's name, as redis-server 7.2 does.
@@ -91,13 +96,13 @@ func setInfo(args [][]byte) func(*known) []byte {
 		} else {
 			k.libraryVer = value
 		}
-		return ok
+		return okReply
 	}
 }
 
 // configGet answers from the fixed list; patterns match within it, and what
 // isn't in it doesn't exist.
-func configGet(settings map[string]string, patterns [][]byte) func(*known) []byte {
+func configGet(patterns [][]byte) func(*known) []byte {
 	var found []string
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		if slices.ContainsFunc(patterns, func(p []byte) bool { return matches(string(p), name) }) {

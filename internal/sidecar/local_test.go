@@ -19,11 +19,11 @@ var locked = []string{`rename-command CONFIG ""`, `rename-command ACL ""`, `rena
 
 func TestLocalAnswersHaveRedisForm(t *testing.T) {
 	l := &lanes{socket: startEngine(t, locked...)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Settings: map[string]string{"maxmemory": "1024"}})
+	car, _ := startSidecar(t, Options{Dial: l.dial})
 	const cluster = "-ERR This instance has cluster support disabled\r\n"
 	for _, c := range []struct{ command, resp2, resp3 string }{
 		{"CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n", "%1\r\n$9\r\ndatabases\r\n$2\r\n16\r\n"},
-		{"config get MAXMEM*", "*2\r\n$9\r\nmaxmemory\r\n$4\r\n1024\r\n", "%1\r\n$9\r\nmaxmemory\r\n$4\r\n1024\r\n"},
+		{"config get SLAVE*", "*2\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n", "%1\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n"},
 		{"CONFIG GET sav? appendonly appendonly", "*4\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$4\r\nsave\r\n$0\r\n\r\n", "%2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$4\r\nsave\r\n$0\r\n\r\n"},
 		{"CONFIG GET requirepass dir", "*0\r\n", "%0\r\n"},
 		{"CONFIG GET", "-ERR wrong number of arguments for 'config|get' command\r\n", ""},
@@ -40,7 +40,11 @@ func TestLocalAnswersHaveRedisForm(t *testing.T) {
 		{"CLIENT LIST TYPE x", "-ERR Unknown client type 'x'\r\n", ""}, {"CLIENT LIST ID x", "-ERR Invalid client ID\r\n", ""}, {"CLIENT LIST FOO", "-ERR syntax error\r\n", ""},
 	} {
 		words := strings.Fields(c.command)
-		dialCar(t, car).expect(errorLine(errNoAuth), words...)
+		refusal := errorLine(errNoAuth)
+		if strings.Contains(c.resp2, "wrong number") { // which redis-server says first
+			refusal = c.resp2
+		}
+		dialCar(t, car).expect(refusal, words...)
 		two := dialCar(t, car).login()
 		two.expect(c.resp2, words...)
 		three := dialCar(t, car).login()
@@ -273,7 +277,7 @@ func TestAnUnreachableCacheIsToldAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
-	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("tls: %w", ErrRefused), errAwayRefused}} {
+	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("tls: %w", os.ErrClosed), errAway}} {
 		result.Store(c.err) // of one type, as atomic.Value wants it
 		for range 3 {
 			app := dialCar(t, car)

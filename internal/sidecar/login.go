@@ -22,7 +22,7 @@ func login(lane net.Conn, who credential, protocol int) (hello []byte, err error
 	}
 	version := strconv.AppendInt(nil, int64(protocol), 10)
 	for _, user := range users {
-		hello, err = ask(lane, resp.AppendCommand(nil, []byte("HELLO"), version, []byte("AUTH"), user, who.password))
+		hello, err = exchange(lane, resp.AppendCommand(nil, []byte("HELLO"), version, []byte("AUTH"), user, who.password))
 		if err != nil || !bytes.HasPrefix(hello, []byte("-WRONGPASS ")) {
 			break
 		}

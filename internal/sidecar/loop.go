@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"io"
 	"runtime"
 	"sync"
 	"time"
@@ -11,14 +10,13 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/lane"
 )
 
-// This file is the hot path, with guest.go (what a guest's commands do), link.go
-// (a lane's bytes) and replies.go (what comes back). One goroutine on a thread of
-// its own, the loop, owns every guest (an application connection that shares a
-// lane) and every link (a shared lane's connection): no locks, channels or
-// hand-overs where bytes flow. A turn:
+// The hot path is here, in guest.go and shared.go (what a guest's commands do),
+// link.go (a lane's bytes) and replies.go (what comes back). One goroutine on a thread
+// of its own, the loop, owns every guest (an application connection) and every link
+// (a lane's connection): no locks, channels or hand-overs where bytes flow. A turn:
 //
 //	1. read each ready guest once, into one buffer for all; append its whole
-//	   commands to its lane's batch;
+//	   commands to its lane's batch, or send them over the lane of its own;
 //	2. send each batch that is due, as one TLS write: the gateway and the
 //	   engine work while we go on;
 //	3. read the links that replies have come on; each guest's run of replies
@@ -26,34 +24,31 @@ import (
 //
 // So a command costs one receive and one send on its own socket, and its share
 // of what is done once a batch. Nothing here sleeps but the poller. Whatever
-// might block (dialling, TLS, a proof of a password, a session that needs a
-// lane of its own) runs in goroutines, which post what they have found.
+// might block (dialling, TLS, a proof of a password) runs in goroutines, which post
+// what they have found.
 //
 // Memory: a guest is its struct and, between turns, only the rest of a command
-// that has come in part (at most maxShared) and what it hasn't read (at most
-// maxUnread).
+// that has come in part (at most largestFrame) and what it hasn't read: unreadShared
+// and the replies that were due then, or unreadPrivate, and at most maxUnread.
 
 const (
 	// readSize is what is read of a guest, or of a lane, at once, so that none
 	// takes more than its share of a turn: a reply of 64 KB in one piece.
 	readSize = 66 << 10
 	// maxShared is the largest command, or MULTI block, that is sent over a
-	// shared lane; a session with a larger one gets a lane of its own, on which
-	// it streams.
+	// shared lane; a guest with a larger one gets a private lane, on which it streams.
 	maxShared = 64 << 10
-	// maxUnread is what an application may leave unread before it is closed, as
-	// an engine would by its output limit.
-	maxUnread = 64 << 20
-	// maxBacklog is how much a lane may have unsent before its guests are no
+	// maxBacklog is how much a shared lane may have unsent before its guests are no
 	// longer read.
 	maxBacklog = 1 << 20
 )
 
 // loop is the event loop and all that it owns.
 type loop struct {
-	car  *Sidecar
-	poll *eventloop.Poller
-	buf  []byte // what is read of a guest; good within a turn
+	car   *Sidecar
+	poll  *eventloop.Poller
+	buf   []byte // what is read of a guest; good within its part of a turn
+	plain []byte // what is read of a private lane; the same
 
 	entities   []entity // by descriptor
 	generation int32
@@ -61,9 +56,14 @@ type loop struct {
 	groups     map[groupKey]*group
 	arrived    []*link  // have replies to be read in this turn
 	again      []*guest // have more to be read, or may go on
+	reminders  map[*guest]struct{}
+	tick       time.Time // when the first of these is due
+	listed     []entry   // CLIENT LIST, made once a turn
 	draining   bool
 	deaf       bool // the listeners are closed
 
+	turns                   int64 // since the start
+	privateLanes            int
 	commandsSent, lanesLost int64 // since the start
 
 	mu     sync.Mutex
@@ -86,7 +86,7 @@ func newLoop(car *Sidecar) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{car: car, poll: poll, buf: make([]byte, readSize), guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}}, nil
+	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}}, nil
 }
 
 // post has the loop do something. Any goroutine may call it. It returns false
@@ -102,8 +102,8 @@ func (l *loop) post(do func()) bool {
 	return true
 }
 
-// shut has post refuse from now on.
-func (l *loop) shut() {
+// refusePosts has post refuse from now on.
+func (l *loop) refusePosts() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
@@ -126,11 +126,13 @@ func (l *loop) run(ctx, cut context.Context) {
 }
 
 func (l *loop) turn(events []eventloop.Event) {
+	l.turns++
+	l.listed = nil
 	l.doPosts()
 	ready := l.again
 	l.again = nil
 	for _, g := range ready {
-		g.queued = false
+		g.listed = false
 		l.goOn(g)
 	}
 	for _, ev := range events {
@@ -145,8 +147,10 @@ func (l *loop) turn(events []eventloop.Event) {
 	for _, k := range l.arrived {
 		l.receive(k)
 	}
+	clear(l.arrived) // so that nothing holds on to a lane that has ended
 	l.arrived = l.arrived[:0]
 	l.expire(now)
+	l.lookAtReminders(now)
 }
 
 func (l *loop) doPosts() {
@@ -177,51 +181,6 @@ func (l *loop) dispatch(ev eventloop.Event) {
 	}
 }
 
-// stir does what an event lets a guest do. What it calls may close the guest,
-// which empties its entity.
-func (l *loop) stir(g *guest, ev eventloop.Event) {
-	g.ended = g.ended || ev.Ended
-	g.readable = g.readable || ev.Readable
-	if ev.Writable && g.blocked {
-		g.blocked = false
-		g.flush()
-	}
-	l.goOn(g)
-}
-
-func (l *loop) stirLink(k *link, ev eventloop.Event) {
-	if ev.Ended {
-		k.wire.Ended()
-	} else {
-		k.wire.Ready()
-	}
-	if ev.Readable {
-		k.books.Settle()
-		l.arrived = append(l.arrived, k)
-	}
-	if err := k.wire.Flush(); err != nil {
-		l.lose(k, err)
-		return
-	}
-	l.relieve(k)
-}
-
-// relieve lets guests go on that their lane's backlog held up.
-func (l *loop) relieve(k *link) {
-	if len(k.held) == 0 || k.backlogged() {
-		return
-	}
-	l.letGo(k)
-}
-
-func (l *loop) letGo(k *link) {
-	for _, g := range k.held {
-		g.queued = false
-		l.later(g)
-	}
-	k.held = nil
-}
-
 // add has the poller tell of a descriptor.
 func (l *loop) add(fd int, e entity) error {
 	for fd >= len(l.entities) {
@@ -233,69 +192,18 @@ func (l *loop) add(fd int, e entity) error {
 	return l.poll.Add(fd, eventloop.Token{Index: int32(fd), Generation: e.generation})
 }
 
-// goOn reads a guest once and does what it asks for, as far as it may.
-func (l *loop) goOn(g *guest) {
-	switch k := g.link(); {
-	case g.gone, g.waiting, g.barrier && g.pending > 0:
-		return
-	case g.blocked && len(g.out) > readSize:
-		return // until its socket takes more
-	case k != nil && k.backlogged():
-		if !g.queued {
-			g.queued = true
-			k.held = append(k.held, g)
-		}
-		return
-	}
-	if len(g.in) > 0 && (!g.partial || g.barrier) {
-		l.consume(g, nil)
-		if g.gone || g.waiting || g.barrier {
-			return
-		}
-	}
-	if !g.readable || l.draining || g.ending {
-		return
-	}
-	n, err := eventloop.Read(g.fd, l.buf)
-	switch {
-	case err == eventloop.ErrAgain:
-		g.readable = false
-	case err == io.EOF:
-		g.end()
-	case err != nil:
-		g.close()
-	default:
-		if n == len(l.buf) || g.ended { // the end may have come with the bytes
-			l.later(g)
-		} else {
-			g.readable = false
-		}
-		l.consume(g, l.buf[:n])
-	}
-	if k := g.link(); k != nil && k.books.Full() {
-		l.flush(k) // the engine needn't wait for the rest of the turn
-	}
-}
-
-// later lets a guest go on in the next turn.
-func (l *loop) later(g *guest) {
-	if !g.queued {
-		g.queued = true
-		l.again = append(l.again, g)
-	}
-}
-
 // nextDue is how long the poller may sleep: until a batch is due, or something
 // expires.
 func (l *loop) nextDue(now time.Time) time.Duration {
 	wait := time.Duration(-1)
+	if !l.tick.IsZero() {
+		wait = max(0, l.tick.Sub(now))
+	}
 	for _, g := range l.groups {
 		due := lane.Never
 		if g.link != nil {
 			due = g.link.books.Due(now)
-			if k := g.link; k.choked != nil {
-				due = min(due, max(0, k.choked.drank.Add(drinkPatience).Sub(now)))
-			} else if k.books.Awaits() {
+			if k := g.link; k.books.Awaits() {
 				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)))
 			}
 		}
@@ -320,7 +228,12 @@ func (l *loop) drain() {
 	l.draining = true
 	l.deafen()
 	for g := range l.guests {
-		g.end()
+		switch {
+		case g.own != nil && g.course.uncounted, g.phase <= barred && g.pending == 0 && len(g.out) == 0:
+			g.close()
+		case g.phase != waiting: // who waits ends when that is over
+			g.end()
+		}
 	}
 }
 
@@ -343,7 +256,7 @@ func (l *loop) deafen() {
 
 // end closes what is left.
 func (l *loop) end() {
-	l.shut()
+	l.refusePosts()
 	l.doPosts()
 	for g := range l.guests {
 		g.close()

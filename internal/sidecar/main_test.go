@@ -35,13 +35,10 @@ func startEngine(t testing.TB, directives ...string) string {
 	return socket
 }
 
-// lanes dials the engine and counts; it can cut what it has dialled.
+// lanes dials the engine and counts.
 type lanes struct {
 	socket string
-	mu     sync.Mutex
-	open   []net.Conn
 	dialed atomic.Int64
-	wrap   func(net.Conn) net.Conn
 }
 
 func (l *lanes) dial(ctx context.Context) (net.Conn, error) {
@@ -50,21 +47,7 @@ func (l *lanes) dial(ctx context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	l.dialed.Add(1)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.open = append(l.open, conn)
-	if l.wrap != nil {
-		return l.wrap(conn), nil
-	}
 	return conn, nil
-}
-
-func (l *lanes) cut() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, c := range l.open {
-		c.Close()
-	}
 }
 
 // journal is what a sidecar logs.

@@ -39,10 +39,10 @@ func (p proven) closeUnless(taken bool) {
 	}
 }
 
-// prove makes a fresh lane and authenticates it: HELLO alone, then SELECT alone,
-// since some engines lose a failing reply when others are pending
-// (redis/redis#15640). It runs in a goroutine of its own.
-func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) proven {
+// prove makes a fresh lane and brings it to where a guest is: HELLO, SELECT, CLIENT
+// SETNAME, each alone, since some engines lose a failing reply when others are
+// pending (redis/redis#15640). It runs in a goroutine of its own.
+func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int, name string) proven {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Dial)
 	defer cancel()
 	select {
@@ -61,10 +61,19 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) p
 	if p.err == nil && p.hello[0] == '-' {
 		p.refusal = p.hello
 	}
-	if p.err == nil && p.refusal == nil && db != 0 {
+	var then [][]byte
+	if db != 0 {
+		then = append(then, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db)))
+	}
+	if name != "" {
+		then = append(then, resp.AppendCommand(nil, "CLIENT", "SETNAME", name))
+	}
+	for _, command := range then {
+		if p.err != nil || p.refusal != nil {
+			break
+		}
 		var reply []byte
-		reply, p.err = ask(conn, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db)))
-		if p.err == nil && reply[0] == '-' {
+		if reply, p.err = exchange(conn, command); p.err == nil && reply[0] == '-' {
 			p.refusal = reply
 		}
 	}
@@ -75,9 +84,9 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) p
 	return p
 }
 
-// ask sends one command over a connection that nobody else uses and reads its
+// exchange sends one command over a connection that nobody else uses and reads its
 // reply, which must be small and the only one.
-func ask(conn net.Conn, command []byte) ([]byte, error) {
+func exchange(conn net.Conn, command []byte) ([]byte, error) {
 	if _, err := conn.Write(command); err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (l *loop) refresh(of *group) {
 	who := of.who.clone() // the group may be dropped meanwhile
 	l.car.work.Go(func() {
 		defer clear(who.password)
-		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db)
+		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db, "")
 		if p.conn != nil { // else the lane that there is must do
 			p.closeUnless(l.post(func() { l.hold(k, p) }))
 		}
@@ -65,7 +65,7 @@ func (l *loop) refresh(of *group) {
 
 // hold has a lane's guests wait until it can be succeeded.
 func (l *loop) hold(k *link, p proven) {
-	if k.lost || k.next != nil || l.draining {
+	if k.lost || k.books == nil || k.next != nil || l.draining {
 		p.closeUnless(false)
 		return
 	}
@@ -76,24 +76,17 @@ func (l *loop) hold(k *link, p proven) {
 // it up when that takes too long. The loop calls it each turn.
 func (l *loop) succeed(k *link, now time.Time) {
 	switch {
-	case k.books.Outstanding() == 0 && !k.books.Awaits() && k.wire.Unsent() == 0:
+	case k.books.Idle() && k.wire.Unsent() == 0:
 		p := *k.next
 		k.next = nil
 		if l.attach(k.group, p) {
-			l.retire(k)
+			l.closeLink(k)
 		}
+		l.letGo(k)
 	case !now.Before(k.holdUntil):
 		k.abandonNext()
 		l.letGo(k)
 	}
-}
-
-// retire ends a lane on which nothing is under way.
-func (l *loop) retire(k *link) {
-	k.lost = true
-	l.entities[k.fd] = entity{}
-	k.conn.Close()
-	l.letGo(k)
 }
 
 func (k *link) abandonNext() {

@@ -1,66 +1,118 @@
 package sidecar
 
 import (
+	"time"
+
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/lane"
 )
 
-// What comes back to a guest, and how it ends.
+// What comes back to a guest.
+
+const (
+	// bulkyReply is a reply large enough that its guest had better not share: others
+	// would wait for it.
+	bulkyReply = 256 << 10
+	// unreadShared is what a guest may leave unread and still be read on a shared
+	// lane; with more it gets a private one.
+	unreadShared = 1 << 20
+	// unreadPrivate is how much is kept for a guest before its private lane isn't
+	// read any more: the engine keeps the rest, as it does for a direct connection.
+	unreadPrivate = 256 << 10
+	// seizeAt is how much of a reply that passes as it comes, since its guest has the
+	// shared lane alone, is kept. One that reads more slowly gets the lane for itself,
+	// and the others a fresh one.
+	seizeAt = 4 << 20
+	// maxUnread is what an application may leave unread in all before it is closed,
+	// as an engine would by its output limit.
+	maxUnread = 64 << 20
+)
 
 // Deliver implements lane.Client.
 func (g *guest) Deliver(b []byte, n int) {
 	g.pending -= n
-	if g.gone {
+	if g.phase == gone {
 		return
 	}
-	if g.run += len(b) / max(n, 1); g.run >= bulkyReply {
-		g.bulky = true
-	}
-	if n > 0 {
-		g.run = 0
-	}
-	if len(g.out) > 0 && !g.blocked { // an answer of our own, before these
+	g.measure(len(b), n)
+	if len(g.out) > 0 && !g.socket.blocked { // an answer of our own, before these
 		g.out = append(g.out, b...)
 		b = nil
-		if g.flush(); g.gone {
+		if g.flush(); g.phase == gone {
 			return
 		}
 	}
-	if len(b) > 0 && len(g.out) == 0 && !g.blocked {
+	if len(b) > 0 && len(g.out) == 0 && !g.socket.blocked {
 		k, err := eventloop.Write(g.fd, b)
 		if err != nil {
 			g.close()
 			return
 		}
 		b = b[k:]
-		g.blocked = len(b) > 0
+		g.socket.blocked = len(b) > 0
 	}
-	if unread := len(g.out) + len(b); unread > chokeAt && !g.choke() && unread > maxUnread {
+	if g.keep(b); g.phase != gone {
+		g.settled()
+	}
+}
+
+// measure notes large replies.
+func (g *guest) measure(size, n int) {
+	if g.run += size / max(n, 1); g.run >= bulkyReply {
+		g.bulky = true
+		if g.own != nil {
+			g.course.needed = time.Now()
+		}
+	}
+	if n > 0 {
+		g.run = 0
+	}
+	if g.left || len(g.last) > 0 { // the engine is at work
+		g.due = time.Now().Add(halfClosed)
+	}
+}
+
+// keep puts bytes behind what the application's socket hasn't taken.
+func (g *guest) keep(b []byte) {
+	if len(g.out)+len(b) > maxUnread {
 		g.loop.car.log.Warn("an application is closed: it does not read what it asked for")
 		g.close()
 		return
 	}
 	g.out = append(g.out, b...)
-	g.settled()
 }
 
-// bulkyReply is a reply large enough that its guest had better not share: others
-// would wait for it.
-const bulkyReply = 256 << 10
+// answer gives a guest an answer of our own, behind the replies it waits for.
+func (g *guest) answer(b []byte) {
+	g.said += len(b)
+	switch {
+	case g.pending == 0:
+		g.keep(b)
+		return
+	case g.own != nil:
+		g.own.private.Answer(func() []byte { return b })
+	default:
+		g.group.link.books.Answer(g, b)
+	}
+	g.pending++
+}
 
 // Fail implements lane.Client.
 func (g *guest) Fail(n int, how lane.Failure) {
 	g.pending -= n
-	if g.gone {
-		return
-	}
-	if how == lane.Torn { // a part of a reply is out: what follows would be taken for its rest
-		g.close()
+	if g.phase == gone || g.left {
 		return
 	}
 	text := errLost
-	if how == lane.NotSent {
+	switch how {
+	case lane.Torn: // a part of a reply is out: what follows would be taken for its rest
+		g.close()
+		return
+	case lane.NotSent:
 		text = errAway
+	case lane.Dropped:
+		text = errTooLarge
+		g.bulky, g.group.large = true, time.Now()
 	}
 	for range n {
 		g.out = append(g.out, errorReply(text)...)
@@ -73,21 +125,34 @@ func (g *guest) settled() {
 	if g.pending > 0 {
 		return
 	}
-	if len(g.out) > 0 && !g.blocked {
+	if len(g.out) > 0 && !g.socket.blocked {
 		g.flush()
 	}
-	switch {
-	case g.gone:
-	case g.ending:
-		g.end()
-	case g.barrier:
+	switch g.phase {
+	case ending:
+		g.finish()
+	case barred:
 		g.loop.later(g)
+	}
+}
+
+// bar has a guest wait until no reply is due to it, whether it reads them or not.
+func (g *guest) bar() {
+	g.phase = barred
+	g.unchoke()
+}
+
+// unchoke has a private lane read again.
+func (g *guest) unchoke() {
+	if k := g.own; k != nil && k.choked {
+		k.choked = false
+		g.loop.post(func() { g.loop.receive(k) })
 	}
 }
 
 // flush writes what the application's socket takes.
 func (g *guest) flush() {
-	if g.gone || len(g.out) == 0 {
+	if g.phase == gone || len(g.out) == 0 {
 		return
 	}
 	n, err := eventloop.Write(g.fd, g.out)
@@ -95,33 +160,19 @@ func (g *guest) flush() {
 		g.close()
 		return
 	}
-	g.blocked = n < len(g.out)
-	if g.blocked {
+	g.socket.blocked = n < len(g.out)
+	if g.socket.blocked {
 		g.out = g.out[n:] // not moved: it may be much, and this happens often
-		g.swallowed()
-		return
-	}
-	g.out = g.out[:0]
-	if cap(g.out) > maxShared {
-		g.out = nil
-	}
-	g.swallowed()
-	if g.ending {
-		g.end()
-	}
-}
-
-// end closes a guest once it has been told all.
-func (g *guest) end() {
-	g.ending = true
-	if g.gone || g.pending > 0 || g.waiting {
-		return
-	}
-	if len(g.out) > 0 {
-		if !g.blocked {
-			g.flush()
+	} else {
+		g.out = g.out[:0]
+		if cap(g.out) > maxShared {
+			g.out = nil
 		}
-		return
 	}
-	g.close()
+	if len(g.out) < unreadPrivate/2 {
+		g.unchoke()
+	}
+	if len(g.out) == 0 {
+		g.finish()
+	}
 }

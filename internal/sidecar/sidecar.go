@@ -6,14 +6,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/command"
-	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
 // Options of a sidecar. Listen and Dial are required.
@@ -32,9 +30,6 @@ type Options struct {
 	// Dial makes a fresh connection to the engine through the tunnel. Its
 	// error wraps ErrRefused if the gateway answered and refused.
 	Dial func(context.Context) (net.Conn, error)
-	// Settings are what CONFIG GET tells beyond what is the same for every
-	// engine: maxmemory and maxmemory-policy, say, from the policy.
-	Settings map[string]string
 	// FencePerGuest fences each application's run of commands on a shared lane,
 	// not each batch (docs/decisions/0040).
 	FencePerGuest bool
@@ -60,12 +55,10 @@ type Limits struct {
 	// Own is how long a connection keeps the lane that it has for itself after it
 	// last needed one: 10 s. A new one costs two round trips and a handshake.
 	Own time.Duration
-	// Bulk bounds one argument: 512 MB, as proto-max-bulk-len of redis.conf.
-	Bulk int64
 }
 
 func (l Limits) withDefaults() Limits {
-	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second, Bulk: resp.MaxBulk}
+	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second}
 	if l.Connections > 0 {
 		defaults.Connections = l.Connections
 	}
@@ -81,9 +74,6 @@ func (l Limits) withDefaults() Limits {
 	if l.Own > 0 {
 		defaults.Own = l.Own
 	}
-	if l.Bulk > 0 {
-		defaults.Bulk = l.Bulk
-	}
 	return defaults
 }
 
@@ -91,7 +81,6 @@ func (l Limits) withDefaults() Limits {
 type Sidecar struct {
 	listeners []listener
 	dial      func(context.Context) (net.Conn, error)
-	settings  map[string]string
 	perGuest  bool
 	limits    Limits
 	log       *slog.Logger
@@ -101,7 +90,7 @@ type Sidecar struct {
 	proving chan struct{} // has room for maxProofs
 
 	hard context.Context // ends when everything must
-	work sync.WaitGroup  // sessions and dials
+	work sync.WaitGroup  // dials
 
 	away     atomic.Bool // the last dial failed
 	refusals *refusals
@@ -109,13 +98,11 @@ type Sidecar struct {
 
 	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
 
-	mu       sync.Mutex
-	members  map[*member]struct{}
-	sessions map[*session]struct{}
-	draining bool
+	mu      sync.Mutex
+	members map[*member]struct{}
 }
 
-// firstID keeps our ids of sessions apart from an engine's of connections.
+// firstID keeps our ids of connections apart from an engine's of connections.
 const firstID = 1 << 40
 
 // New opens the listeners; nothing is served before Run. If an address is
@@ -128,9 +115,16 @@ func New(o Options) (*Sidecar, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c := &Sidecar{dial: o.Dial, settings: maps.Clone(settings), perGuest: o.FencePerGuest, limits: o.Limits.withDefaults(), log: log, proving: make(chan struct{}, maxProofs), refusals: newRefusals(log, o.Opens), members: map[*member]struct{}{}, sessions: map[*session]struct{}{}}
+	c := &Sidecar{
+		dial:     o.Dial,
+		perGuest: o.FencePerGuest,
+		limits:   o.Limits.withDefaults(),
+		log:      log,
+		proving:  make(chan struct{}, maxProofs),
+		refusals: newRefusals(log, o.Opens),
+		members:  map[*member]struct{}{},
+	}
 	rand.Read(c.digestKey[:])
-	maps.Copy(c.settings, o.Settings)
 	c.lastID.Store(firstID)
 
 	loop, err := newLoop(c)
@@ -138,26 +132,38 @@ func New(o Options) (*Sidecar, error) {
 		return nil, err
 	}
 	c.loop = loop
-	tcp, err := listenTCP(o)
-	if err != nil {
+	if err := c.open(o); err != nil {
+		for _, l := range c.listeners {
+			l.Close()
+		}
+		loop.deafen()
+		loop.poll.Close()
 		return nil, err
 	}
+	return c, nil
+}
+
+// open opens the listeners.
+func (c *Sidecar) open(o Options) error {
+	tcp, err := listenTCP(o)
+	if err != nil {
+		return err
+	}
 	c.listeners = append(c.listeners, tcp)
-	if o.Unix != nil {
-		unix, err := listenUnix(o.Unix)
-		if err != nil {
-			tcp.Close()
-			return nil, err
-		}
+	if o.Unix == nil {
+		return nil
+	}
+	unix, err := listenUnix(o.Unix)
+	if err == nil {
 		c.listeners = append(c.listeners, unix)
 	}
-	return c, nil
+	return err
 }
 
 // Addr is the TCP address that New opened.
 func (c *Sidecar) Addr() net.Addr { return c.listeners[0].Addr() }
 
-// Run serves until ctx ends, then lets sessions end what is under way, within
+// Run serves until ctx ends, then lets what is under way end, within
 // Limits.Drain, and returns when all has ended. ready is called once
 // connections are accepted. Its error is a listener's that failed.
 func (c *Sidecar) Run(ctx context.Context, ready func()) error {
@@ -190,24 +196,12 @@ func (c *Sidecar) Run(ctx context.Context, ready func()) error {
 	}
 	late := time.AfterFunc(c.limits.Drain, cut)
 	defer late.Stop()
-	c.drain()
 	serving.Wait()
 	c.work.Wait()
 	if ctx.Err() != nil {
 		return nil
 	}
 	return context.Cause(soft)
-}
-
-// drain tells all sessions to end. Guests that become sessions from now on are
-// told as they do.
-func (c *Sidecar) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draining = true
-	for s := range c.sessions {
-		s.drain()
-	}
 }
 
 // reached keeps the log to the changes of whether the cache can be reached.

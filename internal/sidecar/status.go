@@ -21,7 +21,7 @@ type Status struct {
 func (c *Sidecar) Status(ctx context.Context) Status {
 	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, Refused: c.refusals.list()}
 	c.mu.Lock()
-	s.Connections, s.OwnLanes = len(c.members), len(c.sessions)
+	s.Connections = len(c.members)
 	c.mu.Unlock()
 	counted := make(chan func(*Status), 1)
 	if !c.loop.post(func() { counted <- c.loop.count() }) {
@@ -44,7 +44,9 @@ func (l *loop) count() func(*Status) {
 			outstanding += g.link.books.Outstanding()
 		}
 	}
+	own := l.privateLanes
 	return func(s *Status) {
+		s.OwnLanes = own
 		s.SharedLanes, s.Outstanding, s.Commands, s.LanesLost = lanes, outstanding, commands, lost
 	}
 }

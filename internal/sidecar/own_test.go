@@ -1,18 +1,18 @@
 package sidecar
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/command"
 )
 
 // alone counts the application connections that have lanes of their own.
-func alone(car *Sidecar) int {
-	car.mu.Lock()
-	defer car.mu.Unlock()
-	return len(car.sessions)
+func alone(t testing.TB, car *Sidecar) (n int) {
+	inLoop(t, car, func() { n = car.loop.privateLanes })
+	return n
 }
 
 // quickPair is a pair whose sessions go back as soon as they can.
@@ -23,9 +23,9 @@ func quickPair(t testing.TB, directives ...string) (*Sidecar, *lanes) {
 	return car, l
 }
 
-// TestASessionGoesBackToTheSharedLane when it no longer needs its own, and the
+// TestAGuestGoesBackToTheSharedLane when it no longer needs its own, and the
 // application doesn't notice.
-func TestASessionGoesBackToTheSharedLane(t *testing.T) {
+func TestAGuestGoesBackToTheSharedLane(t *testing.T) {
 	car, l := quickPair(t)
 	for name, needs := range map[string][]string{
 		"blocking":    {"RPUSH q a", "BLPOP q 0"},
@@ -48,22 +48,22 @@ func TestASessionGoesBackToTheSharedLane(t *testing.T) {
 			if l.dialed.Load() == before {
 				t.Fatal("it needed no lane of its own")
 			}
-			waitFor(t, func() bool { return alone(car) == 0 })
+			waitFor(t, func() bool { return alone(t, car) == 0 })
 			c.expect("+PONG\r\n", "PING")
 			c.expect(id, "CLIENT", "ID")
 			if got := c.do("CLIENT", "GETNAME"); !strings.Contains(got, name) {
 				t.Errorf("its name is %q", got)
 			}
-			if alone(car) != 0 || l.dialed.Load() != before+1 {
-				t.Errorf("%d lanes of their own, %d dialled", alone(car), l.dialed.Load()-before)
+			if alone(t, car) != 0 || l.dialed.Load() != before+1 {
+				t.Errorf("%d lanes of their own, %d dialled", alone(t, car), l.dialed.Load()-before)
 			}
 			c.do(strings.Fields(needs[0])...) // and out again
 		})
 	}
 }
 
-// TestASessionThatHasLeftStateStays: whatever only its own lane knows.
-func TestASessionThatHasLeftStateStays(t *testing.T) {
+// TestAGuestThatHasLeftStateStays: whatever only its own lane knows.
+func TestAGuestThatHasLeftStateStays(t *testing.T) {
 	car, _ := quickPair(t)
 	other := dialCar(t, car).login()
 	for name, leaves := range map[string][]string{
@@ -78,7 +78,8 @@ func TestASessionThatHasLeftStateStays(t *testing.T) {
 		"no reply":     {"CLIENT REPLY skip"},
 		"unknown":      {"NOSUCH x"},
 		"another user": {"BLPOP none 0.01", "AUTH " + password},
-		"no auth":      {"BLPOP none 0.01", "RESET"},
+		"database":     {"MULTI", "SELECT 1", "EXEC"}, // learnt from no reply
+		"name":         {"MULTI", "CLIENT SETNAME x", "EXEC"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dialCar(t, car).login()
@@ -88,17 +89,17 @@ func TestASessionThatHasLeftStateStays(t *testing.T) {
 					c.reply()
 				}
 			}
-			waitFor(t, func() bool { return alone(car) == 1 })
+			waitFor(t, func() bool { return alone(t, car) == 1 })
 			// It is asked for many times over while other things go on.
 			for range 50 {
 				other.expect("+PONG\r\n", "PING")
 				<-time.After(time.Millisecond)
 			}
-			if alone(car) != 1 {
+			if alone(t, car) != 1 {
 				t.Error("it went back")
 			}
 			c.conn.Close()
-			waitFor(t, func() bool { return alone(car) == 0 })
+			waitFor(t, func() bool { return alone(t, car) == 0 })
 		})
 	}
 }
@@ -129,8 +130,9 @@ func TestCleanCommandsLeaveNothing(t *testing.T) {
 		"bzpopmin": "z 0.01", "bzpopmax": "z 0.01", "bzmpop": "0.01 1 z MIN", "xread": "BLOCK 1 STREAMS s 0", "xreadgroup": "GROUP g c BLOCK 1 STREAMS s >",
 		"eval": "return(1) 0", "eval_ro": "return(1) 0", "evalsha": strings.Repeat("0", 40) + " 0", "evalsha_ro": strings.Repeat("0", 40) + " 0",
 		"fcall": "f 0", "fcall_ro": "f 0", "wait": "0 1", "waitaof": "0 0 1",
+		"client|info": "", "client|getredir": "", "client|trackinginfo": "",
 	}
-	followed := []string{"watch", "multi", "exec", "discard", "unwatch"} // by upstream
+	followed := []string{"watch"} // by course
 	state := func(c *client) (s []string) {
 		for _, field := range strings.Fields(c.do("CLIENT", "INFO")) {
 			switch name, _, _ := strings.Cut(field, "="); name {
@@ -140,8 +142,9 @@ func TestCleanCommandsLeaveNothing(t *testing.T) {
 		}
 		return s
 	}
-	for name := range maps.Keys(clean) {
-		if slices.Contains(followed, name) {
+	for _, c := range command.All() {
+		name := c.Name
+		if c.OnShared != command.Leave || c.Returns != command.Always || slices.Contains(followed, name) {
 			continue
 		}
 		words, ok := arguments[name]
@@ -154,7 +157,7 @@ func TestCleanCommandsLeaveNothing(t *testing.T) {
 		if len(before) < 8 {
 			t.Fatalf("the engine tells only %q", before)
 		}
-		c.do(append([]string{name}, strings.Fields(words)...)...)
+		c.do(append(strings.Split(name, "|"), strings.Fields(words)...)...)
 		if after := state(c); !slices.Equal(before, after) {
 			t.Errorf("%s leaves %q of %q", name, after, before)
 		}

@@ -8,59 +8,37 @@ import (
 
 func lookup(name, sub string) *command.Command { return command.Lookup([]byte(name), []byte(sub)) }
 
-func TestWayOfEachCommandByState(t *testing.T) {
+func TestUseOfEachCommandByState(t *testing.T) {
+	const (
+		send, track, answer, refuse = command.Send, command.Track, command.Answer, command.Refuse
+		change, uncount, quit       = command.Change, command.Uncount, command.Quit
+	)
 	type step struct {
 		name, sub string
 		argc      int
-		want      handling
+		want      command.Use
 	}
 	for name, steps := range map[string][]step{
-		"forwarded": {{"get", "k", 2, forward}, {"blpop", "q", 3, forward}, {"client", "info", 2, forward}, {"wait", "0", 3, forward}, {"dump", "k", 2, forward},
-			{"client", "kill", 3, forward}, {"client", "tracking", 3, forward}},
-		"relayed for good":             {{"subscribe", "a", 2, startRelay}, {"get", "k", 2, pass}, {"config", "get", 3, pass}, {"auth", "p", 2, pass}, {"monitor", "", 1, bar}, {"quit", "", 1, quit}},
-		"unknown":                      {{"nosuch", "", 1, startRelay}, {"reset", "", 1, pass}, {"get", "k", 2, pass}},
-		"unknown subcommand":           {{"client", "nosuch", 2, startRelay}},
-		"reply mode":                   {{"client", "reply", 3, startRelay}},
-		"rejected":                     {{"select", "", 1, forward}, {"multi", "x", 2, forward}, {"hello", "3", 2, track}, {"auth", "p", 2, track}},
-		"HELLO or AUTH may be queued":  {{"multi", "", 1, track}, {"hello", "3", 2, startRelay}},
-		"and after a rejected DISCARD": {{"multi", "", 1, track}, {"discard", "x", 2, forward}, {"auth", "p", 2, startRelay}},
+		"sent": {{"get", "k", 2, send}, {"blpop", "q", 3, send}, {"client", "info", 2, send}, {"wait", "0", 3, send}, {"dump", "k", 2, send},
+			{"client", "kill", 3, send}, {"client", "tracking", 3, send}},
+		"uncounted for good":           {{"subscribe", "a", 2, uncount}, {"get", "k", 2, uncount}, {"config", "get", 3, uncount}, {"auth", "p", 2, uncount}, {"monitor", "", 1, refuse}, {"quit", "", 1, quit}},
+		"unknown":                      {{"nosuch", "", 1, uncount}, {"reset", "", 1, uncount}, {"get", "k", 2, uncount}},
+		"unknown subcommand":           {{"client", "nosuch", 2, uncount}},
+		"reply mode":                   {{"client", "reply", 3, uncount}},
+		"rejected":                     {{"select", "", 1, send}, {"multi", "x", 2, send}, {"hello", "3", 2, track}, {"auth", "p", 2, track}},
+		"HELLO or AUTH may be queued":  {{"multi", "", 1, track}, {"hello", "3", 2, uncount}},
+		"and after a rejected DISCARD": {{"multi", "", 1, track}, {"discard", "x", 2, send}, {"auth", "p", 2, uncount}},
 		"a rejected EXEC ends MULTI":   {{"multi", "", 1, track}, {"exec", "x", 2, track}, {"auth", "p", 2, track}},
-		"so do EXEC, DISCARD, RESET":   {{"multi", "", 1, track}, {"exec", "", 1, track}, {"multi", "", 1, track}, {"discard", "", 1, track}, {"multi", "", 1, track}, {"reset", "", 1, track}, {"hello", "3", 2, track}},
+		"so do EXEC and DISCARD":       {{"multi", "", 1, track}, {"exec", "", 1, track}, {"multi", "", 1, track}, {"discard", "", 1, track}, {"hello", "3", 2, track}},
+		"RESET":                        {{"multi", "", 1, track}, {"reset", "", 1, change}, {"reset", "x", 2, send}},
 		"barred":                       {{"config", "set", 4, refuse}, {"shutdown", "", 1, refuse}, {"script", "debug", 3, refuse}, {"acl", "nosuch", 2, refuse}},
 		"answered":                     {{"cluster", "slots", 2, answer}, {"cluster", "", 1, answer}, {"readonly", "", 1, answer}, {"client", "list", 2, answer}},
 	} {
-		var u upstream
-		for i, s := range steps {
-			if got := u.next(lookup(s.name, s.sub), s.argc); got != s.want {
-				t.Errorf("%s, step %d (%s %s): %v, want %v", name, i, s.name, s.sub, got, s.want)
+		var s course
+		for i, step := range steps {
+			if got := s.next(lookup(step.name, step.sub), step.argc); got != step.want {
+				t.Errorf("%s, step %d (%s %s): %v, want %v", name, i, step.name, step.sub, got, step.want)
 			}
-		}
-	}
-}
-
-func TestEachLocalCommandHasARoute(t *testing.T) {
-	for _, c := range command.All() {
-		if c.Class != command.Local {
-			continue
-		}
-		switch c.Name {
-		case "unwatch", "client|getname", "client|getredir", "client|info", "client|trackinginfo": // the lane is the session's own: it knows
-			if route(c) != forward {
-				t.Errorf("%s: %v", c.Name, route(c))
-			}
-		default:
-			if route(c) == forward {
-				t.Errorf("%s is local, but nothing here is done about it", c.Name)
-			}
-		}
-	}
-	for name := range routes {
-		found := false
-		for _, c := range command.All() {
-			found = found || c.Name == name
-		}
-		if !found {
-			t.Errorf("a route for %s, which is no command", name)
 		}
 	}
 }

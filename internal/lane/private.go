@@ -1,0 +1,231 @@
+package lane
+
+import "github.com/redoubt-cache/redoubt/internal/resp"
+
+// A Private keeps the books of a lane that one client has for itself: replies
+// pass as they come, in no need of a fence, since there is nobody to cross with.
+// The zero value with a Client is ready; it is not for concurrent use.
+//
+// What always holds: the places are the replies to come, in order, and the first
+// is never an answer of our own, which is given as soon as it is first. A push
+// stands between two replies and answers none.
+type Private struct {
+	Client Client
+	// Errors is as a Lane's. Where replies aren't counted it is asked too, as long
+	// as what comes is RESP.
+	Errors func(text []byte)
+
+	places []place
+	first  int // places[:first] are done with
+	scan   resp.ReplyScanner
+	push   bool // the frame under way answers nothing
+	head   [replyHead]byte
+	deaf   bool // what isn't counted is no RESP
+	kept   int  // head[:kept] is the beginning of the frame under way, if it is looked at
+}
+
+// replyHead is how much of a reply Learn sees: enough for the id in HELLO's.
+const replyHead = 256
+
+// A place is what comes next.
+type place struct {
+	kind placeKind
+	n    int          // replies that pass
+	told func([]byte) // of a watched one: it is called with the reply's beginning
+	made func() []byte
+}
+
+type placeKind uint8
+
+const (
+	passed   placeKind = iota // n replies of the engine
+	watched                   // one, which is looked at
+	replaced                  // one, an error, instead of which what is made is given
+	ours                      // what is made, no reply of the engine
+	uncounted
+)
+
+// Expect says that n commands were sent.
+func (p *Private) Expect(n int) {
+	if last := len(p.places) - 1; last >= p.first && p.places[last].kind == passed {
+		p.places[last].n += n
+		return
+	}
+	p.add(place{kind: passed, n: n})
+}
+
+// Watch says that a command was sent whose reply is passed on, and told.
+func (p *Private) Watch(told func(head []byte)) { p.add(place{kind: watched, n: 1, told: told}) }
+
+// Replace says that a command was sent that the engine must reject. What is made
+// when that is its turn goes to the client in the error's place.
+func (p *Private) Replace(made func() []byte) { p.add(place{kind: replaced, n: 1, made: made}) }
+
+// Answer puts an answer of our own behind the replies that are to come, of which
+// there must be some. It is made when its turn comes.
+func (p *Private) Answer(made func() []byte) { p.add(place{kind: ours, n: 1, made: made}) }
+
+// Uncount says that whatever comes from here on is passed on uncounted.
+func (p *Private) Uncount() { p.add(place{kind: uncounted}) }
+
+// TakeBack says that the last command expected will get no reply: only a part of
+// it was sent.
+func (p *Private) TakeBack() {
+	last := len(p.places) - 1
+	if p.places[last].n--; p.places[last].n == 0 {
+		p.places = p.places[:last]
+	}
+}
+
+func (p *Private) add(next place) {
+	if p.first == len(p.places) {
+		p.places, p.first = p.places[:0], 0
+	}
+	p.places = append(p.places, next)
+}
+
+// Places is how many runs of replies and answers are to come.
+func (p *Private) Places() int { return len(p.places) - p.first }
+
+// front is the place of the next frame; nil if nothing is expected.
+func (p *Private) front() *place {
+	if p.first == len(p.places) {
+		return nil
+	}
+	return &p.places[p.first]
+}
+
+// done takes a reply off the first place.
+func (p *Private) done() {
+	f := p.front()
+	if f.n--; f.n > 0 {
+		return
+	}
+	*f = place{}
+	p.first++
+	switch {
+	case p.first == len(p.places):
+		p.places, p.first = p.places[:0], 0
+		if cap(p.places) > mostPlaces {
+			p.places = nil
+		}
+	case p.first >= mostPlaces && 2*p.first > len(p.places):
+		n := copy(p.places, p.places[p.first:])
+		clear(p.places[n:])
+		p.places, p.first = p.places[:n], 0
+	}
+}
+
+// mostPlaces is what is kept of a long queue.
+const mostPlaces = 256
+
+// Received hands out what came. An error is a fault of the lane: close the
+// connection and call Abandon.
+func (p *Private) Received(b []byte) error {
+	from, ended := 0, 0 // b[from:i] isn't handed out yet, and that many replies end in it
+	give := func(to int) {
+		if to > from || ended > 0 {
+			p.Client.Deliver(b[from:to], ended)
+		}
+		from, ended = to, 0
+	}
+	for i := 0; i < len(b); {
+		f := p.front()
+		if p.scan.Between() {
+			p.push, p.kept = b[i] == '>', 0
+			if f == nil && !p.push {
+				give(i)
+				return ErrUnasked
+			}
+		}
+		if f != nil && f.kind == uncounted {
+			p.overhear(b[i:])
+			break
+		}
+		n, outcome := p.scan.Scan(b[i:])
+		if outcome == resp.Malformed {
+			give(i)
+			return ErrMalformed
+		}
+		kind := passed
+		if !p.push {
+			kind = f.kind
+		}
+		if kind != passed {
+			p.kept += copy(p.head[p.kept:], b[i:i+n])
+		}
+		if kind == replaced {
+			give(i)
+			from = i + n
+		}
+		i += n
+		if outcome != resp.Whole || p.push {
+			continue
+		}
+		p.tellError()
+		switch kind {
+		case watched:
+			f.told(p.head[:p.kept])
+			ended++
+		case replaced:
+			if p.head[0] != '-' {
+				return ErrNotRejected
+			}
+			p.Client.Deliver(f.made(), 1)
+		default:
+			ended++
+		}
+		p.done()
+		if f := p.front(); f != nil && f.kind == ours {
+			give(i)
+			p.answers()
+		}
+	}
+	give(len(b))
+	return nil
+}
+
+// overhear looks for errors in what is passed on uncounted.
+func (p *Private) overhear(b []byte) {
+	for len(b) > 0 && !p.deaf {
+		n, outcome := p.scan.Scan(b)
+		b = b[n:]
+		p.deaf = outcome == resp.Malformed
+		if outcome == resp.Whole {
+			p.tellError()
+		}
+	}
+}
+
+func (p *Private) tellError() {
+	if p.Errors != nil && p.scan.Kind() == '-' {
+		p.Errors(p.scan.Error())
+	}
+}
+
+// answers gives the answers of our own that are first.
+func (p *Private) answers() {
+	for f := p.front(); f != nil && f.kind == ours; f = p.front() {
+		made := f.made()
+		p.done()
+		p.Client.Deliver(made, 1)
+	}
+}
+
+// Abandon fails what is still to come, in order, as far as that can be told: nothing
+// behind a reply that is torn, or where replies aren't counted. The lane's connection
+// is gone.
+func (p *Private) Abandon() {
+	left := p.places[p.first:]
+	p.places, p.first = nil, 0
+	for _, f := range left {
+		switch {
+		case f.kind == uncounted, !p.scan.Between():
+			return
+		case f.kind == ours:
+			p.Client.Deliver(f.made(), 1)
+		default:
+			p.Client.Fail(f.n, Unknown)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package lane_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/lane"
+)
+
+// TestAPrivateLaneGivesEachReplyItsPlace, cut anywhere: plain ones, watched ones,
+// replaced ones, answers of our own, pushes between them, and in the end what isn't
+// counted.
+func TestAPrivateLaneGivesEachReplyItsPlace(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		c := &client{}
+		p := &lane.Private{Client: c}
+		var stream, want bytes.Buffer
+		var watched, told []string
+		expected, ours := 0, 0
+		reply := func(n int) string { return c.reply(n) }
+		for n := range 200 {
+			kind := r.IntN(4)
+			if kind < 3 && r.IntN(10) == 0 {
+				push := ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n"
+				stream.WriteString(push)
+				want.WriteString(push)
+			}
+			switch kind {
+			case 0:
+				p.Expect(1)
+				stream.WriteString(reply(n))
+				want.WriteString(reply(n))
+			case 1:
+				watched = append(watched, reply(n)[:min(len(reply(n)), 20)])
+				p.Watch(func(head []byte) { told = append(told, string(head[:min(len(head), 20)])) })
+				stream.WriteString(reply(n))
+				want.WriteString(reply(n))
+			case 2:
+				p.Replace(func() []byte { return []byte("+instead\r\n") })
+				stream.WriteString("-ERR wrong\r\n")
+				want.WriteString("+instead\r\n")
+			default:
+				if stream.Len() == 0 || r.IntN(2) == 0 {
+					continue
+				}
+				ours++
+				p.Answer(func() []byte { return []byte("+ours\r\n") })
+				want.WriteString("+ours\r\n")
+				continue
+			}
+			expected++
+		}
+		p.Uncount()
+		stream.WriteString("no RESP at all")
+		want.WriteString("no RESP at all")
+		for stream.Len() > 0 {
+			if err := p.Received(stream.Next(1 + r.IntN(200))); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		if !bytes.Equal(c.got, want.Bytes()) {
+			t.Fatalf("seed %d: got %.300q, want %.300q", seed, c.got, want.Bytes())
+		}
+		if c.answered != expected+ours || fmt.Sprint(told) != fmt.Sprint(watched) {
+			t.Fatalf("seed %d: %d answered of %d, told %q, want %q", seed, c.answered, expected+ours, told, watched)
+		}
+	}
+}
+
+func TestAPrivateLaneSeesWhatIsWrong(t *testing.T) {
+	for replies, want := range map[string]struct {
+		err error
+		got string
+	}{
+		"+a\r\n+b\r\n+c\r\n": {lane.ErrUnasked, "+a\r\n+b\r\n"},
+		"+a\r\nhello\r\n":    {lane.ErrMalformed, "+a\r\n"},
+		"+a\r\n>1\r\n+x\r\n": {nil, "+a\r\n>1\r\n+x\r\n"},
+	} {
+		c := &client{}
+		p := &lane.Private{Client: c}
+		p.Expect(2)
+		if err := p.Received([]byte(replies)); !errors.Is(err, want.err) || string(c.got) != want.got {
+			t.Errorf("%q: %v, %q", replies, err, c.got)
+		}
+	}
+	c := &client{}
+	p := &lane.Private{Client: c}
+	p.Replace(func() []byte { return nil })
+	if err := p.Received([]byte("+OK\r\n")); !errors.Is(err, lane.ErrNotRejected) || len(c.got) > 0 {
+		t.Errorf("a command that must be rejected: %v, %q", err, c.got)
+	}
+}
+
+func TestAnAbandonedPrivateLaneTellsWhatItCan(t *testing.T) {
+	for came, want := range map[string]string{
+		"":        "2 failed, +ours\r\n, 1 failed",
+		"+a\r\n":  "1 failed, +ours\r\n, 1 failed",
+		"+a\r\n+": "", // torn: what follows would be taken for its rest
+	} {
+		told := &teller{}
+		p := &lane.Private{Client: told}
+		p.Expect(2)
+		p.Answer(func() []byte { return []byte("+ours\r\n") })
+		p.Expect(2)
+		p.TakeBack()
+		p.Uncount()
+		if err := p.Received([]byte(came)); err != nil {
+			t.Fatal(err)
+		}
+		told.all = nil
+		p.Abandon()
+		if got := strings.Join(told.all, ", "); got != want {
+			t.Errorf("after %q: %q, want %q", came, got, want)
+		}
+	}
+}
+
+// A teller notes what it is told.
+type teller struct{ all []string }
+
+func (c *teller) Deliver(b []byte, _ int)      { c.all = append(c.all, string(b)) }
+func (c *teller) Fail(n int, how lane.Failure) { c.all = append(c.all, fmt.Sprintf("%d failed", n)) }
+
+// TestASeizedLaneGoesOnWhereItWas: a large reply is under way to the client that has the
+// lane alone; its rest goes to that client, and what others would have sent comes back,
+// in order.
+func TestASeizedLaneGoesOnWhereItWas(t *testing.T) {
+	for _, perClient := range []bool{false, true} {
+		get := []byte("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
+		l := lane.New()
+		l.FencePerClient = perClient
+		owner, a, b := &client{id: 0}, &client{id: 1}, &client{id: 2}
+		l.Send(owner, get, 2)
+		l.Answer(owner, []byte("+ours\r\n"))
+		batch := l.Flush()
+		echo := bytes.Index(batch, []byte("$16\r\n"))
+		receive := func(received func(string) error, s string) {
+			t.Helper()
+			if err := received(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shared := func(s string) error { return l.Received(copy(l.Buffer(), s)) }
+		receive(shared, string(batch[echo:echo+23]))
+		receive(shared, "$10\r\n01234")
+		if l.Owner() != owner {
+			t.Fatal("the client hasn't got the lane alone")
+		}
+		l.Send(a, []byte("a1"), 1)
+		l.Send(a, []byte("a2"), 1)
+		l.Send(b, []byte("b1"), 1)
+		l.Send(owner, []byte("own"), 1)
+		l.Answer(a, []byte("+a\r\n"))
+		l.Send(a, []byte("a3"), 1)
+		p, own, others := l.Seize()
+		if string(own) != "own" {
+			t.Errorf("the owner's unsent commands are %q", own)
+		}
+		var left []string
+		for _, u := range others {
+			left = append(left, fmt.Sprintf("%d %s%s %d", u.Client.(*client).id, u.Commands, u.Answer, u.N))
+		}
+		if got, want := strings.Join(left, ", "), "1 a1a2 2, 2 b1 1, 1 +a\r\n 1, 1 a3 1"; got != want {
+			t.Errorf("others would have sent %q, want %q", got, want)
+		}
+		receive(func(s string) error { return p.Received([]byte(s)) }, "56789\r\n$1\r\nx\r\n+last\r\n")
+		if got, want := string(owner.got), "$10\r\n0123456789\r\n$1\r\nx\r\n+ours\r\n+last\r\n"; got != want {
+			t.Errorf("the owner got %q, want %q", got, want)
+		}
+	}
+}
