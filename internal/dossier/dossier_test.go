@@ -256,8 +256,17 @@ func TestFindingsAreNeverBetterThanTheEvidence(t *testing.T) {
 	}
 	f.Count()
 	s.CA, s.Evidence = r.ca, []dossier.Evidence{signedBy(t, f, r.host(identity.Gateway, "cache-1"))}
-	if got := outcome(make1(t, s), "RD-442"); got != dossier.IsAllowed {
-		t.Errorf("accepted: %s", got)
+	if d := make1(t, s); outcome(d, "RD-442") != dossier.IsAllowed || d.Summary.Accepted != 1 {
+		t.Errorf("accepted: %s, %+v", outcome(d, "RD-442"), d.Summary)
+	}
+	for i := range f.Checks { // it ended between the report and the dossier
+		if a := f.Checks[i].Accepted; a != nil {
+			a.Until = now.AddDate(0, 0, -1).Format(time.DateOnly)
+		}
+	}
+	s.Evidence = []dossier.Evidence{signedBy(t, f, r.host(identity.Gateway, "cache-1"))}
+	if d := make1(t, s); outcome(d, "RD-442") != dossier.Fails || d.Summary.Accepted != 0 {
+		t.Errorf("accepted until yesterday: %s, %+v", outcome(d, "RD-442"), d.Summary)
 	}
 	s.Evidence = nil
 	d = make1(t, s)

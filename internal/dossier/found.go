@@ -54,7 +54,7 @@ func (d *Dossier) find(c verify.Check) Check {
 		for _, r := range e.Report.Checks {
 			if r.ID == c.ID && !e.later {
 				check.Results = append(check.Results, Result{
-					Host: e.Report.Host, From: e.Report.Vantage, Outcome: r.Outcome, Accepted: r.Accepted, Detail: r.Detail, Nobodys: e.by == "", facts: r.Facts,
+					Host: e.Report.Host, From: e.Report.Vantage, Outcome: r.Outcome, Accepted: d.accepted(r), Detail: r.Detail, Nobodys: e.by == "", facts: r.Facts,
 				})
 			}
 		}
@@ -71,6 +71,18 @@ func (d *Dossier) find(c verify.Check) Check {
 	}
 	check.Outcome = worstOf(append(words, Holds))
 	return check
+}
+
+// accepted is the exception for a failure if it holds on the day of writing: it may have
+// ended since the report was made.
+func (d *Dossier) accepted(r evidence.Result) *evidence.Exception {
+	if r.Accepted == nil {
+		return nil
+	}
+	if ended, err := r.Accepted.Ended(d.Written); ended || err != nil {
+		return nil
+	}
+	return r.Accepted
 }
 
 // lacking are the hosts that don't show what a check claims, and should.

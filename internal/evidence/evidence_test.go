@@ -110,8 +110,14 @@ func TestAReportThatDoesNotAddUpIsRefused(t *testing.T) {
 		"no deployment":         {`"clinic"`, `""`, "deployment"},
 		"another claim":         {`"title": "a claim"`, `"title": "another"`, "not the set"},
 		"a seventh goal":        {`"goal": 1`, `"goal": 7`, "six"},
-		"cut short":             {string(text[len(text)/2:]), "", "not a report"},
-		"something behind":      {"\n}\n", "\n}\n{}\n", "follows"},
+		// A name is put into documents as it is: Markdown would take this for its own heading.
+		"a host that is a heading":   {`"host": "cache-1"`, `"host": "x\n\n## Every check holds"`, "its host"},
+		"a version that is a link":   {`"version": "1.0"`, `"version": "[1.0](http://example.com)"`, "its version"},
+		"a place of its own":         {`"cache-host"`, `"cache-host, all good"`, "vantage"},
+		"accepted until it says so":  {`"until": "2027-01-31"`, `"until": "| ## soon"`, "no date"},
+		"accepted in another's name": {`"check": "RD-404"`, `"check": "RD-101"`, "what is accepted"},
+		"cut short":                  {string(text[len(text)/2:]), "", "not a report"},
+		"something behind":           {"\n}\n", "\n}\n{}\n", "follows"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := evidence.Decode([]byte(strings.Replace(string(text), c.from, c.to, 1)))

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -35,6 +37,16 @@ const (
 	Outsider   Vantage = "outsider"    // a host that must not get in
 	OneMachine Vantage = "one-machine" // "redoubt up": all parts on this host
 )
+
+// Valid says whether it is one of those.
+func (v Vantage) Valid() bool {
+	return slices.Contains([]Vantage{CacheHost, AppHost, Outsider, OneMachine}, v)
+}
+
+// isName keeps what a report calls itself from being anything else in a document.
+func isName(s string) bool {
+	return s != "" && len(s) <= 253 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_+~") == "" // RFC 1035 §2.3.4
+}
 
 // Report is one verification, of one host.
 type Report struct {
@@ -187,8 +199,10 @@ func (r *Report) check() error {
 		return errors.New("it names no deployment")
 	case r.Started.IsZero():
 		return errors.New("it has no time")
-	case r.Vantage == "":
-		return errors.New("it has no vantage")
+	case !r.Vantage.Valid():
+		return fmt.Errorf("its vantage is %q, which is none", r.Vantage)
+	case !isName(r.Host) || !isName(r.Version):
+		return fmt.Errorf("its host is called %.80q, its version %.80q: letters, digits and .-_+~ only", r.Host, r.Version)
 	case len(r.Checks) == 0:
 		return errors.New("it has no checks")
 	case r.Summary != count(r.Checks):
@@ -207,6 +221,13 @@ func (r *Report) check() error {
 			return fmt.Errorf("%s: outcome %q is none of pass, fail, skip", c.ID, c.Outcome)
 		case c.Accepted != nil && c.Outcome != Fail:
 			return fmt.Errorf("%s: accepted, and it does not fail", c.ID)
+		case c.Accepted != nil && c.Accepted.Check != c.ID:
+			return fmt.Errorf("%s: what is accepted is %q", c.ID, c.Accepted.Check)
+		}
+		if c.Accepted != nil {
+			if _, err := c.Accepted.Ended(r.Started); err != nil {
+				return fmt.Errorf("%s: accepted %w", c.ID, err)
+			}
 		}
 		seen[c.ID] = true
 	}

@@ -13,8 +13,8 @@ import (
 type Other struct {
 	Where string // table and chain, as nft names them
 	Rule  string
-	// Disguises says that afterwards a packet may seem to come from elsewhere, or to
-	// belong to a connection that it doesn't: then our table lets in whom it doesn't know.
+	// Disguises says that afterwards a packet, or a copy of it, may seem to come from
+	// elsewhere, or to belong to a connection that it doesn't: then our table lets in whom it doesn't know.
 	// The others change only where a packet goes, which ours looks at afterwards.
 	Disguises bool
 }
@@ -28,11 +28,12 @@ func Others(ctx context.Context) ([]Other, error) {
 
 var (
 	// Another source by a payload statement, source address translation, a program that
-	// gets the packet, or a helper that says what is related (nft(8), STATEMENTS), also as
-	// iptables' targets, which nft writes as a remark.
-	disguises = regexp.MustCompile(`(\bip6? saddr|@(ll|nh|th|ih),[0-9]+,[0-9]+) set |\b(snat|masquerade|queue)\b|\bct helper set |xt(_| target "?)(SNAT|MASQUERADE|NETMAP|SNPT|NFQUEUE|CT)\b`)
+	// gets the packet, a helper that says what is related, or another interface (what is
+	// sent to lo comes back as if it were the host's own), also as iptables' targets, which
+	// nft writes as a remark (nft(8), STATEMENTS).
+	disguises = regexp.MustCompile(`(\bip6? saddr|@(ll|nh|th|ih),[0-9]+,[0-9]+) set |\b(snat|masquerade|queue|fwd|dup)\b|\bct helper set |xt(_| target "?)(SNAT|MASQUERADE|NETMAP|SNPT|NFQUEUE|CT|TEE)\b`)
 	// Another destination, no connection tracking, or a way past the other chains.
-	diverts = regexp.MustCompile(`\b(dnat|redirect|tproxy|notrack|fwd|dup)\b|\bflow (add|offload)\b|\b(ip6? daddr|(tcp|udp|th|sctp) [sd]port|ether [sd]addr) set |xt(_| target "?)(DNAT|REDIRECT|DNPT|TPROXY|TEE)\b`)
+	diverts = regexp.MustCompile(`\b(dnat|redirect|tproxy|notrack)\b|\bflow (add|offload)\b|\b(ip6? daddr|(tcp|udp|th|sctp) [sd]port|ether [sd]addr) set |xt(_| target "?)(DNAT|REDIRECT|DNPT|TPROXY)\b`)
 
 	goesTo = regexp.MustCompile(`\b(?:jump|goto) ([^\s,}]+)`)
 	hook   = regexp.MustCompile(`^type \w+ hook (\w+)`)

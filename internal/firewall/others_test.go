@@ -43,7 +43,7 @@ func TestRulesOfEveryKindAreTold(t *testing.T) {
 	for rule, want := range map[string]string{
 		"tcp dport 22 queue to 0": "disguises", `ct helper set "ftp"`: "disguises", "@nh,96,32 set 0xa000009": "disguises", "masquerade": "disguises",
 		"counter packets 0 bytes 0 # xt_CT": "disguises", `xt target "SNAT"`: "disguises",
-		"tcp dport 80 redirect to :6379": "diverts", "meta l4proto tcp tproxy to :80": "diverts", "fwd to eth1": "diverts", "flow add @f": "diverts",
+		"tcp dport 80 redirect to :6379": "diverts", "meta l4proto tcp tproxy to :80": "diverts", "fwd to eth1": "disguises", `ether daddr set 00:00:00:00:00:00 fwd to "lo"`: "disguises", `dup to 10.0.0.9 device "lo"`: "disguises", `xt target "TEE"`: "disguises", "flow add @f": "diverts",
 		"tcp dport set 22": "diverts", "ip daddr set 127.0.0.1": "diverts", `xt target "REDIRECT"`: "diverts",
 		"ct mark set 0x1": "", "add @busy4 { ip saddr }": "", `ip saddr 10.0.0.1 drop comment "no"`: "", "meta mark set 1": "", `xt target "MARK"`: "",
 	} {

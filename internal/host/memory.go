@@ -1,7 +1,6 @@
 package host
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,11 +17,8 @@ type Swap struct {
 
 // Swaps are those in use (proc(5), /proc/swaps).
 func Swaps() (list []Swap, err error) {
-	text, err := os.ReadFile("/proc/swaps")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a kernel without swap
-	}
-	if err != nil {
+	text, known, err := kernelFile("/proc/swaps")
+	if err != nil || !known { // a kernel without swap
 		return nil, err
 	}
 	for i, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
@@ -35,10 +31,22 @@ func Swaps() (list []Swap, err error) {
 	return list, nil
 }
 
-// encrypted says whether a block device is dm-crypt's, or made of such alone.
-func encrypted(device string) bool {
-	real, err := filepath.EvalSymlinks(device)
-	return err == nil && encryptedBlock(filepath.Join("/sys/class/block", filepath.Base(real)), 0)
+// encrypted says whether a block device is dm-crypt's, or made of such alone; of a file,
+// whether it lies on such a one, whatever the file is called.
+func encrypted(path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return false
+	}
+	if info.Mode().IsRegular() {
+		disk, err := DiskOf(real)
+		return err == nil && disk.Encrypted
+	}
+	return encryptedBlock(filepath.Join("/sys/class/block", filepath.Base(real)), 0)
 }
 
 // A Disk is what a path lies on.
@@ -96,16 +104,10 @@ func SwapDenied(pid int) (denied bool, where string) {
 }
 
 // Setting reads a file of one value below /proc/sys or /sys; known is false where
-// this kernel doesn't have it.
+// this kernel doesn't have it. Spaces are part of the value: a core_pattern may be one.
 func Setting(path string) (value string, known bool, err error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, err
-	}
-	return strings.TrimSpace(string(text)), true, nil
+	text, known, err := kernelFile(path)
+	return strings.TrimSuffix(string(text), "\n"), known, err
 }
 
 // Hibernates says whether this host can write all of its memory to a disk, and why.

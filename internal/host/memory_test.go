@@ -41,7 +41,7 @@ func TestKeepsDumps(t *testing.T) {
 		keeps            bool
 	}{
 		{"|/bin/false", "0", false}, {"|/bin/false %p", "1", false}, {"|/usr/bin/false", "0", false}, {"| /bin/false", "0", false}, {"", "0", false},
-		{"|/bin/false-keeper %p", "0", true}, {"|/bin/falsehood", "0", true}, {"|/usr/bin/false/../keeper", "0", true}, {"|", "0", true}, {"core", "0", true}, {"", "1", true}, {"@/run/dumps", "0", true}, {"/bin/false", "0", true},
+		{"|/bin/false-keeper %p", "0", true}, {"|/bin/falsehood", "0", true}, {"|/usr/bin/false/../keeper", "0", true}, {"|", "0", true}, {"core", "0", true}, {"", "1", true}, {"@/run/dumps", "0", true}, {"/bin/false", "0", true}, {" ", "0", true}, {" |/bin/false", "0", true},
 	} {
 		if got := KeepsDumps(c.pattern, c.usesPID); (got != "") != c.keeps {
 			t.Errorf("%q, %s: %q", c.pattern, c.usesPID, got)

@@ -47,8 +47,9 @@ func LoopbackFromOutside() (open []string, looked int, err error) {
 const ipWithin = 10 * time.Second
 
 // PacketPrograms are what interfaces of this network namespace hand their packets to
-// before any packet filter sees them: XDP programs (ip-link(8)) and filters of tc
-// (tc(8)). Programs that are attached by a link of their own (tcx) the two don't list.
+// before any packet filter sees them: XDP programs (ip-link(8)), filters of tc (tc(8)),
+// and programs that the two don't list since they are attached by a link of their own
+// (tcx); and what chooses the socket that a packet is for (sk_lookup).
 func PacketPrograms(ctx context.Context) (list []string, err error) {
 	text, err := ask(ctx, "ip", "-json", "link", "show")
 	if err != nil {
@@ -70,7 +71,8 @@ func PacketPrograms(ctx context.Context) (list []string, err error) {
 			list = append(list, fmt.Sprintf("%s: tc, ingress: %s", name, strings.Join(kinds, ", ")))
 		}
 	}
-	return list, nil
+	linked, err := linkedPrograms()
+	return append(list, linked...), err
 }
 
 // parseLinks reads ip -json link show.

@@ -81,8 +81,8 @@ func (t *Target) inAnotherNetwork(n *Notes) string {
 var nothingIsDisguised = Check{
 	ID: "RD-133", Goal: evidence.Environment, From: OnBoth, OfHost: true,
 	Title:      "No other packet filter, and no program on an interface, makes what arrives look like something else",
-	Why:        "The packet filter goes by where a packet comes from. Another table that gives it another source, or says that it belongs to a connection, lets in whom ours would not; a program on an interface (XDP, tc) can do anything with it. What merely goes elsewhere (dnat, redirect, notrack, flow tables) is named: ours looks at it afterwards.",
-	Mend:       "Look at what is named (nft list ruleset; ip link; tc filter show dev NAME ingress), find out who put it there, and take it away. Where it must be, as Cilium's programs, an exception says who answers for it.",
+	Why:        "The packet filter goes by where a packet comes from. Another table that gives it another source, says that it belongs to a connection, or has it come in again by another interface (fwd, dup: what comes from lo is the host's own) lets in whom ours would not; a program on an interface (XDP, tc), or one that chooses sockets (sk_lookup), can do anything with it. What merely goes elsewhere (dnat, redirect, notrack, flow tables) is named: ours looks at it afterwards.",
+	Mend:       "Look at what is named (nft list ruleset; ip link; tc filter show dev NAME ingress; bpftool net; bpftool link), find out who put it there, and take it away. Where it must be, as Cilium's programs, an exception says who answers for it.",
 	References: []string{"45 CFR 164.312(a)(1)", "45 CFR 164.312(e)(1)", "NIST SP 800-53r5 SC-7", "NIST SP 800-53r5 CM-7"},
 	Needs:      []Need{needRoot},
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {

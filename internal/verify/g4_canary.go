@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -104,7 +105,8 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		n.Saw("not watched, since another machine or program has the files: %s", strings.Join(written.others, ", "))
 	}
 	n.Saw("looked below %s, and in what our processes have open for writing", strings.Join(dirs, ", "))
-	n.Saw("not seen is what is written by way of a mapping of memory alone, elsewhere than there; a file on tmpfs is memory, and no disk")
+	n.Saw("looked in every file that a process of this host has mapped so that its memory is written there; not seen is one that is mapped, written and let go between the looks")
+	n.Saw("a file on tmpfs is memory, and no disk")
 	n.Saw("swap devices are not read: RD-402 says whether anything of ours is there")
 	least := math.MaxInt
 	for _, after := range looks {
@@ -123,7 +125,8 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		for _, p := range append(t.ours(ctx), process{"verification", os.Getpid()}) {
 			s.openIn(p)
 		}
-		n.Saw("after %s: files that were written since, and read: %d, %d KB", time.Since(began).Round(100*time.Millisecond), len(s.seen), s.read>>10)
+		s.mapped()
+		n.Saw("after %s: files that were written since, and read: %d, %d KB; processes that even root may not look into: %d", time.Since(began).Round(100*time.Millisecond), len(s.seen), s.read>>10, s.closed)
 		if found := s.foundBut(control); len(found) > 0 {
 			n.Saw("found in %s", strings.Join(found, ", "))
 			return n.Fail("it is in %s", found[0])
@@ -222,6 +225,7 @@ type search struct {
 	read    int64
 	found   []string
 	lacking []string // what could not be read, and so may hold it
+	closed  int      // processes whose mappings even root may not see
 }
 
 // nameOf is where an open file lies, as the kernel tells it. It says the same for a file
@@ -275,6 +279,33 @@ func (s *search) openIn(p process) {
 		}
 	}
 }
+
+// mapped looks into the files that any process has mapped so that its memory is written
+// to them (mmap(2)), of which no watch tells.
+func (s *search) mapped() {
+	list, err := processes()
+	if err != nil {
+		s.lacking = append(s.lacking, err.Error())
+		return
+	}
+	for _, p := range list {
+		mappings, err := p.sharedWritable()
+		switch {
+		case errors.Is(err, fs.ErrPermission): // of another user namespace, as what runs a container
+			s.closed++
+		case err != nil && !gone(err):
+			s.lacking = append(s.lacking, err.Error())
+		}
+		for _, m := range mappings {
+			if s.ctx.Err() == nil && !m.inMemory() {
+				s.look(p.path("map_files", m.at), regular.Open)
+			}
+		}
+	}
+}
+
+// gone says whether a process has ended while it was looked at.
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
 
 // look reads a file, if it is one. What it was when it was found says nothing of what it
 // is when it is opened: whoever can write there may have put something else in its place,

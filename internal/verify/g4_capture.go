@@ -15,8 +15,8 @@ import (
 var nobodyCaptures = Check{
 	ID: "RD-406", Goal: evidence.AtRest, From: OnBoth, Cheap: true,
 	Title:      "Nobody captures the packets between application and sidecar",
-	Why:        "Between the two, values pass in the clear: who listens there (tcpdump, a sniffing agent) reads them, and mostly writes them to a file.",
-	Mend:       "End the program that is named. What listens on another interface alone, as a DHCP client does, is no matter: there everything is TLS.",
+	Why:        "Between the two, values pass in the clear: who listens there (tcpdump, a sniffing agent) reads them, and mostly writes them to a file. The same is handed out by a rule of a packet filter (NFLOG, queue).",
+	Mend:       "End the program that is named. What listens on another interface alone, as a DHCP client does, is no matter: there everything is TLS. A daemon of the packet filter's log (ulogd) may take packets whole: have it take less, or let an exception say what its rules are.",
 	References: []string{"45 CFR 164.312(a)(1)", "NIST SP 800-53r5 SC-4", "NIST SP 800-53r5 SC-28"},
 	Needs:      []Need{needRoot, needProcesses},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
@@ -42,9 +42,45 @@ var nobodyCaptures = Check{
 					return n.Fail("packets are captured by %s", by)
 				}
 			}
+			for _, table := range []string{"nfnetlink_log", "nfnetlink_queue"} {
+				list, err := p.takers(table)
+				if err != nil {
+					return n.Skip("%v", err)
+				}
+				n.Saw("%s, process %d: who takes whole packets by way of %s: %d", p.name, p.pid, table, len(list))
+				if len(list) > 0 {
+					return n.Fail("a packet filter may hand packets to netlink port %s, mostly the process of that number (%s)", list[0], table)
+				}
+			}
 		}
-		return n.Pass("no packet socket takes IP packets there")
+		return n.Pass("no packet socket takes IP packets there, and no program those that a packet filter hands on")
 	},
+}
+
+// takers are the netlink ports of those who take packets with their content from rules of
+// a packet filter: its log's (NFLOG, nft log group), and those that wait in a queue.
+// Which packets these are, any rule says that is made later too.
+func (p process) takers(table string) (list []string, err error) {
+	text, err := p.read("net", "netfilter", table)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // its kernel has none, or hasn't loaded it
+	}
+	if err != nil {
+		return nil, err
+	}
+	// group, port, waiting, copied: 0 nothing, 1 what is known of a packet, 2 the packet
+	// (the kernel's net/netfilter/nfnetlink_log.c and _queue.c, seq_show).
+	const whole = "2"
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("%s: %.80q is no line of it", p.path("net", "netfilter", table), line)
+		}
+		if fields[3] == whole {
+			list = append(list, fields[1])
+		}
+	}
+	return list, nil
 }
 
 // beyondLoopback says whether what reaches an address may come over another interface

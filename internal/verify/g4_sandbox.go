@@ -188,7 +188,7 @@ var engineHoldsNoFile = Check{
 			return n.Skip("its memory map can't be looked at: %v", err)
 		}
 		if len(shared) > 0 {
-			return n.Fail("its memory is mapped to %s, so that what it writes there is in that file", shared[0])
+			return n.Fail("its memory is mapped to %s, so that what it writes there is in that file", shared[0].file)
 		}
 		n.Saw("mappings of its memory that write to a file: none")
 		return n.Pass("none of its %d descriptors, and no mapping", len(list))

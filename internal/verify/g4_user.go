@@ -19,7 +19,7 @@ var engineIsNobody = Check{
 	ID: "RD-412", Goal: evidence.AtRest, From: OnCache, Cheap: true,
 	Title:      "The engine runs as a user and in a group that nobody else has, in no further group, without any capability",
 	Why:        "Whoever has the engine's user can read its memory and so all of the cache, and whoever has its group reaches its socket. As root, or as a user that others share, a taken engine reaches the files and processes of those.",
-	Mend:       "Start the gateway as root (or with its unit), with engine.user left out or set to a user that is for this engine alone (systemd-sysusers makes redoubt-engine). End the process that is named, or find out who runs it.",
+	Mend:       "Start the gateway as root (or with its unit), with engine.user left out or set to a user that is for this engine alone (systemd-sysusers makes redoubt-engine). End the process that is named, or find out who runs it; take people and services out of the group (gpasswd -d NAME GROUP).",
 	References: askForIsolation,
 	Needs:      needEngineAsRoot,
 	Run: func(ctx context.Context, t *Target, n *Notes) Finding {
@@ -46,10 +46,19 @@ var engineIsNobody = Check{
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a container may have none
 			return n.Skip("%v", err)
 		}
+		groups, err := host.Groups()
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return n.Skip("%v", err)
+		}
 		if whose, err := whoseAccount(uids[0], accounts, unitFiles); err != nil {
 			return n.Skip("%v", err)
 		} else if whose != "" {
 			return n.Fail("its user is not its own: %s", whose)
+		}
+		if whose, err := whoseGroup(gids[0], uids[0], accounts, groups, unitFiles); err != nil {
+			return n.Skip("%v", err)
+		} else if whose != "" {
+			return n.Fail("its group is not its own: %s", whose)
 		}
 		others, all, err := sharing(uids[0], gids[0], a.PID, t.Cache.PID)
 		if err != nil {
@@ -63,10 +72,18 @@ var engineIsNobody = Check{
 	},
 }
 
-// unitFiles are where the host's services stand, and what is added to them.
-var unitFiles = []string{
-	"/etc/systemd/system/*.service", "/etc/systemd/system/*.service.d/*.conf", "/run/systemd/system/*.service", "/run/systemd/system/*.service.d/*.conf",
-	"/usr/lib/systemd/system/*.service", "/usr/lib/systemd/system/*.service.d/*.conf", "/lib/systemd/system/*.service",
+// unitFiles are where the host's services stand, and what is added to them
+// (systemd.unit(5), UNIT FILE LOAD PATH).
+var unitFiles = inEach(
+	"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient", "/run/systemd/generator.early", "/etc/systemd/system",
+	"/run/systemd/system", "/run/systemd/generator", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/generator.late",
+)
+
+func inEach(dirs ...string) (patterns []string) {
+	for _, dir := range dirs {
+		patterns = append(patterns, dir+"/*.service", dir+"/*service.d/*.conf")
+	}
+	return patterns
 }
 
 // Accounts below the first are given out by distributions once and for all, to be
@@ -103,6 +120,52 @@ func whoseAccount(uid string, accounts []host.Account, units []string) (string, 
 	if len(names) > 2 {
 		return fmt.Sprintf("%s are accounts of the same uid", strings.Join(names[1:], " and ")), nil
 	}
+	return whoseService(units, func(_, key, value string) bool { return key == "User" && slices.Contains(names, value) })
+}
+
+// gatewayUnit is the one that may be in the engine's group: it makes the engine.
+const gatewayUnit = "redoubt-gateway.service"
+
+// whoseGroup says who else the user database or a unit puts into the engine's group: who
+// is there reaches its socket as soon as he logs in or is started. "": nobody.
+func whoseGroup(gid, uid string, accounts []host.Account, groups []host.Group, units []string) (string, error) {
+	number, err := strconv.Atoi(gid)
+	if err != nil {
+		return "", err
+	}
+	is := func(id host.ID, number string) bool {
+		a, err := strconv.Atoi(string(id))
+		b, err2 := strconv.Atoi(number)
+		return err == nil && err2 == nil && a == b
+	}
+	own := func(name string) bool {
+		return slices.ContainsFunc(accounts, func(a host.Account) bool { return a.Name == name && is(a.UID, uid) })
+	}
+	for _, a := range accounts {
+		if is(a.GID, gid) && !is(a.UID, uid) {
+			return fmt.Sprintf("it is the group of %s", a.Name), nil
+		}
+	}
+	names := []string{strconv.Itoa(number)}
+	for _, g := range groups {
+		if !is(g.GID, gid) {
+			continue
+		}
+		names = append(names, g.Name)
+		for _, member := range g.Members {
+			if !own(member) {
+				return fmt.Sprintf("%s is in %s", member, g.Name), nil
+			}
+		}
+	}
+	return whoseService(units, func(file, key, value string) bool {
+		return (key == "Group" || key == "SupplementaryGroups") && !strings.Contains(file, gatewayUnit) &&
+			slices.ContainsFunc(strings.Fields(value), func(name string) bool { return slices.Contains(names, name) })
+	})
+}
+
+// whoseService finds the first line KEY=VALUE of a unit that gives what is asked for.
+func whoseService(units []string, gives func(file, key, value string) bool) (string, error) {
 	for _, pattern := range units {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
@@ -114,8 +177,9 @@ func whoseAccount(uid string, accounts []host.Account, units []string) (string, 
 				continue // a link to a unit that was removed, or masked
 			}
 			for line := range strings.Lines(string(text)) {
-				if name, ok := strings.CutPrefix(strings.TrimSpace(line), "User="); ok && slices.Contains(names, strings.TrimSpace(name)) {
-					return fmt.Sprintf("%s runs a service as %s", file, name), nil
+				key, value, _ := strings.Cut(line, "=")
+				if value = strings.TrimSpace(value); gives(file, strings.TrimSpace(key), value) {
+					return fmt.Sprintf("%s runs a service as %s", file, value), nil
 				}
 			}
 		}

@@ -228,9 +228,15 @@ func (p process) descriptors() (list []descriptor, err error) {
 // writable says whether it was opened for writing.
 func (d descriptor) writable() bool { return d.flags&(os.O_WRONLY|os.O_RDWR) != 0 }
 
-// sharedWritable are the files to which the process's memory is written back: shared,
-// writable mappings (proc(5), maps).
-func (p process) sharedWritable() (list []string, err error) {
+// A mapping is memory of a process that is written back to a file.
+type mapping struct {
+	at   string // its addresses, as /proc/PID/map_files names it
+	file string
+}
+
+// sharedWritable are the process's mappings of files to which its memory is written
+// back: shared and writable (proc(5), maps).
+func (p process) sharedWritable() (list []mapping, err error) {
 	text, err := p.read("maps")
 	if err != nil {
 		return nil, err
@@ -238,10 +244,15 @@ func (p process) sharedWritable() (list []string, err error) {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line) // range, mode, offset, device, inode, path
 		if len(fields) >= 6 && strings.Contains(fields[1], "w") && strings.HasSuffix(fields[1], "s") && fields[5] != "/dev/zero" {
-			list = append(list, strings.Join(fields[5:], " "))
+			list = append(list, mapping{fields[0], strings.Join(fields[5:], " ")})
 		}
 	}
 	return list, nil
+}
+
+// inMemory says whether what is mapped is shared memory under a name, and no file.
+func (m mapping) inMemory() bool {
+	return !strings.HasPrefix(m.file, "/") || strings.HasPrefix(m.file, "/memfd:") || strings.HasPrefix(m.file, "/SYSV")
 }
 
 // A listener is a socket that takes connections, or datagrams, from the network.

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 )
 
 // forward passes what comes to a network port on to a port on loopback or to a unix
-// socket, or from one, as socat does.
+// socket, or from one, as socat does; or wherever the client asks, as ssh -D does.
 const forward = `
 import socket, sys, threading
 def serve(listener, target):
@@ -29,12 +30,28 @@ def serve(listener, target):
             except OSError: pass
     while True:
         came = listener.accept()[0]
+        to = socks(came) if target == "socks" else target if "/" in target else ("127.0.0.1", int(target))
+        if not to:
+            came.close()
+            continue
         there = socket.socket(socket.AF_UNIX) if "/" in target else socket.socket()
-        there.connect(target if "/" in target else ("127.0.0.1", int(target)))
+        there.connect(to)
         for pair in ((came, there), (there, came)):
             threading.Thread(target=copy, args=pair, daemon=True).start()
+def socks(came):
+    if came.recv(3) != b"\x05\x01\x00":
+        return None
+    came.sendall(b"\x05\x00")
+    asked = came.recv(10)
+    came.sendall(b"\x05\x00\x00\x01" + bytes(6))
+    return socket.inet_ntoa(asked[4:8]), int.from_bytes(asked[8:], "big")
 on, target = sys.argv[1:]
-if "/" in on:
+if "%" in on:
+    address, interface = on.split("%")
+    listener = socket.socket(socket.AF_INET6)
+    listener.bind((address, 29499, 0, socket.if_nametoindex(interface)))
+    listener.listen()
+elif "/" in on:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(on)
     listener.listen()
@@ -78,6 +95,8 @@ func TestAForwarderIsFound(t *testing.T) {
 		forward    []string
 	}{
 		{"the sidecar's port", "Redis in the clear", s.web, web, []string{"29499", "6379"}},
+		{"the sidecar's port, at a link-local address", "Redis in the clear", s.web, web, []string{linkLocal(t, s.web) + "%eth0", "6379"}},
+		{"whatever is asked for", "SOCKS 5", s.web, web, []string{"29499", "socks"}},
 		{"the sidecar's port, in two steps", "Redis in the clear", s.web, web, []string{"29499", between}},
 		{"the engine's socket", "Redis in the clear", s.cache, cache, []string{"29499", engineSocket(t, adminSocket)}},
 		{"the gateway's admin socket", "admin socket", s.cache, cache, []string{"29499", adminSocket}},
@@ -88,6 +107,19 @@ func TestAForwarderIsFound(t *testing.T) {
 		}
 		forwarder.Stop()
 	}
+}
+
+// linkLocal is a host's address on its link.
+func linkLocal(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	out, code := run(t, h.Command("ip", "-json", "-6", "address", "show", "dev", "eth0", "scope", "link"))
+	var links []struct {
+		Addresses []struct{ Local string } `json:"addr_info"`
+	}
+	if err := json.Unmarshal([]byte(out), &links); code != 0 || err != nil || len(links) == 0 || len(links[0].Addresses) == 0 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return links[0].Addresses[0].Local
 }
 
 // engineSocket is where a gateway's engine listens.

@@ -255,6 +255,10 @@ func TestVerifyFromEveryHost(t *testing.T) {
 		t.Errorf("%s %s\n%s", c.Outcome, c.Detail, c.Evidence)
 	}
 	alter("cache-1", "nft", "delete table ip other")
+	// What comes from lo is the host's own, for any packet filter.
+	alter("cache-1", "nft", "table netdev other { chain c { type filter hook ingress device eth0 priority 0; tcp dport 8080 ether daddr set 00:00:00:00:00:00 fwd to lo; }; }")
+	only("cache-1", "RD-133", `fwd to "lo"`, cache...)
+	alter("cache-1", "nft", "delete table netdev other")
 	alter("cache-1", "tc", "qdisc", "add", "dev", "eth0", "clsact")
 	alter("cache-1", "tc", "filter", "add", "dev", "eth0", "ingress", "bpf", "da", "bytecode", "1,6 0 0 4294967295")
 	only("cache-1", "RD-133", "eth0: tc, ingress: bpf", cache...)

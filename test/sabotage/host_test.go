@@ -147,6 +147,7 @@ func hostSabotages() []sabotage {
 		file("RD-441", "there is swap that isn't encrypted", "/proc/swaps", "Filename Type Size Used Priority\n/dev/none partition 1048572 0 -2\n"),
 		file("RD-442", "core dumps are handed to systemd-coredump", "/proc/sys/kernel/core_pattern", "|/usr/lib/systemd/systemd-coredump %P %u %g %s %t\n"),
 		file("RD-442", "core dumps are handed to a program whose name begins as false's does", "/proc/sys/kernel/core_pattern", "|/bin/false-keeper %p\n"),
+		file("RD-442", "core dumps are written to files whose name is a space", "/proc/sys/kernel/core_pattern", " \n"),
 		{id: "RD-443", from: evidence.CacheHost, how: "the host can hibernate by way of hybrid-sleep.target", over: []instead{
 			{path: at("/sys/power"), files: map[string]string{"state": "freeze mem disk\n", "disk": "[platform] shutdown reboot\n"}},
 			{path: at("/etc/systemd/system"), links: map[string]string{"hibernate.target": os.DevNull, "suspend-then-hibernate.target": os.DevNull}},

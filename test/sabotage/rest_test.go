@@ -3,6 +3,7 @@ package sabotage_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -75,12 +76,20 @@ func restSabotages() []sabotage {
 				return ""
 			})
 		}},
+		{id: "RD-405", from: app, how: "a proxy before the sidecar keeps what passes in a file that it has mapped", broken: func(t *testing.T, d *deployment) {
+			file := mappedFile(t)
+			d.target.App.Listen = meddler(t, "tcp", d.Sidecar, nil, func(request []byte) string {
+				copy(file, request)
+				return ""
+			})
+		}},
 		{id: "RD-402", from: cache, how: "memory of the gateway is in swap", over: []instead{{path: ofGateway("status"), from: `VmSwap:\s+0 kB`, to: "VmSwap:\t     512 kB"}}},
 		{id: "RD-403", from: app, how: "the sidecar may be dumped", env: "ourselves"},
 		{id: "RD-404", from: app, how: "REDIS_URL with the password stands in the process's environment", extra: []string{"REDIS_URL=redis://:abcdef@127.0.0.1:6379"}},
 		{id: "RD-404", from: cache, how: "a variable of the process's environment is called AWS_SECRET_ACCESS_KEY", extra: []string{"AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI"}},
 		{id: "RD-404", from: app, how: "a variable of the process's environment is called API_TOKEN", extra: []string{"API_TOKEN=abcdef"}},
 		{id: "RD-406", from: app, how: "packets of the loopback interface are captured", over: []instead{{path: ofGateway("net"), files: map[string]string{"packet": "sk RefCnt Type Proto Iface R Rmem User Inode\n0 3 3 0003 1 1 0 0 4711\n"}}}},
+		{id: "RD-406", from: app, how: "a program takes what a packet filter logs, whole", over: []instead{{path: ofGateway("net"), files: map[string]string{"netfilter/nfnetlink_log": "    5  12430     0 2 65531    100  1\n"}}}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of system calls", env: "shim seccomp", also: []string{"RD-418"}},
 		{id: "RD-411", from: cache, how: "the engine has no filter of its own, and inherits one of its service's", env: "shim seccomp", under: true, also: []string{"RD-418"}},
 		{id: "RD-412", from: cache, how: "the engine keeps its bounding set of capabilities", env: "shim bounding set", also: []string{"RD-418"}},
@@ -92,6 +101,10 @@ func restSabotages() []sabotage {
 				return syscall.Credential{Uid: 61000, Gid: 61000, Groups: []uint32{uid}}
 			}, d)
 		}},
+		{id: "RD-412", from: cache, how: "somebody who isn't logged in is in the engine's group", over: []instead{{path: at("/etc/group"), from: "$", toOf: func(d *deployment) string {
+			a, _ := d.target.Cache.Audit(context.Background()) // without an answer the sabotage isn't found
+			return "engines:x:" + strconv.Itoa(a.UID) + ":alice\n"
+		}}}},
 		{id: "RD-413", from: cache, how: "the engine shares the host's namespaces", env: "shim namespaces"},
 		{id: "RD-414", from: cache, how: "pages of the engine's memory would be in a dump", env: "shim core dump filter"},
 		{id: "RD-415", from: cache, how: "the engine has no limits", env: "shim resource limits"},
@@ -114,6 +127,32 @@ func restSabotages() []sabotage {
 		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without Landlock", within: "shim landlock"},
 		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without its filter of system calls", within: "shim seccomp"},
 	}
+}
+
+// mappedFile is memory that is written back to a file, which is open no more, where nobody
+// looks for logs.
+func mappedFile(t *testing.T) []byte {
+	t.Helper()
+	dir, err := os.MkdirTemp("/opt", "redoubt-sabotage-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	f, err := os.Create(filepath.Join(dir, "mapped"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 4096
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	memory, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory[0] = 1 // the file is changed now, and not when the value comes by
+	return memory // until the tests end: whoever serves a connection may still write
 }
 
 func ofGateway(file string) func(*deployment) string {

@@ -64,11 +64,12 @@ type sabotage struct {
 // it where the verification looks, and nowhere else.
 type instead struct {
 	path  func(d *deployment) string
-	from  string            // what is replaced in it; "": all of it
-	to    string            // by what
-	mode  os.FileMode       // 0: 0444
-	files map[string]string // or the path is a directory, and these are further files in it
-	links map[string]string // and links
+	from  string                     // what is replaced in it; "": all of it
+	to    string                     // by what
+	toOf  func(d *deployment) string // or by this
+	mode  os.FileMode                // 0: 0444
+	files map[string]string          // or the path is a directory, and these are further files in it
+	links map[string]string          // and links
 }
 
 // elsewhere are the checks whose sabotage is another test's.
@@ -304,6 +305,9 @@ func (o instead) mount(d *deployment, scratch string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
+	}
+	if o.toOf != nil {
+		o.to = o.toOf(d)
 	}
 	changed := o.to
 	if o.from != "" {
