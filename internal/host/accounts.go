@@ -131,6 +131,13 @@ func OpenAccountFiles() (faults []string, err error) {
 		if info.Mode().Perm()&forbidden != 0 {
 			faults = append(faults, fmt.Sprintf("%s has mode %04o", path, info.Mode().Perm()))
 		}
+		listed, err := AccessList(path)
+		if err != nil {
+			return nil, err
+		}
+		if listed {
+			faults = append(faults, fmt.Sprintf("%s has an access list for single users (getfacl %[1]s)", path))
+		}
 	}
 	return faults, nil
 }

@@ -13,7 +13,7 @@ var rootIsAlone = Check{
 	ID: "RD-125", Goal: evidence.Environment, From: OnBoth, OfHost: true,
 	Title:      "Only root is root, and no account opens without a password",
 	Why:        "A second name for root, or an account that anybody opens, is a way in that no list of people has. Who may become root is told besides, for whoever reviews it.",
-	Mend:       "Give the other user id 0 an id of its own, or remove it (userdel); write ids as plain numbers; take people out of root's group (gpasswd -d NAME root); lock an account without a password (passwd -l NAME); chmod 644 /etc/passwd /etc/group, chmod 640 /etc/shadow /etc/gshadow. Who may become root stands in /etc/sudoers, /etc/sudoers.d and the groups that they name.",
+	Mend:       "Give the other user id 0 an id of its own, or remove it (userdel); write ids as plain numbers; take people out of root's group (gpasswd -d NAME root); lock an account without a password (passwd -l NAME); chmod 644 /etc/passwd /etc/group, chmod 640 /etc/shadow /etc/gshadow (setfacl -b takes an access list away). Who may become root stands in /etc/sudoers, /etc/sudoers.d and the groups that they name.",
 	References: []string{"45 CFR 164.312(a)(2)(i)", "45 CFR 164.308(a)(4)", "NIST SP 800-53r5 AC-6", "NIST SP 800-53r5 IA-5"},
 	Needs:      []Need{needRoot},
 	Run: func(_ context.Context, _ *Target, n *Notes) Finding {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
@@ -225,6 +226,13 @@ var runDirHoldsTheSocket = Check{
 		_, group, err := p.ids()
 		if err != nil {
 			return n.Skip("%v", err)
+		}
+		listed, err := host.AccessList(a.RunDir)
+		if err != nil {
+			return n.Skip("%v", err)
+		}
+		if listed {
+			return n.Fail("%s has an access list for single users", a.RunDir)
 		}
 		others := info.Mode().Perm()&0o007 != 0 || info.Mode().Perm()&0o070 != 0 && groupOf(info) != group
 		if others || a.UID >= 0 && ownerOf(info) != a.UID {

@@ -112,7 +112,7 @@ func TestAForwarderIsFound(t *testing.T) {
 // linkLocal is a host's address on its link.
 func linkLocal(t *testing.T, h *lab.Host) string {
 	t.Helper()
-	out, code := run(t, h.Command("ip", "-json", "-6", "address", "show", "dev", "eth0", "scope", "link"))
+	out, code := lab.Run(t, h.Command("ip", "-json", "-6", "address", "show", "dev", "eth0", "scope", "link"))
 	var links []struct {
 		Addresses []struct{ Local string } `json:"addr_info"`
 	}
