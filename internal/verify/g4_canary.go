@@ -114,7 +114,7 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		case <-time.After(time.Until(began.Add(after))):
 		case <-ctx.Done():
 		}
-		s := search{ctx: ctx, mark: []byte(mark), since: began.Add(-time.Second)} // file systems keep coarser time than we do
+		s := search{ctx: ctx, mark: []byte(mark), seen: map[fileID]bool{}, since: began.Add(-time.Second)} // file systems keep coarser time than we do
 		if err := written.catchUp(ctx); err != nil {
 			s.lacking = append(s.lacking, err.Error())
 		}
@@ -127,7 +127,8 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		}
 		s.mapped()
 		n.Saw("after %s: files that were written since, and read: %d, %d KB; processes that even root may not look into: %d", time.Since(began).Round(100*time.Millisecond), len(s.seen), s.read>>10, s.closed)
-		if found := s.foundBut(control); len(found) > 0 {
+		found, controlled := s.foundBut(control)
+		if len(found) > 0 {
 			n.Saw("found in %s", strings.Join(found, ", "))
 			return n.Fail("it is in %s", found[0])
 		}
@@ -140,8 +141,8 @@ func letGo(ctx context.Context, t *Target, n *Notes, c *conversation, more ...st
 		if len(s.lacking) > 0 {
 			return n.Skip("the search could not read everything: %s", s.lacking[0])
 		}
-		if found := len(s.found); found != controls {
-			return n.Fail("the search is blind: it found %d of %d files that held the value on purpose", found, controls)
+		if controlled != controls {
+			return n.Fail("the search is blind: it found %d of %d files that held the value on purpose", controlled, controls)
 		}
 		n.Saw("the controls were found: a file of ours, and one without a name, which held the value on purpose")
 		least = min(least, len(s.seen)-controls)
@@ -221,15 +222,28 @@ type search struct {
 	mark  []byte
 	since time.Time
 
-	seen    []string
+	seen    map[fileID]bool
 	read    int64
-	found   []string
+	found   []holder
 	lacking []string // what could not be read, and so may hold it
 	closed  int      // processes whose mappings even root may not see
 }
 
-// nameOf is where an open file lies, as the kernel tells it. It says the same for a file
-// of an overlay and for what is below it, which differ in device and inode.
+// holder is a file that holds the mark.
+type holder struct {
+	id   fileID
+	name string
+}
+
+// fileID is what a file is known by: containers' files may have the same name.
+type fileID struct{ device, inode uint64 }
+
+func idOf(info fs.FileInfo) fileID {
+	st := info.Sys().(*syscall.Stat_t)
+	return fileID{uint64(st.Dev), st.Ino}
+}
+
+// nameOf is where an open file lies, as the kernel tells it.
 func nameOf(f *os.File) string {
 	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 	if err != nil {
@@ -238,11 +252,23 @@ func nameOf(f *os.File) string {
 	return name
 }
 
-// foundBut are the files that hold the mark and should not.
-func (s *search) foundBut(c control) []string {
-	return slices.DeleteFunc(slices.Clone(s.found), func(name string) bool {
-		return name == nameOf(c.named) || name == nameOf(c.unnamed)
-	})
+// foundBut are the files that hold the mark and should not, and how many of the controls
+// do. On an overlay a control is seen as two files, of one name: the overlay's, and the
+// one below it.
+func (s *search) foundBut(c control) (names []string, controlled int) {
+	files := slices.Clone(s.found)
+	for _, f := range []*os.File{c.named, c.unnamed} {
+		before, name := len(files), nameOf(f)
+		files = slices.DeleteFunc(files, func(h holder) bool { return h.name == name })
+		if len(files) < before {
+			controlled++
+		}
+	}
+	for _, h := range files {
+		names = append(names, h.name)
+	}
+	slices.Sort(names)
+	return names, controlled
 }
 
 func (s *search) walk(dir string) {
@@ -311,10 +337,10 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 // is when it is opened: whoever can write there may have put something else in its place,
 // and a process another file behind the same number. So it is named by what was opened.
 func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo, error)) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || s.seen[idOf(info)] {
 		return
 	}
-	f, _, err := open(path)
+	f, info, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has gone
 		return
 	}
@@ -323,17 +349,14 @@ func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo
 		return
 	}
 	defer f.Close()
-	name := nameOf(f)
-	if slices.Contains(s.seen, name) {
-		return
-	}
-	s.seen = append(s.seen, name)
+	id, name := idOf(info), nameOf(f)
+	s.seen[id] = true
 	found, err := s.holds(f)
 	if err != nil {
 		s.lacking = append(s.lacking, fmt.Sprintf("%s: %v", name, err))
 	}
 	if found {
-		s.found = append(s.found, name)
+		s.found = append(s.found, holder{id, name})
 	}
 }
 

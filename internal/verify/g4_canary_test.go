@@ -46,7 +46,7 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	go func() {
 		exchanged := 0
 		for until := time.Now().Add(time.Minute); exchanged < 20 && time.Now().Before(until); {
-			s := search{ctx: t.Context(), mark: []byte("mark")}
+			s := search{ctx: t.Context(), mark: []byte("mark"), seen: map[fileID]bool{}}
 			s.look(file, regular.OpenItself)
 			exchanged += len(s.lacking)
 		}
@@ -60,7 +60,7 @@ func TestASearchWaitsForNobody(t *testing.T) {
 	case <-time.After(2 * time.Minute):
 		t.Fatal("the search waits for whoever would write to the FIFO")
 	}
-	s := search{ctx: t.Context(), mark: []byte("mark")}
+	s := search{ctx: t.Context(), mark: []byte("mark"), seen: map[fileID]bool{}}
 	s.look(filepath.Join(dir, "none"), func(string) (*os.File, fs.FileInfo, error) { return nil, nil, fs.ErrNotExist })
 	if len(s.lacking) > 0 || len(s.seen) > 0 {
 		t.Error(errors.New("what has gone is not read, and isn't lacking"))
@@ -102,10 +102,33 @@ func TestAFileIsNamedByWhatWasOpened(t *testing.T) {
 	defer busy.Wait()
 	defer close(stop)
 	for range 200 {
-		s := search{ctx: t.Context(), mark: []byte("mark")}
+		s := search{ctx: t.Context(), mark: []byte("mark"), seen: map[fileID]bool{}}
 		s.openIn(process{"this test", os.Getpid()})
-		if found := s.foundBut(control); len(found) > 0 || len(s.found) != controls {
-			t.Fatalf("found in %q, and %d in all", found, len(s.found))
+		if found, controlled := s.foundBut(control); len(found) > 0 || controlled != controls {
+			t.Fatalf("found in %q, and %d controls", found, controlled)
 		}
+	}
+}
+
+// TestFilesOfOneNameAreTwo, as those of two containers are.
+func TestFilesOfOneNameAreTwo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	s := search{ctx: t.Context(), mark: []byte("mark"), seen: map[fileID]bool{}}
+	for _, text := range []string{"nothing", "a mark"} {
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close() // it keeps its inode
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		s.look(path, regular.OpenItself)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.found) != 1 {
+		t.Errorf("found in %d of two files", len(s.found))
 	}
 }

@@ -34,8 +34,6 @@ type writes struct {
 	lost  error // why some may be missing
 }
 
-type fileID struct{ device, inode uint64 }
-
 // noFiles are file systems that hold nothing that is written down: views of the
 // kernel's, and devices.
 var noFiles = []string{
