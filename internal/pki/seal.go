@@ -136,6 +136,10 @@ var errWrongPassphrase = errors.New("can't be decrypted: the passphrase is wrong
 
 // sealKey encodes a key for the disk, encrypted if there is a passphrase.
 func sealKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
+	return sealKeyBy(iterations, key, passphrase)
+}
+
+func sealKeyBy(iterations int, key crypto.Signer, passphrase []byte) ([]byte, error) {
 	plain, err := EncodeKey(key)
 	if err != nil || len(passphrase) == 0 {
 		return plain, err
@@ -144,14 +148,14 @@ func sealKey(key crypto.Signer, passphrase []byte) ([]byte, error) {
 		return nil, fmt.Errorf("a passphrase of %d characters can be found by trying: take %d or more", len(passphrase), MinPassphrase)
 	}
 	block, _ := pem.Decode(plain)
-	der, err := encrypt(block.Bytes, passphrase)
+	der, err := encrypt(iterations, block.Bytes, passphrase)
 	if err != nil {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: encryptedBlock, Bytes: der}), nil
 }
 
-func encrypt(plain, passphrase []byte) ([]byte, error) {
+func encrypt(iterations int, plain, passphrase []byte) ([]byte, error) {
 	e := encryptedKey{Algorithm: pbes2{OID: oidPBES2}}
 	kdf, enc := &e.Algorithm.Params.KDF, &e.Algorithm.Params.Cipher
 	kdf.OID, enc.OID = oidPBKDF2, oidAES256CBC
