@@ -71,7 +71,7 @@ func checkSidecar(e *env, file string, conf *config.Sidecar) error {
 		return inFile(file, err)
 	}
 	options := sidecarOptions(conf)
-	options.Dial, options.Unix = keeper.Dialer.Dial, nil
+	options.Gateways, options.Unix = gatewaysOf(keeper.Dialer), nil
 	options.Listen = tried(conf.Listen, ours)
 	if _, err := sidecar.New(options); err != nil {
 		return inFile(file, misconfigured(err))

@@ -52,7 +52,7 @@ func (c *execCmd) Run(e *env) error {
 	}
 	conf.Listen, conf.AllowNonLoopback, conf.Unix = "127.0.0.1:0", false, config.Unix{}
 	log := c.Log.logger(e)
-	sc, keeper, _, err := newSidecar(e.ctx, conf, log)
+	sc, keeper, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}

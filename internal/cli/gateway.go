@@ -96,6 +96,7 @@ func makeGateway(ctx context.Context, conf *config.Gateway, log *slog.Logger, pr
 		return made, misconfigured(err)
 	}
 	made.options = gatewayOptions(conf)
+	made.options.Alone = engineOptions(conf.Engine).Policy.Alone()
 	made.options.Credentials, made.options.Dial, made.options.Log = made.keeper.Credentials, made.engine.Dial, log
 	if server := made.keeper.Server; server != nil {
 		made.options.Enroll, made.options.Renew = server.Enroll, server.Renew

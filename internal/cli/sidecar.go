@@ -41,7 +41,7 @@ func (c *sidecarCmd) Run(e *env) error {
 	}
 	log := c.Log.logger(e)
 	protected(log)
-	sc, keeper, reach, err := newSidecar(e.ctx, conf, log)
+	sc, keeper, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	report := &reporter{
-		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, reach: reach, fingerprint: fingerprint(conf),
+		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
 	}
 	report.watch(target, conf.Exceptions, log)
 	roomForLoops(1)
@@ -66,23 +66,32 @@ func (c *sidecarCmd) Run(e *env) error {
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.
-func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, *reach, error) {
+func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
 	keeper, err := sidecarKeeper(ctx, conf, log)
 	if err != nil {
-		return nil, nil, nil, misconfigured(err)
+		return nil, nil, misconfigured(err)
 	}
-	options, reach := sidecarOptions(conf), &reach{dialer: keeper.Dialer}
-	options.Dial, options.Log, options.Opens = reach.Dial, log, explain.Opens
+	options := sidecarOptions(conf)
+	options.Gateways, options.Log, options.Opens = gatewaysOf(keeper.Dialer), log, explain.Opens
 	if options.Listener, err = fromSystemd(conf.Listen); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	sc, err := sidecar.New(options)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	keeper.Fresh = sc.Refresh
 	keeper.Changed = func() { sc.CutIf(keeper.Credentials.Revoked) }
-	return sc, keeper, reach, nil
+	return sc, keeper, nil
+}
+
+// gatewaysOf are a dialer's as the sidecar takes them.
+func gatewaysOf(d *tunnel.Dialer) []sidecar.Gateway {
+	gateways := make([]sidecar.Gateway, len(d.Endpoints))
+	for i, e := range d.Endpoints {
+		gateways[i] = sidecar.Gateway{Name: e.ID.Name(), Dial: func(ctx context.Context) (net.Conn, error) { return d.Dial(ctx, e) }}
+	}
+	return gateways
 }
 
 // fromSystemd is the listener that systemd has opened for us (redoubt-sidecar.socket,

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +36,7 @@ type facts struct {
 	Engine       *engine.Status    `json:"engine,omitempty"`
 	Gateway      *gateway.Status   `json:"gateway,omitempty"`
 	Sidecar      *sidecar.Status   `json:"sidecar,omitempty"`
-	Serving      *serving          `json:"serving,omitempty"`
+	Serving      *sidecar.Serving  `json:"serving,omitempty"`
 	Checks       *checkFacts       `json:"checks,omitempty"`
 }
 
@@ -62,7 +61,6 @@ type reporter struct {
 	engine       *engine.Engine
 	gateway      *gateway.Gateway
 	sidecar      *sidecar.Sidecar
-	reach        *reach // of a sidecar
 	fingerprint  string
 	checks       *watch
 }
@@ -112,7 +110,10 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 		status := r.sidecar.Status(ctx)
 		f.Sidecar = &status
 		var away error
-		f.Serving, away = r.reach.look(ctx, status.SharedLanes+status.OwnLanes == 0)
+		if r.role == "sidecar" {
+			f.Serving, away = r.sidecar.Serving(ctx, status.SharedLanes+status.OwnLanes == 0)
+			status = r.sidecar.Status(ctx) // it may have gone on to another gateway
+		}
 		switch {
 		case away != nil:
 			status.CacheReachable = false
@@ -121,6 +122,9 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 			status.CacheReachable = true
 		case !status.CacheReachable:
 			problem("the cache can't be reached (the log says why)")
+		}
+		if current := status.Current(); current != status.Gateways[0].Name {
+			problem("this host uses gateway %s instead of %s, and values there may be older or newer: docs/operations.md has the way back", current, status.Gateways[0].Name)
 		}
 		if status.Connections >= status.Most {
 			problem("all %d application connections are taken (limits.connections)", status.Most)
@@ -309,7 +313,7 @@ func printStatus(w io.Writer, found []answered) error {
 			}
 		}
 		if s := f.Serving; s != nil {
-			row("served by", "gateway %s at %s, dialled %s ago", cmp.Or(s.Gateway, "(by its name)"), s.Address, since(s.Dialled))
+			row("served by", "gateway %s at %s, dialled %s ago", s.Gateway, s.Address, since(s.Dialled))
 		}
 		if c := f.Checks; c != nil {
 			row("checks", "pass: %d, fail: %d, accepted: %d, skip: %d, %s ago", c.Pass, len(c.Failing), c.Accepted, c.Skip, since(c.When))

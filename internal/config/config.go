@@ -96,7 +96,7 @@ type Sidecar struct {
 	AllowNonLoopback bool          `yaml:"allow_non_loopback" default:"false" doc:"Let listen be an address that other hosts can reach. What they send is not encrypted: only for a network that exists inside this host."`
 	AllowUIDs        []int         `yaml:"allow_uids" default:"[]" doc:"Local users (numeric ids) that may use listen. Empty: every local user who knows the password."`
 	Unix             Unix          `yaml:"unix" doc:"A unix socket beside, or instead of, the TCP port."`
-	Gateways         []Peer        `yaml:"gateways" doc:"The gateways, in order of preference."`
+	Gateways         []Peer        `yaml:"gateways" doc:"The gateways. One is used at a time, by all of this host: the first, until it can't be reached; then the next, and from then on that one. Each has a cache of its own (docs/decisions/0141); one for locks or queues refuses a host that names several."`
 	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
 	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
 	Admin            Admin         `yaml:"admin" doc:"Where this process tells how it fares."`

@@ -198,6 +198,11 @@ func (c *Deployment) check() (problems []problem) {
 		}
 	}
 	problems = append(problems, checkSizes(c.Engine.Memory, c.Engine.MaxValue)...)
+	for i, use := range c.Engine.Uses {
+		if len(c.Gateways) > 1 && slices.Contains(needOneCache, use) {
+			wrong(fmt.Sprintf("engine.uses[%d]", i), "is %s, but there are %d gateways, and each has a cache of its own: a lock or job in one is not in the others. Name one gateway, or a deployment for each use", use, len(c.Gateways))
+		}
+	}
 	for i, name := range c.SSHForwards {
 		if host.Forwards[name] == "" {
 			wrong(fmt.Sprintf("ssh_forwards[%d]", i), "is %q, must be tcp, agent or x11", name)
@@ -212,6 +217,10 @@ func (c *Deployment) check() (problems []problem) {
 	}
 	return problems
 }
+
+// needOneCache are the uses that go wrong where a host may use another cache
+// (docs/decisions/0142); gateways refuse such hosts themselves too.
+var needOneCache = []string{"locks", "queues"}
 
 func checkAddresses(path string, addresses Sources) (problems []problem) {
 	for i, a := range addresses {

@@ -99,6 +99,9 @@ type usage struct {
 	eviction string
 	rank     int
 
+	// alone: wrong where hosts may go on to another cache (docs/decisions/0142).
+	alone bool
+
 	risk string
 }
 
@@ -112,7 +115,7 @@ var usages = []usage{
 		risk: "When memory is full the longest idle sessions end early: their users log in again.",
 	},
 	{
-		use: Locks, opens: []string{"scripting"}, eviction: "noeviction", rank: 1,
+		use: Locks, opens: []string{"scripting"}, eviction: "noeviction", rank: 1, alone: true,
 		risk: "Together with a cache or sessions a lock may be evicted before it expires, and two holders result; locks that must not fail want a deployment of their own.",
 	},
 	{
@@ -120,7 +123,7 @@ var usages = []usage{
 		risk: "A message is delivered to who listens at that moment, or to nobody.",
 	},
 	{
-		use: Queues, opens: []string{"scripting"}, eviction: "noeviction", rank: 3,
+		use: Queues, opens: []string{"scripting"}, eviction: "noeviction", rank: 3, alone: true,
 		risk: "Nothing is evicted: when memory is full, writes are refused. Jobs are lost when the engine ends, since nothing is ever written to a disk.",
 	},
 }
@@ -172,6 +175,12 @@ func (p Policy) eviction() string {
 		}
 	}
 	return best.eviction
+}
+
+// Alone says that the cache must not be one of several that a host may use: what holds
+// a lock or a job in one of them is not in the others.
+func (p Policy) Alone() bool {
+	return slices.ContainsFunc(p.usages(), func(u usage) bool { return u.alone })
 }
 
 // withDefaults fills in what was left out.

@@ -192,8 +192,8 @@ func reaches(t *testing.T, files tunnel.Files, s *server) error {
 }
 
 func (s *server) dial(c *tunnel.Credentials) (*tls.Conn, error) {
-	d := tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(s.t, identity.Gateway, s.name)}}}
-	conn, err := d.Dial(s.t.Context())
+	d := tunnel.Dialer{Credentials: c}
+	conn, err := d.Dial(s.t.Context(), tunnel.Endpoint{Address: s.address, ID: who(s.t, identity.Gateway, s.name)})
 	if err != nil {
 		return nil, err
 	}

@@ -60,6 +60,8 @@ func Thread() int { return 0 }
 // ThreadTime says 0.
 func ThreadTime(int) time.Duration { return 0 }
 
+func discard(int) {}
+
 func duplicate(syscall.Conn) (int, error) { return -1, errPlatform }
 
 // Remove does nothing.

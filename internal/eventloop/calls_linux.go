@@ -54,7 +54,12 @@ func Accept(fd int) (int, error) {
 // CloseWrite ends our side behind what was written: FIN, or a unix socket's end.
 func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
-// Close closes a socket that the loop owns. None lingers (SO_LINGER), so this
+// discard has Close reset the connection. On a unix socket it does nothing.
+func discard(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+}
+
+// Close closes a socket that the loop owns. None lingers for a time (SO_LINGER), so this
 // doesn't sleep.
 func Close(fd int) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0); errno != 0 {

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -443,4 +445,30 @@ func TestNoWakeIsLost(t *testing.T) {
 		seen = now
 	}
 	work.Wait()
+}
+
+// TestWhatIsDiscardedNeverArrives: the peer takes nothing, and what was written for it
+// is more than fits into both ends' buffers.
+func TestWhatIsDiscardedNeverArrives(t *testing.T) {
+	for name, detach := range map[string]bool{"before it is handed over": false, "in the loop": true} {
+		t.Run(name, func(t *testing.T) {
+			near, far := sockets(t)
+			const sent = 16 << 20
+			wire := eventloop.NewWire(near)
+			if detach {
+				if _, err := wire.Detach(); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				near.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+			}
+			wrote, _ := wire.Write(make([]byte, sent))
+			wire.Discard()
+			wire.Close()
+			far.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if n, err := io.Copy(io.Discard, far); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("of %d bytes written %d arrived, and then %v", wrote, n, err)
+			}
+		})
+	}
 }

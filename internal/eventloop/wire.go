@@ -193,6 +193,17 @@ func (w *Wire) send() error {
 	return nil
 }
 
+// Discard has Close throw away what the peer has not taken yet (SO_LINGER 0). The
+// kernel would go on sending it otherwise, for as long as its user timeout, and a
+// command that was given up long ago would still be run.
+func (w *Wire) Discard() {
+	if w.Conn == nil {
+		discard(w.fd)
+	} else if tcp, ok := w.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+}
+
 // Close implements net.Conn.
 func (w *Wire) Close() error {
 	if w.Conn != nil {

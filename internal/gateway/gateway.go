@@ -67,7 +67,9 @@ type Options struct {
 	// its answer only. Who renews is a proved peer and counts as one; Renew sets the
 	// deadlines.
 	Enroll, Renew func(context.Context, *tls.Conn)
-	Log           *slog.Logger
+	// Alone refuses hosts that have further gateways, whose caches are others.
+	Alone bool
+	Log   *slog.Logger
 }
 
 // Limits bound what peers can take; every one is required.
@@ -119,6 +121,9 @@ func New(o Options) (*Gateway, error) {
 		handshakes: newHandshakes(o.Limits.Handshakes),
 		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
 		refusals:   newRefusals(o.Log),
+	}
+	if o.Alone {
+		tunnel.RefuseSeveral(g.config)
 	}
 	if g.loops, err = newLoops(g.judge, g.farewell); err != nil {
 		listener.Close()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // explain says for the log why a handshake failed. Of what the peer sent it
@@ -37,6 +38,9 @@ func explain(err error, timeout time.Duration) string {
 	}
 	const most = 300 // a certificate can hold a novel
 	text := err.Error()
+	if strings.Contains(text, "unsupported application protocols") && strings.Contains(text, tunnel.Several) {
+		return "its sidecar has several gateways, and this cache holds locks or queues, which must not be one of several (docs/decisions/0142)"
+	}
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}

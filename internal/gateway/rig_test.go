@@ -133,8 +133,8 @@ func (r *rig) dial() *tls.Conn {
 
 func (r *rig) dialAs(c *tunnel.Credentials) *tls.Conn {
 	r.t.Helper()
-	d := tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: r.Addr().String(), ID: r.gateway}}}
-	conn, err := d.Dial(context.Background())
+	d := tunnel.Dialer{Credentials: c}
+	conn, err := d.Dial(context.Background(), tunnel.Endpoint{Address: r.Addr().String(), ID: r.gateway})
 	must(r.t, err)
 	conn.SetDeadline(time.Now().Add(patience))
 	r.t.Cleanup(func() { conn.(*tls.Conn).NetConn().Close() })

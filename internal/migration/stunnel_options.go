@@ -37,7 +37,7 @@ var stunnelOptions = []directive{
 	{names: "transparent", verdict: Refused, harmless: "none|no", why: "The packet filter sends connections of other addresses through stunnel, or Redis saw the applications' own. The sidecar has an address of its own, which applications must be given; the gateway knows each host by its certificate."},
 	{names: "ident", verdict: Dropped, why: "The sidecar can ask the kernel who connects (allow_uids in sidecar.yaml)."},
 	{names: "libwrap", verdict: Dropped, harmless: "no", why: "/etc/hosts.allow and hosts.deny are not read: name application hosts with --app, from which the gateway's admit and the packet filter are made."},
-	{names: "failover delay local", verdict: Dropped, why: "Sidecars try their gateways in order, and connect again by themselves."},
+	{names: "failover delay local", verdict: Dropped, why: "A sidecar uses one gateway at a time, goes on to the next by itself, and connects again by itself."},
 	{names: "TIMEOUTbusy TIMEOUTclose TIMEOUTconnect TIMEOUTidle TIMEOUTocsp socket reset retry", verdict: Dropped, why: ownTimes},
 	{names: "logId debug log output syslog status", verdict: Dropped, why: "A line for each connection that is opened, refused or closed, with the host's identity, on standard error: the journal keeps it."},
 	{names: "chroot setuid setgid pid foreground service stack taskbar iconActive iconError iconIdle", verdict: Dropped, why: ownDaemon},

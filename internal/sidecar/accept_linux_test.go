@@ -25,7 +25,7 @@ func TestOutOfFilesIsLoggedOnce(t *testing.T) {
 			var log journal
 			car, _ := startSidecar(t, Options{
 				AllowUIDs: uids,
-				Dial:      func(context.Context) (net.Conn, error) { return nil, errors.New("away") },
+				Gateways:  one(func(context.Context) (net.Conn, error) { return nil, errors.New("away") }),
 				Log:       slog.New(slog.NewTextHandler(&log, nil)),
 			})
 			outOfFiles(t, car, &log)

@@ -165,7 +165,7 @@ func behind(t testing.TB, m *meddler, l Limits) (*Sidecar, *lanes) {
 	if l.Drain == 0 {
 		l.Drain = time.Second
 	}
-	car, _ := startSidecar(t, Options{Dial: lanes.dial, Limits: l})
+	car, _ := startSidecar(t, Options{Gateways: one(lanes.dial), Limits: l})
 	return car, lanes
 }
 
@@ -295,7 +295,7 @@ func spoilReplies(t *testing.T, once bool) {
 	m := startMeddler(t, startEngine(t), s.spoil)
 	s.cut = m.cut
 	l := &lanes{socket: m.socket}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second, Own: time.Millisecond}, FencePerGuest: !once})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second, Own: time.Millisecond}, FencePerGuest: !once})
 	s.on.Store(true)
 	var work sync.WaitGroup
 	var crossed, answered, failed, closed atomic.Int64

@@ -31,6 +31,9 @@
 //   - Memory is bounded, whatever the size of values and replies, and who doesn't
 //     read slows nobody else: the engine keeps his replies, as it does for a
 //     direct connection (docs/decisions/0138).
+//   - No application connection sees the caches of two gateways: all lanes go to one
+//     gateway at a time, and a step to another closes the connections of before
+//     (route.go).
 //   - Nothing hangs: an unreachable cache is told within the dial's bound, at
 //     once while it is known to be away; a lost lane fails what was under way on
 //     it, and guests that share one stay connected. A private lane ends with its
@@ -43,7 +46,7 @@
 // shared.go, private.go and change.go are what commands come to: on a shared lane,
 // on a private one, and where they change who asks (with all that a stranger says).
 // replies.go is what comes back, link.go a lane's bytes, group.go how shared lanes
-// come and go, own.go how private ones do, end.go how a guest ends.
+// come and go, route.go where lanes go, own.go how private ones do, end.go how a guest ends.
 //
 // Known limits: answers of our own end where replies can't be counted any more
 // (subscriptions, CLIENT REPLY, unknown commands); what is barred stays so. A guest

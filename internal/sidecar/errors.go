@@ -25,7 +25,8 @@ const (
 	// LOADING is what an engine says while it can't serve yet: the command has
 	// not run, and client libraries that retry by themselves do so on it
 	// (docs/decisions/0032).
-	errAway = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
+	errAway        = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
+	errAwayRefused = "LOADING redoubt: the cache cannot be reached: the gateway refuses this host"
 
 	// No client library may take this for safe to run again, hence ERR.
 	errLost = "ERR redoubt: connection to the cache was lost; the command may or may not have run"
@@ -55,6 +56,7 @@ func errorReply(text string) []byte { return resp.AppendError(nil, text) }
 
 // Ends of a lane.
 var (
+	errLeft       = errors.New("the sidecar has gone on to another gateway")
 	errStalled    = errors.New("the lane owes replies and has been silent too long")
 	errUnreadable = errors.New("the engine sent a malformed reply")
 	errQuiet      = errors.New("the engine said nothing after its application's end")

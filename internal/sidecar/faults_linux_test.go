@@ -16,14 +16,14 @@ func TestGuestsDontWaitForASuccessorThatFails(t *testing.T) {
 	l := &lanes{socket: startEngine(t)}
 	var dials atomic.Int64
 	let := make(chan struct{})
-	car, _ := startSidecar(t, Options{Dial: func(ctx context.Context) (net.Conn, error) {
+	car, _ := startSidecar(t, Options{Gateways: one(func(ctx context.Context) (net.Conn, error) {
 		if dials.Add(1) == 1 {
 			return l.dial(ctx)
 		}
 		<-let
 		conn, err := l.dial(ctx)
 		return struct{ net.Conn }{conn}, err // without a descriptor, as where none is left
-	}})
+	})})
 	a, b := dialCar(t, car).login(), dialCar(t, car).login()
 	a.expect("+PONG\r\n", "PING")
 	car.Refresh()
@@ -48,7 +48,7 @@ func TestGuestsDontWaitForASuccessorThatFails(t *testing.T) {
 // shares as ever.
 func TestTooManyGroups(t *testing.T) {
 	l := &lanes{socket: startEngine(t, fmt.Sprint("databases ", maxGroups+10))}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second, Own: time.Millisecond}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second, Own: time.Millisecond}})
 	for db := range maxGroups {
 		c := dialCar(t, car).login()
 		c.expect("+OK\r\n", "SELECT", fmt.Sprint(db))
@@ -100,7 +100,7 @@ func TestASidecarThatCantListenLeavesNothingOpen(t *testing.T) {
 	before := descriptors(t)
 	for range 10 {
 		for _, o := range []Options{{Listen: taken.Addr().String()}, {Listen: "127.0.0.1:0", Unix: &UnixListener{Path: "/nowhere/s"}}} {
-			o.Dial = (&lanes{}).dial
+			o.Gateways = one((&lanes{}).dial)
 			if _, err := New(o); err == nil {
 				t.Fatal("it listens")
 			}

@@ -35,12 +35,14 @@ type groupKey struct {
 // A group is guests that share a lane. It outlives its last guest by linger, so
 // that an application that connects for each request finds its lane again.
 type group struct {
-	key    groupKey
-	who    credential
-	hello  []byte // the engine's reply to HELLO, for guests that say it again
-	link   *link  // nil while the cache is away
-	guests int
-	idle   time.Time     // when its last guest left
+	key        groupKey
+	who        credential
+	hello      []byte // the engine's reply to HELLO, for guests that say it again
+	link       *link  // nil while the cache is away
+	guests     int
+	idle       time.Time // when its last guest left
+	generation uint64    // of the route, for all of its lanes
+
 	large  time.Time     // when a reply was last too large to be held
 	unsent []lane.Unsent // of a lane that was seized (own.go)
 
@@ -101,7 +103,9 @@ func (l *loop) enroll(g *guest, who credential, as handshake) {
 	key := l.keyOf(who, as.protocol, as.db)
 	// Where the cache was away when last tried, a newcomer tries anew.
 	if to, ok := l.groups[key]; ok && to.link != nil {
-		g.enter(to, who, as, to.hello)
+		if g.keepsTo(to.generation) {
+			g.enter(to, who, as, to.hello)
+		}
 		return
 	}
 	g.phase = waiting
@@ -126,7 +130,7 @@ func (g *guest) enter(to *group, who credential, as handshake, hello []byte) {
 
 // proved goes on with a guest whose credential has been tried.
 func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p proven) {
-	l.car.reached(p.err)
+	l.car.noteReach(p)
 	to := l.groups[key]
 	switch {
 	case p.conn == nil:
@@ -139,7 +143,7 @@ func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p pr
 	case len(l.groups) >= maxGroups:
 		l.apart(g, who, as, p)
 	default:
-		to = &group{key: key, who: who.clone()}
+		to = &group{key: key, who: who.clone(), generation: p.from}
 		l.groups[key] = to
 		if !l.attach(to, p) {
 			l.drop(to)
@@ -150,9 +154,11 @@ func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p pr
 	case p.refusal != nil:
 		g.answer(p.refusal)
 	case p.err == nil && to != nil && to.link != nil:
-		g.enter(to, who, as, to.hello)
+		if g.keepsTo(to.generation) {
+			g.enter(to, who, as, to.hello)
+		}
 	default:
-		g.answer(errorReply(errAway))
+		g.answer(errorReply(awayText(p.err)))
 	}
 	clear(who.password)
 	l.resume(g)
@@ -161,9 +167,13 @@ func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p pr
 // apart gives a guest the lane on which its credential was proved for its own, since
 // there are too many groups for one more.
 func (l *loop) apart(g *guest, who credential, as handshake, p proven) {
-	k, err := l.newLink(p.conn)
+	k, err := l.newLink(p)
 	if err != nil {
 		l.car.log.Warn("a private lane is lost", "cause", err)
+		return
+	}
+	if !g.member.sees(p.from) {
+		l.closeLink(k)
 		return
 	}
 	g.enter(nil, who, as, p.hello)
@@ -172,7 +182,11 @@ func (l *loop) apart(g *guest, who credential, as handshake, p proven) {
 
 // attach makes the connection of a proof the lane of a group.
 func (l *loop) attach(to *group, p proven) bool {
-	k, err := l.newLink(p.conn)
+	if p.from != to.generation {
+		p.conn.Close()
+		return false
+	}
+	k, err := l.newLink(p)
 	if err != nil {
 		l.car.log.Warn("a shared lane is lost", "cause", err)
 		return false
@@ -209,6 +223,9 @@ func (l *loop) lose(k *link, cause error) {
 	if k.lost {
 		return
 	}
+	if k.owes() { // who is told that it may have run must not find that it runs later
+		k.wire.Discard()
+	}
 	if k.guest != nil {
 		l.loseOwn(k, cause)
 		return
@@ -226,7 +243,7 @@ func (l *loop) lose(k *link, cause error) {
 		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
 	}
 	switch {
-	case l.draining:
+	case l.draining, l.groups[k.group.key] != k.group: // dropped
 	case k.group.guests > 0:
 		l.redial(k.group, 0)
 	default: // nobody misses it
@@ -276,7 +293,7 @@ func (l *loop) redialled(to *group, try *attempt, p proven) {
 		return
 	}
 	to.trying = nil
-	l.car.reached(p.err)
+	l.car.noteReach(p)
 	switch {
 	case p.conn != nil && l.attach(to, p):
 		return
@@ -330,8 +347,12 @@ func (l *loop) expire(now time.Time) {
 		if k := g.link; k != nil && k.next != nil {
 			l.succeed(k, now)
 		}
-		if k := g.link; k != nil && k.books.Awaits() && now.Sub(k.heard) >= l.car.limits.Stall {
-			l.lose(k, errStalled)
+		if k := g.link; k != nil && k.books.Awaits() {
+			if now.Sub(k.heard) >= l.car.limits.Stall {
+				l.lose(k, errStalled)
+			} else {
+				l.inquire(k, now)
+			}
 		}
 		if g.guests == 0 && now.Sub(g.idle) >= linger {
 			l.drop(g)

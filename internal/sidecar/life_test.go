@@ -117,7 +117,7 @@ func meddled(t *testing.T, say string, cut bool, release <-chan struct{}) (*Side
 		}
 		return frame, false
 	})
-	car, _ := startSidecar(t, Options{Dial: (&lanes{socket: m.socket}).dial, Log: logTo(&log)})
+	car, _ := startSidecar(t, Options{Gateways: one((&lanes{socket: m.socket}).dial), Log: logTo(&log)})
 	return car, &log
 }
 
@@ -303,7 +303,7 @@ func TestManySessionsAtATime(t *testing.T) {
 
 func TestTooManyConnectionsAreTold(t *testing.T) {
 	l := &lanes{socket: startEngine(t)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Connections: 3}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Connections: 3}})
 	var open []*client
 	for range 3 {
 		open = append(open, dialCar(t, car).login())
@@ -408,7 +408,7 @@ func peak(t *testing.T) int {
 func TestAHugeValuePassesWithoutBeingHeld(t *testing.T) {
 	const size = resp.MaxBulk
 	l := &lanes{socket: startEngine(t, "maxmemory 0", "client-query-buffer-limit 1gb")}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second}})
 	c := dialCar(t, car).login()
 	if err := c.conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
 		t.Fatal(err)
@@ -451,7 +451,7 @@ func TestAHugeValuePassesWithoutBeingHeld(t *testing.T) {
 func TestRunDrainsWithinItsBound(t *testing.T) {
 	l := &lanes{socket: startEngine(t)}
 	const drain = 400 * time.Millisecond
-	car, stop := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: drain}})
+	car, stop := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: drain}})
 	idle, fresh, busy, blocked, subscribed := dialCar(t, car).alone(), dialCar(t, car), dialCar(t, car).login(), dialCar(t, car).login(), dialCar(t, car).login()
 	busy.send("BLPOP", "none", "0.1")
 	blocked.send("BLPOP", "none", "0")

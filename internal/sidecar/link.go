@@ -18,9 +18,10 @@ type link struct {
 	held []*guest // are not read until it has less unsent
 	lost bool
 
-	group *group     // of a shared one
-	books *lane.Lane // the same
-	heard time.Time  // when it last made progress, while it awaits something
+	group  *group            // of a shared one
+	books  *lane.Lane        // the same
+	heard  time.Time         // when it last made progress, while it awaits something
+	askers []chan<- struct{} // are told when it next does (route.go)
 
 	guest   *guest        // of a private one
 	private *lane.Private // its books
@@ -33,10 +34,15 @@ type link struct {
 	worn      wear // when it is due for that
 }
 
-// newLink takes a connection in whose TLS, if it has some, is on a wire. It closes
-// it on an error.
-func (l *loop) newLink(conn net.Conn) (*link, error) {
+// newLink takes a proof's connection in whose TLS, if it has some, is on a wire. It
+// closes it on an error.
+func (l *loop) newLink(p proven) (*link, error) {
+	conn := p.conn
 	k := &link{conn: conn}
+	if p.from != l.car.gateways.now().generation { // left while it was proved
+		conn.Close()
+		return nil, errLeft
+	}
 	if err := l.car.doubt(conn); err != nil { // CutIf may just have looked
 		conn.Close()
 		return nil, err
@@ -69,6 +75,14 @@ func (l *loop) closeLink(k *link) {
 	k.lost = true
 	l.entities[k.fd] = entity{}
 	k.conn.Close()
+}
+
+// owes says whether replies are due on a lane.
+func (k *link) owes() bool {
+	if k.guest != nil {
+		return k.guest.pending > 0
+	}
+	return k.books.Outstanding() > 0
 }
 
 // backlogged says whether a lane's guests are not read: it has too much unsent,
@@ -232,6 +246,7 @@ func (l *loop) readLink(k *link) (n int, err error) {
 		return n, err
 	}
 	k.heard = time.Now()
+	k.answerAskers()
 	if fault := k.books.Received(n); fault != nil {
 		return n, fault
 	}

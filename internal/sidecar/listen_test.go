@@ -15,12 +15,12 @@ import (
 func TestOnlyLoopbackIsListenedOnUnlessToldSo(t *testing.T) {
 	l := &lanes{}
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.org:0", "127.0.0.1", "[::ffff:192.0.2.1]:0"} {
-		if car, err := New(Options{Listen: address, Dial: l.dial}); err == nil {
+		if car, err := New(Options{Listen: address, Gateways: one(l.dial)}); err == nil {
 			t.Errorf("%s: listens on %v", address, car.Addr())
 		}
 	}
 	for _, o := range []Options{{Listen: "127.0.0.1:0"}, {Listen: "localhost:0"}, {Listen: "127.9.9.9:0"}, {Listen: "0.0.0.0:0", AllowNonLoopback: true}} {
-		o.Dial = l.dial
+		o.Gateways = one(l.dial)
 		startSidecar(t, o)
 	}
 }
@@ -31,7 +31,7 @@ func TestATakenPortIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	_, err = New(Options{Listen: taken.Addr().String(), Dial: (&lanes{}).dial})
+	_, err = New(Options{Listen: taken.Addr().String(), Gateways: one((&lanes{}).dial)})
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), taken.Addr().String()) {
 		t.Errorf("error: %v", err)
 	}
@@ -67,7 +67,7 @@ func TestOnlyAllowedUsersMayConnect(t *testing.T) {
 	var log journal
 	l := &lanes{socket: startEngine(t)}
 	socket := filepath.Join(openDir(t), "redis.sock")
-	car, _ := startSidecar(t, Options{Dial: l.dial, Log: logTo(&log), AllowUIDs: []int{nobody}, Unix: &UnixListener{Path: socket, AllowUIDs: []int{nobody}}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Log: logTo(&log), AllowUIDs: []int{nobody}, Unix: &UnixListener{Path: socket, AllowUIDs: []int{nobody}}})
 	_, port, err := net.SplitHostPort(car.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestASocketsModeIsAsAsked(t *testing.T) {
 		{UnixListener{AllowUIDs: []int{somebody}}, 0o666, "DENIED"},
 	} {
 		c.listener.Path = filepath.Join(openDir(t), "s")
-		startSidecar(t, Options{Dial: l.dial, Unix: &c.listener})
+		startSidecar(t, Options{Gateways: one(l.dial), Unix: &c.listener})
 		info, err := os.Stat(c.listener.Path)
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func TestAStaleSocketIsReplacedAndNothingElse(t *testing.T) {
 	l := &lanes{}
 	path := filepath.Join(t.TempDir(), "s")
 	try := func() error {
-		car, err := New(Options{Listen: "127.0.0.1:0", Dial: l.dial, Unix: &UnixListener{Path: path}})
+		car, err := New(Options{Listen: "127.0.0.1:0", Gateways: one(l.dial), Unix: &UnixListener{Path: path}})
 		if err == nil {
 			for _, l := range car.listeners {
 				l.Close()

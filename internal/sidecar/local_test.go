@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,7 +20,7 @@ var locked = []string{`rename-command CONFIG ""`, `rename-command ACL ""`, `rena
 
 func TestLocalAnswersHaveRedisForm(t *testing.T) {
 	l := &lanes{socket: startEngine(t, locked...)}
-	car, _ := startSidecar(t, Options{Dial: l.dial})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial)})
 	const cluster = "-ERR This instance has cluster support disabled\r\n"
 	for _, c := range []struct{ command, resp2, resp3 string }{
 		{"CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n", "%1\r\n$9\r\ndatabases\r\n$2\r\n16\r\n"},
@@ -180,7 +181,7 @@ func waitFor(t testing.TB, so func() bool) {
 func TestWhatIsBarredNeverLeaves(t *testing.T) {
 	var log journal
 	l := &lanes{socket: startEngine(t)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Log: logTo(&log)})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Log: logTo(&log)})
 	direct := dialUnix(t, l.socket).login()
 	tried := 0
 	for _, c := range command.All() {
@@ -273,11 +274,11 @@ func TestLargeRefusedCommandsPassUnheld(t *testing.T) {
 func TestAnUnreachableCacheIsToldAtOnce(t *testing.T) {
 	var log journal
 	var result atomic.Value
-	car, _ := startSidecar(t, Options{Log: logTo(&log), Dial: func(context.Context) (net.Conn, error) { return nil, result.Load().(error) }})
+	car, _ := startSidecar(t, Options{Log: logTo(&log), Gateways: one(func(context.Context) (net.Conn, error) { return nil, result.Load().(error) })})
 	for _, c := range []struct {
 		err  error
 		want string
-	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("tls: %w", os.ErrClosed), errAway}} {
+	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("reading: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), errAwayRefused}} {
 		result.Store(c.err) // of one type, as atomic.Value wants it
 		for range 3 {
 			app := dialCar(t, car)
@@ -291,10 +292,10 @@ func TestAnUnreachableCacheIsToldAtOnce(t *testing.T) {
 }
 
 func TestADialThatHangsIsGivenUp(t *testing.T) {
-	car, _ := startSidecar(t, Options{Limits: Limits{Dial: 50 * time.Millisecond}, Dial: func(ctx context.Context) (net.Conn, error) {
+	car, _ := startSidecar(t, Options{Limits: Limits{Dial: 50 * time.Millisecond}, Gateways: one(func(ctx context.Context) (net.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
-	}})
+	})})
 	app := dialCar(t, car)
 	app.expect(errorLine(errAway), "AUTH", password)
 }

@@ -60,7 +60,8 @@ type loop struct {
 	tick       time.Time // when the first of these is due
 	listed     []entry   // CLIENT LIST, made once a turn
 	draining   bool
-	deaf       bool // the listeners are closed
+	deaf       bool      // the listeners are closed
+	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
 
 	turns                   int64 // since the start
 	privateLanes            int
@@ -204,7 +205,7 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 		if g.link != nil {
 			due = g.link.books.Due(now)
 			if k := g.link; k.books.Awaits() {
-				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)))
+				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)), l.nextInquiry(k, now))
 			}
 		}
 		if g.link != nil {

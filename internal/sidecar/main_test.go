@@ -50,6 +50,11 @@ func (l *lanes) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
+// one is the gateways of a sidecar that has but one.
+func one(dial func(context.Context) (net.Conn, error)) []Gateway {
+	return []Gateway{{Name: "cache-1", Dial: dial}}
+}
+
 // journal is what a sidecar logs.
 type journal struct {
 	mu  sync.Mutex
@@ -97,7 +102,7 @@ func startSidecar(t testing.TB, o Options) (car *Sidecar, stop func()) {
 func pair(t testing.TB, directives ...string) (*Sidecar, *lanes) {
 	t.Helper()
 	l := &lanes{socket: startEngine(t, directives...)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second}})
 	return car, l
 }
 

@@ -15,6 +15,7 @@ type member struct {
 	since         time.Time
 	remote, local net.Addr
 	profile       atomic.Pointer[profile]
+	generation    atomic.Uint64 // of the route that its first lane had; 0: it had none (route.go)
 }
 
 // enter puts a connection on the list, if there is room.

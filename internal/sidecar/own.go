@@ -32,20 +32,22 @@ func (l *loop) leave(g *guest) outcome {
 // left goes on with a guest that was to get a private lane. If there is none, it is
 // told why and closed: most applications come back by themselves.
 func (l *loop) left(g *guest, p proven) {
-	l.car.reached(p.err)
+	l.car.noteReach(p)
 	if g.phase == gone {
 		p.closeUnless(false)
 		return
 	}
 	switch {
 	case p.err != nil:
-		g.answer(errorReply(errAway))
+		g.answer(errorReply(awayText(p.err)))
 		g.end()
 	case p.refusal != nil:
 		g.answer(p.refusal)
 		g.end()
+	case !g.keepsTo(p.from):
+		p.conn.Close()
 	default:
-		if k, err := l.newLink(p.conn); err != nil {
+		if k, err := l.newLink(p); err != nil {
 			l.car.log.Warn("a private lane is lost", "cause", err)
 			g.answer(errorReply(errAway))
 			g.end()

@@ -19,7 +19,7 @@ func alone(t testing.TB, car *Sidecar) (n int) {
 func quickPair(t testing.TB, directives ...string) (*Sidecar, *lanes) {
 	t.Helper()
 	l := &lanes{socket: startEngine(t, directives...)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: time.Second, Own: time.Millisecond}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second, Own: time.Millisecond}})
 	return car, l
 }
 

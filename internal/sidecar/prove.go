@@ -16,6 +16,7 @@ import (
 // database, or the engine's refusal, or why there was none of either.
 type proven struct {
 	conn    net.Conn
+	from    uint64 // the generation of the route
 	hello   []byte
 	refusal []byte
 	err     error
@@ -30,6 +31,14 @@ func (p proven) final() bool {
 		}
 	}
 	return false
+}
+
+// noteReach notes what a proof found of whether the cache can be reached. What became of
+// a lane to a gateway that was left meanwhile says nothing.
+func (c *Sidecar) noteReach(p proven) {
+	if p.from == 0 || p.from == c.gateways.now().generation {
+		c.reached(p.err)
+	}
 }
 
 // closeUnless closes a lane that nobody takes.
@@ -51,12 +60,12 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int, n
 	case <-ctx.Done():
 		return proven{err: ctx.Err()}
 	}
-	conn, err := c.dial(ctx)
+	conn, from, err := c.gateways.dial(ctx)
 	if err != nil {
 		return proven{err: err}
 	}
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	p := proven{conn: conn}
+	p := proven{conn: conn, from: from}
 	p.hello, p.err = login(conn, who, protocol)
 	if p.err == nil && p.hello[0] == '-' {
 		p.refusal = p.hello

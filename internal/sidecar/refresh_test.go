@@ -116,12 +116,12 @@ func TestALaneWhoseKeysAreWornGetsASuccessor(t *testing.T) {
 	l := &lanes{socket: startEngine(t)}
 	var away atomic.Bool
 	var tried atomic.Int64
-	car, _ := startSidecar(t, Options{Dial: func(ctx context.Context) (net.Conn, error) {
+	car, _ := startSidecar(t, Options{Gateways: one(func(ctx context.Context) (net.Conn, error) {
 		if tried.Add(1); away.Load() {
 			return nil, errors.New("away")
 		}
 		return l.dial(ctx)
-	}})
+	})})
 	c, n := lab.Connect(t, car.Addr().String(), password), 0
 	count := func() {
 		n++

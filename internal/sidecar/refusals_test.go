@@ -15,7 +15,7 @@ import (
 func TestRefusalsAreToldOnceACommand(t *testing.T) {
 	var log journal
 	l := &lanes{socket: startEngine(t, `user default on >`+password+` ~* &* +@all -eval -sort -subscribe -object|freq -dump`)}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Log: logTo(&log), Opens: func(c *command.Command) string { return "opener of " + c.Name }})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Log: logTo(&log), Opens: func(c *command.Command) string { return "opener of " + c.Name }})
 	denied := func(name string) string {
 		return "-NOPERM this user has no permissions to run the '" + name + "' command\r\n"
 	}
@@ -91,7 +91,7 @@ func TestRefusalsAreToldOnceACommand(t *testing.T) {
 // anywhere.
 func TestRefusalsAreCountedWhereverRepliesAreTorn(t *testing.T) {
 	l := &lanes{socket: startEngine(t, `user default on >`+password+` ~* &* +@all -sort`)}
-	car, _ := startSidecar(t, Options{Dial: l.dial})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial)})
 	const times = 20000
 	auth := resp.AppendCommand(nil, "AUTH", password)
 	for i, setup := range [][]byte{

@@ -48,13 +48,13 @@ func TestANewcomersLaneServesThoseWhoWait(t *testing.T) {
 	l := &lanes{socket: m.socket}
 	var dials atomic.Int64
 	redialling, let := make(chan struct{}), make(chan struct{})
-	car, _ := startSidecar(t, Options{Limits: Limits{Drain: time.Second, Dial: patience}, Dial: func(ctx context.Context) (net.Conn, error) {
+	car, _ := startSidecar(t, Options{Limits: Limits{Drain: time.Second, Dial: patience}, Gateways: one(func(ctx context.Context) (net.Conn, error) {
 		if dials.Add(1) == 2 {
 			close(redialling)
 			<-let
 		}
 		return l.dial(ctx)
-	}})
+	})})
 	first, newcomer := dialCar(t, car).login(), dialCar(t, car)
 	m.cut()
 	<-redialling
@@ -184,7 +184,7 @@ func TestADrainingSidecarTakesNobodyIn(t *testing.T) {
 		return frame, false
 	})
 	l := &lanes{socket: m.socket}
-	car, stop := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Drain: patience}})
+	car, stop := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: patience}})
 	c := dialCar(t, car).login()
 	c.send("ECHO", "slow")
 	<-asked

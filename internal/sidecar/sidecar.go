@@ -14,7 +14,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/command"
 )
 
-// Options of a sidecar. Listen and Dial are required.
+// Options of a sidecar. Listen and Gateways are required.
 type Options struct {
 	// Listen is the application's Redis address, 127.0.0.1:6379 as a rule. It
 	// must be a loopback address, for what passes there is not encrypted,
@@ -27,9 +27,8 @@ type Options struct {
 	AllowUIDs []int
 	// Unix is a second listener, if wanted.
 	Unix *UnixListener
-	// Dial makes a fresh connection to the engine through the tunnel. Its
-	// error wraps ErrRefused if the gateway answered and refused.
-	Dial func(context.Context) (net.Conn, error)
+	// Gateways are those that it may use, one at a time, the first one first.
+	Gateways []Gateway
 	// FencePerGuest fences each application's run of commands on a shared lane,
 	// not each batch (docs/decisions/0040).
 	FencePerGuest bool
@@ -80,7 +79,7 @@ func (l Limits) withDefaults() Limits {
 // Sidecar is the application's Redis on this host.
 type Sidecar struct {
 	listeners []listener
-	dial      func(context.Context) (net.Conn, error)
+	gateways  *gateways
 	perGuest  bool
 	limits    Limits
 	log       *slog.Logger
@@ -108,15 +107,15 @@ const firstID = 1 << 40
 // New opens the listeners; nothing is served before Run. If an address is
 // taken, the error wraps syscall.EADDRINUSE.
 func New(o Options) (*Sidecar, error) {
-	if o.Dial == nil {
-		return nil, errors.New("sidecar: no way to dial the cache")
+	if len(o.Gateways) == 0 {
+		return nil, errors.New("sidecar: no gateway to use")
 	}
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	c := &Sidecar{
-		dial:     o.Dial,
+		gateways: newGateways(o.Gateways, log),
 		perGuest: o.FencePerGuest,
 		limits:   o.Limits.withDefaults(),
 		log:      log,
@@ -132,6 +131,8 @@ func New(o Options) (*Sidecar, error) {
 		return nil, err
 	}
 	c.loop = loop
+	c.gateways.lives = c.lives
+	c.gateways.left = func(now uint64) { loop.post(func() { loop.forsake(now) }) }
 	if err := c.open(o); err != nil {
 		for _, l := range c.listeners {
 			l.Close()

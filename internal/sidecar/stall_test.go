@@ -22,7 +22,7 @@ func TestASwallowedReplyDoesNotHangTheLane(t *testing.T) {
 		return frame, false
 	})
 	l := &lanes{socket: m.socket}
-	car, _ := startSidecar(t, Options{Dial: l.dial, Limits: Limits{Stall: 200 * time.Millisecond}})
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Stall: 200 * time.Millisecond}})
 	a, b := dialCar(t, car).login(), dialCar(t, car).login()
 	a.expect("+OK\r\n", "SET", "k", "swallow-me")
 	a.send("GET", "k")

@@ -1,25 +1,46 @@
 package sidecar
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // Status is what a sidecar tells of itself.
 type Status struct {
-	Address        string `json:"address"`
-	CacheReachable bool   `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while no gateway serves: by the last attempt, which is made for who asks while no connection stands."`
-	Connections    int    `json:"connections" metric:"redoubt_sidecar_connections" help:"Application connections."`
-	Most           int    `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
-	OwnLanes       int    `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have a tunnel connection of their own (docs/decisions/0041)."`
-	SharedLanes    int    `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
-	Outstanding    int    `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
-	Commands       int64  `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
-	LanesLost      int64  `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
+	Address        string          `json:"address"`
+	CacheReachable bool            `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while no gateway serves: by the last attempt, which is made for who asks while no connection stands."`
+	Connections    int             `json:"connections" metric:"redoubt_sidecar_connections" help:"Application connections."`
+	Most           int             `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
+	OwnLanes       int             `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have a tunnel connection of their own (docs/decisions/0041)."`
+	SharedLanes    int             `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
+	Outstanding    int             `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
+	Commands       int64           `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
+	LanesLost      int64           `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
+	Gateways       []GatewayStatus `json:"gateways"`
+	Steps          int64           `json:"gateway_steps" metric:"redoubt_sidecar_gateway_steps_total" help:"Times that the sidecar went on to another gateway, whose cache is another one, since the start."`
 
 	Refused []Refusal `json:"refused"` // by command
+}
+
+// GatewayStatus is one of the gateways that it may use.
+type GatewayStatus struct {
+	Name    string `json:"name" label:"gateway"`
+	Current bool   `json:"current" metric:"redoubt_sidecar_gateway_current" help:"1 for the gateway that all connections of this host use, 0 for the others it may go on to."`
+}
+
+// Current is the name of the gateway that it uses.
+func (s *Status) Current() string {
+	return s.Gateways[slices.IndexFunc(s.Gateways, func(g GatewayStatus) bool { return g.Current })].Name
 }
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
 	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, Refused: c.refusals.list()}
+	now := c.gateways.now()
+	for i, g := range c.gateways.all {
+		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})
+	}
+	s.Steps = int64(now.generation) - 1
 	c.mu.Lock()
 	s.Connections = len(c.members)
 	c.mu.Unlock()

@@ -18,9 +18,8 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/identity"
 )
 
-// AttemptTimeout bounds connect and handshake with one endpoint. A live gateway
-// answers in milliseconds; one that is cut off must leave time for the next
-// within what client libraries wait for (commonly 5 s and more).
+// AttemptTimeout bounds connect and handshake with one endpoint, where the caller
+// has no shorter bound. A live gateway answers in milliseconds.
 const AttemptTimeout = 3 * time.Second
 
 // Endpoint is a gateway and where it answers.
@@ -29,23 +28,28 @@ type Endpoint struct {
 	ID      identity.ID
 }
 
-// Dialer connects an application host to a gateway. It keeps nothing between
-// calls and may be used by many goroutines.
+// Dialer connects a host to gateways. It keeps nothing between calls and may be
+// used by many goroutines.
 type Dialer struct {
 	Credentials *Credentials
-	Endpoints   []Endpoint // tried in this order
+	Endpoints   []Endpoint // of the deployment; renewal tries them in this order
 }
 
-// Dial returns a tunnel to the first endpoint that answers and is who it should
-// be; its error tells why each was passed over. The connection is a *tls.Conn.
-func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
-	if d.Credentials == nil || len(d.Endpoints) == 0 {
-		return nil, errors.New("tunnel: no credentials or no gateway to dial")
+// Dial returns a tunnel to one gateway, which is a *tls.Conn. It tries no other:
+// the caches behind them differ, and which one is used is for the caller to decide
+// for all of its connections (package sidecar).
+func (d *Dialer) Dial(ctx context.Context, e Endpoint) (net.Conn, error) {
+	if d.Credentials == nil {
+		return nil, errors.New("tunnel: no credentials to dial with")
 	}
 	if id := d.Credentials.ID(); id.Role() != identity.App {
 		return nil, fmt.Errorf("tunnel: %s can't dial a gateway: only an application host's certificate can", id)
 	}
-	return d.first(ctx, Relay)
+	conn, err := d.relay(ctx, e)
+	if err != nil {
+		return nil, at(e, err)
+	}
+	return conn, nil
 }
 
 // DialRenew connects a host of either role to the first endpoint that renews
@@ -54,17 +58,13 @@ func (d *Dialer) DialRenew(ctx context.Context) (*tls.Conn, error) {
 	if d.Credentials == nil || len(d.Endpoints) == 0 {
 		return nil, errors.New("tunnel: no credentials or no gateway that could renew them")
 	}
-	return d.first(ctx, Renew)
-}
-
-func (d *Dialer) first(ctx context.Context, protocol string) (*tls.Conn, error) {
 	var failures []error
 	for _, e := range d.Endpoints {
-		conn, err := d.attempt(ctx, e, protocol)
+		conn, err := handshake(ctx, e, d.Credentials.state.Load().clientConfig(e.ID, Renew))
 		if err == nil {
 			return conn, nil
 		}
-		failures = append(failures, fmt.Errorf("gateway %s at %s: %w", e.ID.Name(), e.Address, err))
+		failures = append(failures, at(e, err))
 		if ctx.Err() != nil {
 			break
 		}
@@ -72,8 +72,22 @@ func (d *Dialer) first(ctx context.Context, protocol string) (*tls.Conn, error) 
 	return nil, errors.Join(failures...)
 }
 
-func (d *Dialer) attempt(ctx context.Context, e Endpoint, protocol string) (*tls.Conn, error) {
-	return handshake(ctx, e, d.Credentials.state.Load().clientConfig(e.ID, protocol))
+// at says which gateway an error is of.
+func at(e Endpoint, err error) error {
+	return fmt.Errorf("gateway %s at %s: %w", e.ID.Name(), e.Address, err)
+}
+
+// relay reaches one gateway, which is told if this host has others.
+func (d *Dialer) relay(ctx context.Context, e Endpoint) (*tls.Conn, error) {
+	var further []string
+	if len(d.Endpoints) > 1 {
+		further = append(further, Several)
+	}
+	conn, err := handshake(ctx, e, d.Credentials.state.Load().clientConfig(e.ID, Relay, further...))
+	if len(further) > 0 && NotServed(err) {
+		return nil, fmt.Errorf("its cache holds locks or queues, which must not be one of several caches: name that gateway alone (docs/decisions/0142): %w", err)
+	}
+	return conn, err
 }
 
 // DialEnroll connects a host that has no certificate yet, and knows of the CA only

@@ -39,10 +39,10 @@ func listen(t *testing.T, f func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// gatewayAt serves an echo as a gateway.
-func gatewayAt(t *testing.T, c *tunnel.Credentials) string {
+// gatewayAt serves an echo as a gateway, over further protocols too.
+func gatewayAt(t *testing.T, c *tunnel.Credentials, further ...string) string {
 	return listen(t, func(raw net.Conn) {
-		conn := tls.Server(raw, c.ServerConfig())
+		conn := tls.Server(raw, c.ServerConfig(further...))
 		io.Copy(conn, conn)
 	})
 }
@@ -54,19 +54,19 @@ func nobodyAt(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestDialTakesTheFirstGatewayThatIsThereAndRight(t *testing.T) {
+func TestRenewalTakesTheFirstGatewayThatIsThereAndRight(t *testing.T) {
 	d := deploy(t, "clinic")
 	first, second, third := d.credentials(identity.Gateway, "first"), d.credentials(identity.Gateway, "second"), d.credentials(identity.Gateway, "third")
 	dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: []tunnel.Endpoint{
 		{Address: nobodyAt(t), ID: first.ID()},
-		{Address: gatewayAt(t, third), ID: second.ID()}, // somebody else answers there
-		{Address: gatewayAt(t, third), ID: third.ID()},
-		{Address: gatewayAt(t, first), ID: first.ID()}, // not needed any more
+		{Address: gatewayAt(t, third, tunnel.Renew), ID: second.ID()}, // somebody else answers there
+		{Address: gatewayAt(t, third, tunnel.Renew), ID: third.ID()},
+		{Address: gatewayAt(t, first, tunnel.Renew), ID: first.ID()}, // not needed any more
 	}}
-	conn, err := dialer.Dial(t.Context())
+	conn, err := dialer.DialRenew(t.Context())
 	must(t, err)
 	defer conn.Close()
-	peer, err := dialer.Credentials.Peer(conn.(*tls.Conn).ConnectionState())
+	peer, err := dialer.Credentials.Peer(conn.ConnectionState())
 	if err != nil || peer.ID != third.ID() {
 		t.Errorf("reached %s, %v", peer.ID, err)
 	}
@@ -78,14 +78,14 @@ func TestDialTakesTheFirstGatewayThatIsThereAndRight(t *testing.T) {
 	}
 }
 
-func TestDialTellsOfEachGatewayWhyItWasPassedOver(t *testing.T) {
+func TestRenewalTellsOfEachGatewayWhyItWasPassedOver(t *testing.T) {
 	d := deploy(t, "clinic")
 	away, wrong := d.credentials(identity.Gateway, "away"), d.credentials(identity.Gateway, "wrong")
 	dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: []tunnel.Endpoint{
 		{Address: nobodyAt(t), ID: away.ID()},
-		{Address: gatewayAt(t, wrong), ID: away.ID()},
+		{Address: gatewayAt(t, wrong, tunnel.Renew), ID: away.ID()},
 	}}
-	conn, err := dialer.Dial(t.Context())
+	conn, err := dialer.DialRenew(t.Context())
 	if err == nil {
 		conn.Close()
 		t.Fatal("reached somebody")
@@ -107,10 +107,10 @@ func TestASilentGatewayCostsABoundedTime(t *testing.T) {
 	good := d.credentials(identity.Gateway, "good")
 	dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: []tunnel.Endpoint{
 		{Address: listen(t, func(c net.Conn) { io.Copy(io.Discard, c) }), ID: good.ID()},
-		{Address: gatewayAt(t, good), ID: good.ID()},
+		{Address: gatewayAt(t, good, tunnel.Renew), ID: good.ID()},
 	}}
 	begun := time.Now()
-	conn, err := dialer.Dial(t.Context())
+	conn, err := dialer.DialRenew(t.Context())
 	must(t, err)
 	conn.Close()
 	if took := time.Since(begun); took < tunnel.AttemptTimeout || took > tunnel.AttemptTimeout+2*time.Second {
@@ -127,7 +127,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-reached; cancel() }()
 	begun := time.Now()
-	if _, err := dialer.Dial(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := dialer.DialRenew(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if took := time.Since(begun); took > tunnel.AttemptTimeout/2 {
@@ -139,12 +139,42 @@ func TestOnlyAnApplicationHostDials(t *testing.T) {
 	d := deploy(t, "clinic")
 	gateway := d.credentials(identity.Gateway, "cache")
 	for says, dialer := range map[string]tunnel.Dialer{
-		"only an application host's": {Credentials: gateway, Endpoints: []tunnel.Endpoint{{Address: gatewayAt(t, gateway), ID: gateway.ID()}}},
-		"no gateway to dial":         {Credentials: d.credentials(identity.App, "web")},
-		"no credentials":             {Endpoints: []tunnel.Endpoint{{Address: "x", ID: gateway.ID()}}},
+		"only an application host's": {Credentials: gateway},
+		"no credentials":             {},
 	} {
-		if _, err := dialer.Dial(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := dialer.Dial(t.Context(), tunnel.Endpoint{Address: gatewayAt(t, gateway), ID: gateway.ID()}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want it to say %q", err, says)
+		}
+	}
+}
+
+// TestACacheThatMustBeTheOnlyOneRefusesWhoHasSeveral, in words at the host's end.
+func TestACacheThatMustBeTheOnlyOneRefusesWhoHasSeveral(t *testing.T) {
+	d := deploy(t, "clinic")
+	gateway := d.credentials(identity.Gateway, "cache")
+	locks := tunnel.Endpoint{ID: gateway.ID(), Address: listen(t, func(raw net.Conn) {
+		cfg := gateway.ServerConfig()
+		tunnel.RefuseSeveral(cfg)
+		conn := tls.Server(raw, cfg)
+		io.Copy(conn, conn)
+	})}
+	plain := tunnel.Endpoint{ID: gateway.ID(), Address: gatewayAt(t, gateway)}
+	for name, c := range map[string]struct {
+		endpoints []tunnel.Endpoint
+		to        tunnel.Endpoint
+		says      string
+	}{
+		"a host with one":                {[]tunnel.Endpoint{locks}, locks, ""},
+		"a host with several":            {[]tunnel.Endpoint{plain, locks}, locks, "its cache holds locks or queues"},
+		"a host with several, elsewhere": {[]tunnel.Endpoint{plain, locks}, plain, ""},
+	} {
+		dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: c.endpoints}
+		conn, err := dialer.Dial(t.Context(), c.to)
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
@@ -179,8 +209,8 @@ func TestBothEndsNoticeAVanishedPeer(t *testing.T) {
 		accepted <- options(t, raw)
 		io.Copy(io.Discard, tls.Server(raw, gateway.ServerConfig()))
 	})
-	dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web"), Endpoints: []tunnel.Endpoint{{Address: address, ID: gateway.ID()}}}
-	conn, err := dialer.Dial(t.Context())
+	dialer := tunnel.Dialer{Credentials: d.credentials(identity.App, "web")}
+	conn, err := dialer.Dial(t.Context(), tunnel.Endpoint{Address: address, ID: gateway.ID()})
 	must(t, err)
 	defer conn.Close()
 	userTimeouts := map[string]int{"dialled": 30_000, "accepted": 120_000} // ms

@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -61,14 +60,14 @@ func (d *Dialer) show(ctx context.Context) error {
 	var failures []error
 	for _, e := range d.Endpoints {
 		if err := d.showTo(ctx, e); err != nil {
-			failures = append(failures, fmt.Errorf("gateway %s at %s: %w", e.ID.Name(), e.Address, err))
+			failures = append(failures, at(e, err))
 		}
 	}
 	return errors.Join(failures...)
 }
 
 func (d *Dialer) showTo(ctx context.Context, e Endpoint) error {
-	conn, err := d.attempt(ctx, e, Relay)
+	conn, err := d.relay(ctx, e)
 	if err != nil {
 		return err
 	}

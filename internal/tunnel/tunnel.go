@@ -4,7 +4,7 @@
 //
 // A gateway calls Listen, LoadCredentials and Credentials.ServerConfig, and asks
 // Credentials.Peer who came. A sidecar calls LoadCredentials once and Dialer.Dial
-// for each connection. Both run Credentials.Watch beside, which takes in what
+// for each connection, to the gateway that it uses then. Both run Credentials.Watch beside, which takes in what
 // changes in the files: a renewed certificate, another CA, a longer list of
 // revoked certificates. No connection ends for it by itself; a gateway asks
 // Credentials.Believes about those that are up whenever Changed says so.
@@ -51,6 +51,9 @@ const (
 	Enroll = "redoubt-enroll/1"
 	// Renew is for hosts of either role that have one.
 	Renew = "redoubt-renew/1"
+	// Several is offered beside Relay by a host that has several gateways, and never
+	// agreed on: it tells a gateway that this host may go on to another cache.
+	Several = "redoubt-several/1"
 )
 
 // baseConfig is what both ends have in common.
@@ -82,6 +85,18 @@ func (c *Credentials) ServerConfig(further ...string) *tls.Config {
 		return c.state.Load().serverConfig(protocol), nil
 	}
 	return cfg
+}
+
+// RefuseSeveral makes a ServerConfig refuse hosts that have several gateways
+// (docs/decisions/0142): there is no protocol for them, which they are told by an alert.
+func RefuseSeveral(cfg *tls.Config) {
+	serve := cfg.GetConfigForClient
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(hello.SupportedProtos, Several) {
+			return baseConfig("none"), nil
+		}
+		return serve(hello)
+	}
 }
 
 func (s *snapshot) serverConfig(protocol string) *tls.Config {
@@ -118,8 +133,10 @@ func (c *Credentials) ClientConfig(gateway identity.ID) *tls.Config {
 	return c.state.Load().clientConfig(gateway, Relay)
 }
 
-func (s *snapshot) clientConfig(gateway identity.ID, protocol string) *tls.Config {
+// clientConfig offers a protocol, and further ones that nobody need agree on.
+func (s *snapshot) clientConfig(gateway identity.ID, protocol string, further ...string) *tls.Config {
 	cfg := baseConfig(protocol)
+	cfg.NextProtos = append(cfg.NextProtos, further...)
 	// Not Certificates: from these crypto/tls picks by the CAs that the server
 	// names, and sends none when it finds none fitting; the server would then
 	// complain of a missing certificate instead of a foreign one.

@@ -89,16 +89,18 @@ func New(o Options) (_ *Deployment, err error) {
 	d.certificates = c
 	d.Gateway, err = gateway.New(gateway.Options{
 		Listen: o.Gateway, Credentials: c.server.Credentials, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
-		Enroll: c.ca.Enroll, Renew: c.ca.Renew,
+		Enroll: c.ca.Enroll, Renew: c.ca.Renew, Alone: o.Policy.Alone(),
 	})
 	if err != nil {
 		return nil, taken("--gateway", o.Gateway, err)
 	}
-	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{GatewayEndpoint(d.Gateway.Addr().String())}}
+	door := GatewayEndpoint(d.Gateway.Addr().String())
+	dialer := &tunnel.Dialer{Credentials: c.client.Credentials, Endpoints: []tunnel.Endpoint{door}}
 	c.client.Dialer = dialer
 	application := sidecar.Options{
-		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Dial: dialer.Dial, Log: o.Log,
-		Opens: explain.Opens,
+		Listen: o.Listen, AllowNonLoopback: o.AllowNonLoopback, Log: o.Log,
+		Gateways: []sidecar.Gateway{{Name: door.ID.Name(), Dial: func(ctx context.Context) (net.Conn, error) { return dialer.Dial(ctx, door) }}},
+		Opens:    explain.Opens,
 	}
 	if o.Unix != "" {
 		application.Unix = &sidecar.UnixListener{Path: o.Unix}

@@ -388,7 +388,7 @@ var gatewayIsTheOne = Check{
 			return n.Skip("this host's certificate can't be read: %v", err)
 		}
 		for _, door := range t.Doors {
-			conn, err := (&tunnel.Dialer{Credentials: credentials, Endpoints: []tunnel.Endpoint{door}}).Dial(ctx)
+			conn, err := (&tunnel.Dialer{Credentials: credentials}).Dial(ctx, door)
 			if err != nil {
 				n.Saw("%s: %v", door.Address, err)
 				return n.Fail("%s doesn't prove to be %s: %v", door.Address, door.ID, err)

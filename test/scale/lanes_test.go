@@ -133,7 +133,7 @@ func (s *site) host(number int) *host {
 		Listen: "127.0.0.1:0",
 		Log:    slog.New(news{h: h}),
 		// As tunnel.Dialer does, but from an address of its own.
-		Dial: func(ctx context.Context) (net.Conn, error) {
+		Gateways: []sidecar.Gateway{{Name: "cache", Dial: func(ctx context.Context) (net.Conn, error) {
 			raw, err := dialer.DialContext(ctx, "tcp", s.address)
 			if err != nil {
 				return nil, err
@@ -144,7 +144,7 @@ func (s *site) host(number int) *host {
 				return nil, err
 			}
 			return conn, nil
-		},
+		}}},
 	})
 	if err != nil {
 		s.t.Fatal(err)
