@@ -24,7 +24,7 @@ type Private struct {
 	kept   int  // head[:kept] is the beginning of the frame under way, if it is looked at
 }
 
-// replyHead is how much of a reply Learn sees: enough for the id in HELLO's.
+// replyHead is how much of a reply its watcher sees: enough for the id in HELLO's.
 const replyHead = 256
 
 // A place is what comes next.

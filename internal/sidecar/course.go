@@ -155,10 +155,6 @@ type known struct {
 	transaction bool // a MULTI is open
 }
 
-// replyHead is how much of a reply is kept to learn from it: enough for the
-// id in HELLO's.
-const replyHead = 256
-
 // learn takes a tracked command's reply, of which head is the beginning.
 func (k *known) learn(e effect, head []byte) {
 	ok := bytes.HasPrefix(head, []byte("+OK\r"))
