@@ -5,6 +5,11 @@ VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknow
 NEED    := .ci/need
 TOOL    := go tool -modfile=tools/go.mod
 
+# All is built in one way, so that nothing is compiled twice; but for the race detector,
+# which needs cgo.
+export GOFLAGS     ?= -trimpath
+export CGO_ENABLED ?= 0
+
 # What the product runs, and what its tests talk to it with.
 RUN_NEEDS  := redis-server=redis-server
 TEST_NEEDS := $(RUN_NEEDS) redis-cli=redis-tools nft=nftables ip=iproute2 systemd-analyze=systemd setpriv=util-linux sshd=openssh-server \
@@ -48,17 +53,17 @@ run: ## a whole deployment on this machine, until Ctrl-C
 	bin/redoubt up
 
 # The race detector makes tests five times slower, and has nothing to find where nothing
-# happens at once.
+# happens at once (docs/decisions/0155).
 RACED := $(shell grep -rlE '"sync(/atomic)?"|\bgo func|\.Go\b' --include='*.go' internal | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 .PHONY: test
-test: ## every test but the slow ones, with the race detector where things happen at once (5 min; 8 the first time)
+test: ## every test but the slow ones, with the race detector where things happen at once (10 min)
 	@$(NEED) $(TEST_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
-	go test -race -count=1 -timeout 15m $(RACED)
+	CGO_ENABLED=1 go test -race -count=1 -timeout 15m $(RACED)
 	go test -count=1 -timeout 20m ./test/sabotage
 	go test -count=1 -timeout 20m $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/sabotage)")
-	go test -race -count=1 -timeout 10m -tags spiffe ./internal/workload/...
+	CGO_ENABLED=1 go test -race -count=1 -timeout 10m -tags spiffe ./internal/workload/...
 
 # The libraries whose commands are recorded for redoubt explain --for.
 LIBRARY_NEEDS := /usr/lib/python3/dist-packages/celery=python3-celery /usr/lib/python3/dist-packages/rq=python3-rq \
@@ -75,15 +80,15 @@ test-slow: ## every generation of engines, whole hosts, TLS scanners, a short so
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix test/terraform
 	@$(NEED) $(LIBRARY_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/libraries/node
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 30m ./test/libraries/...
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 40m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 30m ./test/automation/...
+	go test -tags slow -count=1 -timeout 30m ./test/libraries/...
+	go test -tags slow -count=1 -timeout 40m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
+	go test -tags slow -count=1 -timeout 30m ./test/automation/...
 
 .PHONY: test-browser
 test-browser: ## the dossier in a real browser: rendering, accessibility, phone, paper (1 min)
 	@$(NEED) $(TEST_NEEDS) /usr/bin/chromium=chromium
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/browser
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 10m ./test/browser/...
+	go test -tags slow -count=1 -timeout 10m ./test/browser/...
 
 .PHONY: model
 model: ## the shortest attack that a mend stops: make model MEND=LEDGER (1 min)
@@ -98,12 +103,12 @@ mutate-checks: ## alters what the checks read, a field at a time; fails for what
 .PHONY: soak
 soak: ## a mixed load that must be answered right, in memory that must not grow (5 min; make soak FOR=1h)
 	@$(NEED) $(RUN_NEEDS)
-	CGO_ENABLED=0 go test -tags slow -count=1 -timeout 0 -v -run TestSoak ./test/scale -soak $(or $(FOR),5m)
+	go test -tags slow -count=1 -timeout 0 -v -run TestSoak ./test/scale -soak $(or $(FOR),5m)
 
 .PHONY: scale
 scale: ## what 10,000 idle connections, 1,000 hosts and values of 64 MB cost, for docs/performance.md (5 min)
 	@$(NEED) $(RUN_NEEDS)
-	CGO_ENABLED=0 go test -tags slow -run NONE -bench . -benchtime 1x -timeout 20m ./test/scale
+	go test -tags slow -run NONE -bench . -benchtime 1x -timeout 20m ./test/scale
 
 # SPIRE is built from its source, which its module brings.
 .PHONY: test-spire
@@ -119,7 +124,7 @@ FIPS_ROOMS := pki|statedir|tunnel|enroll|gateway|sidecar|up|cli|redoubt|e2e
 test-fips: build-fips ## certificates, tunnel, roles and end to end under GODEBUG=fips140=only (2 min)
 	@$(NEED) $(TEST_NEEDS)
 	bin/redoubt-fips version | grep 'FIPS 140-3 mode on, module $(FIPS_MODULE)'
-	GOFIPS140=$(FIPS_MODULE) GODEBUG=fips140=only CGO_ENABLED=0 go test -count=1 -timeout 10m \
+	GOFIPS140=$(FIPS_MODULE) GODEBUG=fips140=only go test -count=1 -timeout 10m \
 		$$(go list ./... | grep -E '/($(FIPS_ROOMS))$$')
 
 .PHONY: fuzz
