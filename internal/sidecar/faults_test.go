@@ -324,3 +324,29 @@ func TestRESETEndsThePrivateLane(t *testing.T) {
 	}
 	direct.expect("$-1\r\n", "GET", "k")
 }
+
+// TestManyAnswersBehindABlockedCommandAllCome, though no more than so many are kept.
+func TestManyAnswersBehindABlockedCommandAllCome(t *testing.T) {
+	refused := errorLine(notAllowed("save"))
+	for _, c := range []struct{ command, want string }{
+		{"SAVE", refused},
+		{"CLIENT SETINFO LIB-VER 1", "+OK\r\n"},
+		{"GET x\nSAVE", "$-1\r\n" + refused}, // its place is the last, taken between its head and its end
+	} {
+		for _, times := range []int{maxPlaces/2 - 1, maxPlaces/2 + 1, maxPlaces - 1, maxPlaces, 2*maxPlaces + 5} {
+			car, _ := pair(t)
+			app := dialCar(t, car).login()
+			stream := append(script("BLPOP none 0.5\nCLIENT SETNAME x\nSAVE"), bytes.Repeat(script(c.command), times)...)
+			wrote := make(chan error, 1)
+			go func() { _, err := app.conn.Write(stream); wrote <- err }()
+			want := "*-1\r\n+OK\r\n" + refused + strings.Repeat(c.want, times)
+			got := make([]byte, len(want))
+			if n, err := io.ReadFull(app.conn, got); err != nil || string(got) != want {
+				t.Errorf("%d times %s: %d bytes of %d, %v", times, c.command, n, len(want), err)
+			}
+			if err := <-wrote; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -57,7 +57,7 @@ func (l *loop) onPrivate(g *guest, b []byte) int {
 	r := run{g: g, b: b}
 	k := g.own
 	for (r.at < len(b) || g.course.body) && g.phase == serving && g.own == k && !g.partial && g.said < saidATurn {
-		if k.private.Places() >= maxPlaces {
+		if !g.course.body && k.private.Places() >= maxPlaces {
 			g.bar()
 			break
 		}
