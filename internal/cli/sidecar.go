@@ -114,7 +114,7 @@ func sidecarOptions(c *config.Sidecar) sidecar.Options {
 		AllowNonLoopback: c.AllowNonLoopback,
 		AllowUIDs:        c.AllowUIDs,
 		FencePerGuest:    c.Fence == "session",
-		Limits:           sidecar.Limits{Connections: c.Limits.Connections},
+		Limits:           sidecar.Limits{Connections: c.Limits.Connections, OwnLanes: c.Limits.OwnLanes},
 	}
 	if c.Unix.Path != "" {
 		o.Unix = &sidecar.UnixListener{Path: c.Unix.Path, AllowUIDs: c.Unix.AllowUIDs}

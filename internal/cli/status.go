@@ -129,6 +129,9 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 		if status.Connections >= status.Most {
 			problem("all %d application connections are taken (limits.connections)", status.Most)
 		}
+		if status.OwnLanes >= status.MostOwn {
+			problem("all %d application connections that may have a tunnel connection of their own have one (limits.own_lanes)", status.MostOwn)
+		}
 	}
 	if f.Checks = r.checks.facts(); f.Checks != nil {
 		for _, c := range f.Checks.Failing {

@@ -69,7 +69,7 @@ type Admin struct {
 // GatewayLimits bounds what peers can take.
 type GatewayLimits struct {
 	Connections      int      `yaml:"connections" default:"4096" min:"1" max:"1000000" doc:"Tunnel connections at the same time. A sidecar needs few: most application connections share them. Each takes two open files."`
-	PerIdentity      int      `yaml:"per_identity" default:"2048" min:"1" max:"1000000" doc:"Tunnel connections of one application host (one certificate identity)."`
+	PerIdentity      int      `yaml:"per_identity" default:"2048" min:"1" max:"1000000" doc:"Tunnel connections of one application host (one certificate identity): limits.own_lanes of its sidecar, and 512 for those that are shared."`
 	Handshakes       int      `yaml:"handshakes" default:"1024" min:"1" max:"100000" doc:"TLS handshakes under way at the same time."`
 	HandshakeTimeout Duration `yaml:"handshake_timeout" default:"5s" min:"100ms" max:"1m" doc:"How long a peer may take to prove who it is."`
 	DrainTimeout     Duration `yaml:"drain_timeout" default:"10s" min:"0s" max:"10m" doc:"How long connections may finish on a stop."`
@@ -119,4 +119,5 @@ type Peer struct {
 // SidecarLimits bounds what local applications can take.
 type SidecarLimits struct {
 	Connections int `yaml:"connections" default:"10000" min:"1" max:"1000000" doc:"Application connections at the same time."`
+	OwnLanes    int `yaml:"own_lanes" default:"1536" min:"1" max:"1000000" doc:"Of them, those with a tunnel connection of their own (subscriptions, blocking commands, transactions in pieces). Keep it 512 below limits.per_identity of the gateways, so that the connections that all others share always find room."`
 }

@@ -46,7 +46,7 @@
 // shared.go, private.go and change.go are what commands come to: on a shared lane,
 // on a private one, and where they change who asks (with all that a stranger says).
 // replies.go is what comes back, link.go a lane's bytes, group.go how shared lanes
-// come and go, route.go where lanes go, own.go how private ones do, end.go how a guest ends.
+// come and go, route.go where lanes go, proof.go and stranger.go how a password is proved, own.go how private ones do, end.go how a guest ends.
 //
 // Known limits: answers of our own end where replies can't be counted any more
 // (subscriptions, CLIENT REPLY, unknown commands); what is barred stays so. A guest

@@ -26,6 +26,7 @@ const (
 	// not run, and client libraries that retry by themselves do so on it
 	// (docs/decisions/0032).
 	errAway        = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
+	errCrowded     = "LOADING redoubt: too many passwords are being tried on this host"
 	errAwayRefused = "LOADING redoubt: the cache cannot be reached: the gateway refuses this host"
 
 	// No client library may take this for safe to run again, hence ERR.

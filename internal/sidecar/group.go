@@ -1,36 +1,15 @@
 package sidecar
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"math/big"
 	"net"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/lane"
 )
-
-// A credential is a user and password, kept in memory for as long as a guest
-// uses it: a new lane must prove it again. It is never logged.
-type credential struct{ user, password []byte }
-
-func (c credential) clone() credential {
-	return credential{bytes.Clone(c.user), bytes.Clone(c.password)}
-}
-
-// groupKey is what guests must have in common to share a lane: the credential
-// (as a keyed digest, so that finding a group compares no password), protocol
-// and database.
-type groupKey struct {
-	credential [sha256.Size]byte
-	protocol   int
-	db         int
-}
 
 // A group is guests that share a lane. It outlives its last guest by linger, so
 // that an application that connects for each request finds its lane again.
@@ -61,10 +40,6 @@ type attempt struct {
 const (
 	// linger is how long a group without guests keeps its lane and password.
 	linger = 10 * time.Second
-	// maxProofs bounds the lanes being made at the same time: many applications
-	// that come back at once would otherwise be more than the gateway takes
-	// handshakes from one host.
-	maxProofs = 64
 	// largeFor is how long newcomers are kept apart, and maxApart how many handshakes
 	// may be under way for one more.
 	largeFor = time.Minute
@@ -77,108 +52,6 @@ const (
 	redialFirst = 50 * time.Millisecond
 	redialMost  = 5 * time.Second
 )
-
-// keyOf is the group of a credential.
-func (l *loop) keyOf(who credential, protocol, db int) groupKey {
-	mac := hmac.New(sha256.New, l.car.digestKey[:])
-	fmt.Fprintf(mac, "%d:", len(who.user)) // no two credentials look alike
-	mac.Write(who.user)
-	mac.Write(who.password)
-	k := groupKey{protocol: protocol, db: db}
-	mac.Sum(k.credential[:0])
-	return k
-}
-
-// A handshake is what a guest becomes if the engine takes its credential.
-type handshake struct {
-	protocol int
-	db       int
-	name     string
-	hello    bool // it is answered as HELLO is, not with OK
-}
-
-// enroll moves a guest to the group of a credential, making it if need be, and
-// answers it. A failure changes nothing. Nothing is pending.
-func (l *loop) enroll(g *guest, who credential, as handshake) {
-	key := l.keyOf(who, as.protocol, as.db)
-	// Where the cache was away when last tried, a newcomer tries anew.
-	if to, ok := l.groups[key]; ok && to.link != nil {
-		if g.keepsTo(to.generation) {
-			g.enter(to, who, as, to.hello)
-		}
-		return
-	}
-	g.phase = waiting
-	who = who.clone()
-	l.car.work.Go(func() {
-		p := l.car.prove(l.car.hard, who, as.protocol, as.db, "")
-		p.closeUnless(l.post(func() { l.proved(g, key, who, as, p) }))
-	})
-}
-
-// enter makes a guest what it wanted to be, and answers it.
-func (g *guest) enter(to *group, who credential, as handshake, hello []byte) {
-	g.join(to)
-	g.known.user, g.known.protocol, g.known.db, g.known.name = string(who.user), as.protocol, as.db, as.name
-	g.publish()
-	if as.hello {
-		g.answer(g.ownHello(hello))
-	} else {
-		g.answer(okReply)
-	}
-}
-
-// proved goes on with a guest whose credential has been tried.
-func (l *loop) proved(g *guest, key groupKey, who credential, as handshake, p proven) {
-	l.car.noteReach(p)
-	to := l.groups[key]
-	switch {
-	case p.conn == nil:
-	case to != nil && to.link != nil: // another guest was faster
-		p.conn.Close()
-	case to != nil:
-		l.attach(to, p)
-	case g.phase == gone:
-		p.conn.Close()
-	case len(l.groups) >= maxGroups:
-		l.apart(g, who, as, p)
-	default:
-		to = &group{key: key, who: who.clone(), generation: p.from}
-		l.groups[key] = to
-		if !l.attach(to, p) {
-			l.drop(to)
-		}
-	}
-	switch {
-	case g.phase == gone, g.own != nil:
-	case p.refusal != nil:
-		g.answer(p.refusal)
-	case p.err == nil && to != nil && to.link != nil:
-		if g.keepsTo(to.generation) {
-			g.enter(to, who, as, to.hello)
-		}
-	default:
-		g.answer(errorReply(awayText(p.err)))
-	}
-	clear(who.password)
-	l.resume(g)
-}
-
-// apart gives a guest the lane on which its credential was proved for its own, since
-// there are too many groups for one more.
-func (l *loop) apart(g *guest, who credential, as handshake, p proven) {
-	k, err := l.newLink(p)
-	if err != nil {
-		l.car.log.Warn("a private lane is lost", "cause", err)
-		return
-	}
-	if !g.member.sees(p.from) {
-		l.closeLink(k)
-		return
-	}
-	g.enter(nil, who, as, p.hello)
-	l.give(g, k, l.car.privateBooks(g))
-}
 
 // attach makes the connection of a proof the lane of a group.
 func (l *loop) attach(to *group, p proven) bool {
@@ -340,6 +213,7 @@ func (l *loop) away(g *guest) outcome {
 // anything, so one that is silent owes a reply that it will not give. It drops
 // groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
+	l.expireProofs(now)
 	for _, g := range l.groups {
 		if k := g.link; k != nil {
 			l.rekey(k, now)

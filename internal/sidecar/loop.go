@@ -54,8 +54,15 @@ type loop struct {
 	generation int32
 	guests     map[*guest]struct{}
 	groups     map[groupKey]*group
-	arrived    []*link  // have replies to be read in this turn
-	again      []*guest // have more to be read, or may go on
+	proofs     map[groupKey]*proof // under way, or waiting for an examiner
+	wrongs     wrongs
+	strangers  []*proof // wait for an examiner; the last to come is the first
+	struck     []*proof // the same, of who has given a wrong password before
+	idle       []*examiner
+	examiners  int
+	answers    []lateAnswer // to repeated wrong passwords
+	arrived    []*link      // have replies to be read in this turn
+	again      []*guest     // have more to be read, or may go on
 	reminders  map[*guest]struct{}
 	tick       time.Time // when the first of these is due
 	listed     []entry   // CLIENT LIST, made once a turn
@@ -64,7 +71,7 @@ type loop struct {
 	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
 
 	turns                   int64 // since the start
-	privateLanes            int
+	privateLanes, leaving   int   // those that are being made
 	commandsSent, lanesLost int64 // since the start
 
 	mu     sync.Mutex
@@ -87,7 +94,7 @@ func newLoop(car *Sidecar) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}}, nil
+	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
 }
 
 // post has the loop do something. Any goroutine may call it. It returns false
@@ -196,8 +203,8 @@ func (l *loop) add(fd int, e entity) error {
 // nextDue is how long the poller may sleep: until a batch is due, or something
 // expires.
 func (l *loop) nextDue(now time.Time) time.Duration {
-	wait := time.Duration(-1)
-	if !l.tick.IsZero() {
+	wait := l.nextExpiry(now)
+	if !l.tick.IsZero() && (wait < 0 || l.tick.Sub(now) < wait) {
 		wait = max(0, l.tick.Sub(now))
 	}
 	for _, g := range l.groups {
@@ -264,6 +271,9 @@ func (l *loop) end() {
 	}
 	for _, g := range l.groups {
 		l.drop(g)
+	}
+	for _, e := range l.idle { // the others end by themselves, since post refuses
+		close(e.next)
 	}
 	l.deafen()
 	l.poll.Close()

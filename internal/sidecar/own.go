@@ -18,6 +18,12 @@ func (l *loop) leave(g *guest) outcome {
 		g.phase = barred
 		return again
 	}
+	if l.privateLanes+l.leaving >= l.car.limits.OwnLanes {
+		g.answer(errorReply(errMaxClients))
+		g.end()
+		return again
+	}
+	l.leaving++
 	g.phase = waiting
 	who := g.group.who.clone() // the group may be dropped meanwhile
 	key, name := g.group.key, g.known.name
@@ -32,6 +38,7 @@ func (l *loop) leave(g *guest) outcome {
 // left goes on with a guest that was to get a private lane. If there is none, it is
 // told why and closed: most applications come back by themselves.
 func (l *loop) left(g *guest, p proven) {
+	l.leaving--
 	l.car.noteReach(p)
 	if g.phase == gone {
 		p.closeUnless(false)

@@ -43,6 +43,9 @@ type Options struct {
 type Limits struct {
 	// Connections of applications at a time: 10000, as maxclients of redis.conf.
 	Connections int
+	// OwnLanes bounds the connections with a lane of their own: 1536, so that of the
+	// 2048 that a gateway lets one host have some are left for shared lanes.
+	OwnLanes int
 	// Dial bounds the time to reach the cache: 3 s, below what client
 	// libraries wait for a reply (5 s and more).
 	Dial time.Duration
@@ -57,9 +60,12 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	defaults := Limits{Connections: 10000, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second}
+	defaults := Limits{Connections: 10000, OwnLanes: 1536, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second}
 	if l.Connections > 0 {
 		defaults.Connections = l.Connections
+	}
+	if l.OwnLanes > 0 {
+		defaults.OwnLanes = l.OwnLanes
 	}
 	if l.Dial > 0 {
 		defaults.Dial = l.Dial
