@@ -4,10 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 // TestWhatTheKernelLacksIsTheKernelsWord: a host without /sys, as in a chroot, was one
@@ -32,9 +33,7 @@ func TestWhatTheKernelLacksIsTheKernelsWord(t *testing.T) {
 // withoutSys does something on a thread that sees no /sys. It ends with the goroutine.
 func withoutSys(t *testing.T, do func()) {
 	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
+	if err := lab.OnThread(func() error {
 		err := errors.Join(
 			unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
 			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
@@ -42,9 +41,8 @@ func withoutSys(t *testing.T, do func()) {
 		if err == nil {
 			do()
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 }

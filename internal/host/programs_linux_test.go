@@ -10,18 +10,16 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 // TestProgramsWithALinkOfTheirOwnAreSeen, which ip and tc don't list. It attaches real
 // ones, in a network namespace of its own, and needs root.
 func TestProgramsWithALinkOfTheirOwnAreSeen(t *testing.T) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // it ends with the goroutine
+	if err := lab.OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		seen := func() []string {
 			list, err := PacketPrograms(t.Context())
@@ -35,13 +33,11 @@ func TestProgramsWithALinkOfTheirOwnAreSeen(t *testing.T) {
 		}
 		lo, err := net.InterfaceByName("lo")
 		if err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		own, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		defer own.Close()
 		for _, p := range []struct {
@@ -62,8 +58,10 @@ func TestProgramsWithALinkOfTheirOwnAreSeen(t *testing.T) {
 			}
 			unix.Close(link)
 		}
-	}()
-	<-done
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // attach loads a program that returns a number, and attaches it by a link.

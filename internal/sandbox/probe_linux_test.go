@@ -5,6 +5,8 @@ package sandbox
 import (
 	"os"
 	"testing"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 // TestProbeAgreesWithTheShim: what Probe calls available must really be given.
@@ -26,7 +28,7 @@ func TestProbeAgreesWithTheShim(t *testing.T) {
 func TestProbeSaysWhenNamespacesCanNotBeHad(t *testing.T) {
 	needRoot(t)
 	var r Report
-	if err := onThreadThatEnds(func() error { // the thread is spoilt
+	if err := lab.OnThread(func() error { // the thread is spoilt
 		if err := dropCapabilities(); err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 // status reads the fields of /proc/PID/status.
@@ -278,7 +280,7 @@ func TestProgramDiesWithTheThreadThatStartedIt(t *testing.T) {
 	defer r.Close()
 	cmd.Stdout = w
 	said := bufio.NewReader(r)
-	must(t, onThreadThatEnds(func() error {
+	must(t, lab.OnThread(func() error {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
@@ -292,21 +294,4 @@ func TestProgramDiesWithTheThreadThatStartedIt(t *testing.T) {
 	if ended := cmd.ProcessState.Sys().(syscall.WaitStatus); ended.Signal() != unix.SIGKILL {
 		t.Errorf("ended with %v, want SIGKILL", cmd.ProcessState)
 	}
-}
-
-// onThreadThatEnds runs do on an OS thread that ends with it: a goroutine that
-// ends while locked takes its thread along. Not so the main thread, which Go
-// parks instead; whoever gets that one holds it and lets another one do it.
-func onThreadThatEnds(do func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			defer runtime.UnlockOSThread()
-			done <- onThreadThatEnds(do)
-			return
-		}
-		done <- do()
-	}()
-	return <-done
 }

@@ -2,32 +2,27 @@ package verify
 
 import (
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-// TestWhoCapturesPacketsIsSeen, in a network namespace of this test's own. Its thread
-// ends with the goroutine.
+// TestWhoCapturesPacketsIsSeen, in a network namespace of this test's own.
 func TestWhoCapturesPacketsIsSeen(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("needs root")
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
+	if err := lab.OnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
+			return err
 		}
 		const all, arp = 0x0300, 0x0608 // in network order
 		for protocol, want := range map[int]bool{all: true, arp: false} {
 			fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 			if err != nil {
-				t.Error(err)
-				return
+				return err
 			}
 			table, err := process{"thread", unix.Gettid()}.read("net", "packet")
 			if err != nil {
@@ -39,6 +34,8 @@ func TestWhoCapturesPacketsIsSeen(t *testing.T) {
 			}
 			unix.Close(fd)
 		}
-	}()
-	<-done
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -18,7 +18,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -276,9 +275,7 @@ func (d *deployment) byCommand(t *testing.T, told string) *evidence.Report {
 // sees what is put over the kernel's files. The thread ends with the goroutine.
 func (d *deployment) underMounts(t *testing.T, over []instead, do func()) {
 	t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
+	if err := lab.OnThread(func() error {
 		err := errors.Join(
 			unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS),
 			unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
@@ -290,9 +287,8 @@ func (d *deployment) underMounts(t *testing.T, over []instead, do func()) {
 		if err == nil {
 			do()
 		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
+		return err
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
