@@ -398,7 +398,7 @@ func TestALargeWriteNeedsNoMemory(t *testing.T) {
 		round()
 	}
 	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / rounds; each > 20<<10 {
+	if each := (after.TotalAlloc - before.TotalAlloc) / rounds; each > records*size/2 { // the race detector has pools drop a quarter
 		t.Errorf("%d bytes are allocated for each write of %d", each, records*size)
 	}
 	if err := <-read; err != nil {

@@ -350,7 +350,8 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 	lab.Start(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "SUBSCRIBE", "news"), "subscribe") // a lane of its own
 	f.redoubt("pki", "revoke", "cache-2", "--role", "gateway", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
 	within(t, 1500*time.Millisecond, "both lanes to be cut", func() bool {
-		return strings.Count(app.Output(), "the gateway's certificate is revoked") >= 2 && strings.Count(gateway2.Output(), "connection closed") >= 2
+		log := gateway2.Output()
+		return strings.Contains(app.Output(), "the gateway's certificate is revoked") && strings.Count(log, "connection closed") == strings.Count(log, "connection opened")
 	})
 	within(t, 10*time.Second, "the other gateway to be used", func() bool {
 		out, _ := lab.Run(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "GET", "where"))
