@@ -22,7 +22,7 @@ type dossierCmd struct {
 func (dossierCmd) Help() string {
 	return `Writes the auditor's documents from what is true: the system and the way of its data, the six goals with what every host's report says of them, the risk register, decisions, controls, procedures, and the evidence with its hashes, signed. As a page that prints well (dossier.html), as Markdown, and as OSCAL 1.0.6 for tools.
 
-A report counts if its host has signed it (redoubt verify --json does, as root), with a certificate that the CA's ledger knows and that was not revoked; if it holds every check of its version; and if it is not older than 31 days. Any other report ends the command with exit code 1 and nothing written. What a host without a certificate found proves nothing until somebody answers for it: redoubt dossier attest.
+A report counts if its host has signed it (redoubt verify --json does, as root), with a certificate that the CA's ledger knows and that was not revoked; if it holds every check of its version; and if it is not older than 31 days. Any other report ends the command with exit code 1 and nothing written. What a host without a certificate found proves nothing until somebody answers for it: redoubt dossier attest. Without --ca no signature can be looked at: the documents are written, say so, and are not signed.
 
 Example:
 
