@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/explain"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -275,6 +277,9 @@ func loadEither(path string) (configured, error) {
 	if gatewayErr == nil {
 		return configured{gateway: g, socket: pick(g.Admin.Socket, "gateway", g.Name)}, nil
 	}
+	if errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission) {
+		return configured{}, gatewayErr
+	}
 	s, err := config.LoadSidecar(path)
 	if err == nil {
 		return configured{sidecar: s, socket: pick(s.Admin.Socket, "sidecar", s.Name)}, nil
@@ -311,8 +316,8 @@ func printStatus(w io.Writer, found []answered) error {
 		}
 		if s := f.Sidecar; s != nil {
 			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
-			for _, r := range s.Refused {
-				row("refused", "%s, by the %s, times: %d (%s)", strings.ToUpper(strings.ReplaceAll(r.Command, "|", " ")), r.By, r.Times, r.Opens)
+			for _, line := range refusedLines(s.Refused) {
+				row("refused", "%s", line)
 			}
 		}
 		if s := f.Serving; s != nil {
@@ -327,6 +332,32 @@ func printStatus(w io.Writer, found []answered) error {
 	}
 	return t.Flush()
 }
+
+// refusedLines gives a command that a policy could open a line of its own, since
+// somebody may have to decide about it. The rest share one: each redoubt verify tries
+// all of them.
+func refusedLines(refused []sidecar.Refusal) (lines []string) {
+	var never []string
+	times := int64(0)
+	for _, r := range refused {
+		if r.Opens != explain.Nothing {
+			lines = append(lines, fmt.Sprintf("%s, times: %d, by the %s (policy: %s)", typed(r.Command), r.Times, r.By, r.Opens))
+			continue
+		}
+		never = append(never, typed(r.Command))
+		times += r.Times
+	}
+	if rest := len(never) - fewNames; rest > 0 {
+		never = append(never[:fewNames], fmt.Sprintf("%d more (--json has each)", rest))
+	}
+	if len(never) > 0 {
+		lines = append(lines, fmt.Sprintf("what no policy opens, times: %d: %s", times, strings.Join(never, ", ")))
+	}
+	return lines
+}
+
+// fewNames is how many names fit a line beside what is said of them.
+const fewNames = 3
 
 // nextStart is how a role gets to run what is installed, and what that costs.
 func nextStart(role string) string {

@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/explain"
+	"github.com/redoubt-cache/redoubt/internal/sidecar"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -21,7 +24,7 @@ This page is printed from the structs in the code; a test keeps it true (` + "`g
 
 Every process serves them on its admin socket, and on ` + "`admin.metrics`" + ` if the configuration names an address (docs/configuration.md): ` + "`/metrics`" + ` in Prometheus's text format, ` + "`/livez`" + ` (the process works) and ` + "`/readyz`" + ` (it can serve). ` + "`redoubt status`" + ` shows the same to people. A metric is there if the process has that role.
 
-Worth an alarm: ` + "`redoubt_problems > 0`" + ` (redoubt status says which), ` + "`redoubt_certificate_expiry_timestamp_seconds - time() < 86400`" + `, ` + "`increase(redoubt_engine_restarts_total[1h]) > 0`" + `, ` + "`redoubt_sidecar_cache_reachable == 0`" + `. Worth a look: ` + "`increase(redoubt_refused_total[1h]) > 0`" + ` (an application calls what the policy closes, and its library may hide it).
+Worth an alarm: ` + "`redoubt_problems > 0`" + ` (redoubt status says which), ` + "`redoubt_certificate_expiry_timestamp_seconds - time() < 86400`" + `, ` + "`increase(redoubt_engine_restarts_total[1h]) > 0`" + `, ` + "`redoubt_sidecar_cache_reachable == 0`" + `. Worth a look: ` + "`increase(redoubt_refused_total[1h]) > 0`" + ` (an application calls what the policy closes, and its library may hide it; ` + "`redoubt verify`" + ` raises it too).
 
 | metric | kind | meaning |
 |---|---|---|
@@ -70,5 +73,28 @@ func TestStatusOfWhatIsntThere(t *testing.T) {
 	}
 	if strings.Contains(got, "pid 0") || strings.Contains(got, "2562047h") {
 		t.Error(b.String())
+	}
+}
+
+// TestWhatNoPolicyOpensSharesALine: redoubt verify tries all of it, and what somebody may
+// have to decide about would be lost among it.
+func TestWhatNoPolicyOpensSharesALine(t *testing.T) {
+	never := func(command string) sidecar.Refusal {
+		return sidecar.Refusal{Command: command, By: "sidecar", Times: 2, Opens: explain.Nothing}
+	}
+	for _, tt := range []struct {
+		refused []sidecar.Refusal
+		want    []string
+	}{
+		{nil, nil},
+		{[]sidecar.Refusal{never("config|set")}, []string{"what no policy opens, times: 2: CONFIG SET"}},
+		{
+			[]sidecar.Refusal{never("acl|cat"), never("debug"), {Command: "eval", By: "engine", Times: 7, Opens: "allow: scripting"}, never("monitor"), never("save"), never("sync")},
+			[]string{"EVAL, times: 7, by the engine (policy: allow: scripting)", "what no policy opens, times: 10: ACL CAT, DEBUG, MONITOR, 2 more (--json has each)"},
+		},
+	} {
+		if got := refusedLines(tt.refused); !slices.Equal(got, tt.want) {
+			t.Errorf("%v: %q, want %q", tt.refused, got, tt.want)
+		}
 	}
 }

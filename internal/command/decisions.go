@@ -102,7 +102,7 @@ var decisions = []decision{
 	{Refused, false, 2, "other clients are not the application's", `client|kill client|unblock client|unpause`},
 	{Refused, false, 2, "internal encodings out of and into the engine, and to other servers", `
 		dump migrate move restore restore-asking trimslots`},
-	{Refused, false, 12, "changes code that all sessions share (a policy may open it)", `
+	{Refused, false, 12, "changes code that all sessions share", `
 		function|delete function|dump function|flush function|help function|kill function|load function|restore
 		script|flush script|help script|kill`},
 	{Refused, false, 2, "of no use to an application, or about the allocator", `

@@ -85,7 +85,7 @@ func TestEachVerdictSaysWhy(t *testing.T) {
 					t.Errorf("%s: allow: %s does not open it", c.Name, word)
 				}
 			}
-			if v.Opens == nothing {
+			if v.Opens == Nothing {
 				if now, _ := judge(c, engine.MostOpen()); now.Outcome == Runs {
 					t.Errorf("%s: something opens it", c.Name)
 				}

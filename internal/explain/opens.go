@@ -12,7 +12,7 @@ import (
 // queues; allow: scripting".
 func Opens(c *command.Command) string {
 	if c.Barred {
-		return nothing
+		return Nothing
 	}
 	return decides(openersOf(c))
 }
@@ -29,12 +29,13 @@ func decides(o engine.Openers) string {
 		words = append(words, "open unless deny has "+strings.Join(o.Deny, " or "))
 	}
 	if len(words) == 0 {
-		return nothing
+		return Nothing
 	}
 	return strings.Join(words, "; ")
 }
 
-const nothing = "nothing: no policy opens it"
+// Nothing is what Opens says of a command that no policy opens.
+const Nothing = "nothing: no policy opens it"
 
 // openersOf is of the newest engine: which words of a policy open a command is the same
 // in all that have it.

@@ -12,11 +12,11 @@ func TestWhatOpensACommand(t *testing.T) {
 		"fcall":           "allow: functions",
 		"keys":            "open unless deny has keys",
 		"subscribe":       "open unless deny has pubsub",
-		"flushall":        nothing,
-		"dump":            nothing,
-		"georadius":       nothing,
-		"config|set":      nothing,
-		"vadd":            nothing, // of one product
+		"flushall":        Nothing,
+		"dump":            Nothing,
+		"georadius":       Nothing,
+		"config|set":      Nothing,
+		"vadd":            Nothing, // of one product
 		"client|tracking": "open unless deny has tracking",
 	} {
 		c := named(t, name)

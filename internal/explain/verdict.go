@@ -66,7 +66,7 @@ func judge(c *command.Command, p engine.Policy) (v Verdict, records []int) {
 	case c.Barred:
 		v.Outcome, v.By, v.Why, v.Openers = Refused, "sidecar", c.Reason, none()
 		v.Way = "refused by the sidecar with Redis's NOPERM: it never leaves the application's host"
-		v.Opens = nothing
+		v.Opens = Nothing
 	case c.Class == command.Local:
 		v.Outcome, v.By, v.Why, v.Openers = Answered, "sidecar", c.Reason, none()
 		v.Way = "answered by the sidecar; by the engine where it has to do with a lane of the connection's own"
