@@ -35,6 +35,9 @@ func checkGateway(e *env, file string, conf *config.Gateway) error {
 	}
 	certificate := "it will make its certificate"
 	if c := made.keeper.Credentials; c != nil {
+		if err := c.OwnRevoked(); err != nil {
+			return inFile(file, misconfigured(err))
+		}
 		certificate = fmt.Sprintf("certificate of %s until %s", c.ID(), c.NotAfter().UTC().Format("2006-01-02"))
 		options := made.options
 		options.Listen = tried(conf.Listen, ours)
@@ -80,6 +83,9 @@ func checkSidecar(e *env, file string, conf *config.Sidecar) error {
 		return inFile(file, misconfigured(err))
 	}
 	c := keeper.Credentials
+	if err := c.OwnRevoked(); err != nil {
+		return inFile(file, misconfigured(err))
+	}
 	fmt.Fprintf(e.stdout, "%s is good: certificate of %s until %s; %s\n", file, c.ID(), c.NotAfter().UTC().Format("2006-01-02"), against(running, fingerprint(conf), "applications wait meanwhile"))
 	return nil
 }

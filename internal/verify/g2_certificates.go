@@ -342,6 +342,9 @@ var certificateIsGood = Check{
 			if credentials.ID().Role() != h.role || credentials.ID().Deployment() != t.Deployment {
 				return n.Fail("%s is of %s, not of this host", h.files.Certificate, credentials.ID())
 			}
+			if err := credentials.OwnRevoked(); err != nil {
+				return n.Fail("%s: %v", h.files.Certificate, err)
+			}
 			life, left := cert.NotAfter.Sub(cert.NotBefore), time.Until(cert.NotAfter)
 			if left < life/4 { // its renewal is overdue, which is tried from a third on
 				return n.Fail("%s has %s of its %s left and was not renewed", h.files.Certificate, left.Round(time.Minute), life.Round(time.Hour))

@@ -86,6 +86,11 @@ func needCacheBehind(ctx context.Context, t *Target) string {
 	if lacking := needDoor(ctx, t); lacking != "" {
 		return "the sidecar has no cache behind it: " + lacking
 	}
+	if own, err := ownCertificate(t.App.Certificates); err == nil {
+		if err := letIn(ctx, t, own); err != nil {
+			return "the sidecar has no cache behind it: " + err.Error()
+		}
+	}
 	return ""
 }
 
@@ -104,21 +109,35 @@ func nothingWithoutPassword(n *Notes, c *conversation) Finding {
 	return n.Pass("NOAUTH to everything")
 }
 
+// letIn says which door doesn't let this host in with its own certificate: behind such
+// a one no password is tried. The answer tells (knock).
+func letIn(ctx context.Context, t *Target, own *tls.Certificate) error {
+	for _, door := range t.Doors {
+		_, _, err := knock(ctx, door.Address, attacker(own))
+		switch {
+		case errors.Is(err, errUnreachable):
+			return err
+		case err != nil:
+			return fmt.Errorf("%s refuses this host's own certificate: %w", door.Address, err)
+		}
+	}
+	return nil
+}
+
 // throughTheTunnel connects with this host's genuine certificate.
 func throughTheTunnel(ctx context.Context, t *Target, n *Notes, try func(*conversation) Finding) Finding {
 	own, err := ownCertificate(t.App.Certificates)
 	if err != nil {
 		return n.Skip("this host's certificate can't be read: %v", err)
 	}
+	if err := letIn(ctx, t, own); err != nil {
+		return n.Skip("%v", err)
+	}
 	var f Finding
 	for _, door := range t.Doors {
-		var conn *tls.Conn
-		conn, _, err = shakeHands(ctx, door.Address, attacker(own))
-		if errors.Is(err, errUnreachable) {
-			return n.Skip("%v", err)
-		}
+		conn, _, err := shakeHands(ctx, door.Address, attacker(own))
 		if err != nil {
-			return n.Skip("%s refuses this host's own certificate: %v", door.Address, err)
+			return n.Skip("%v", err)
 		}
 		f = try(newConversation(conn))
 		conn.Close()

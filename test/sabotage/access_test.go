@@ -99,6 +99,29 @@ func identitySabotages() []sabotage {
 			d.target.Doors = nil
 			d.target.App.Certificates.Certificate = copied
 		}},
+		{id: "RD-209", from: app, how: "the host's certificate is revoked", broken: func(t *testing.T, d *deployment) {
+			copied := filepath.Join(t.TempDir(), "ca")
+			if err := os.CopyFS(copied, os.DirFS(filepath.Join(d.Dir, "ca"))); err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range []string{"ca.key", "issued"} { // CopyFS opens them to others
+				if err := os.Chmod(filepath.Join(copied, file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ca, err := pki.Open(copied, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id, err := identity.New("local", identity.App, "app")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ca.Revoke(id); err != nil {
+				t.Fatal(err)
+			}
+			d.target.App.Certificates.CRL = filepath.Join(copied, "revoked.crl")
+		}},
 		{id: "RD-209", from: app, how: "the CA ends in ten days", broken: func(t *testing.T, d *deployment) {
 			ca, err := pki.Create(filepath.Join(t.TempDir(), "ca"), "local", pki.Options{Life: 10 * 24 * time.Hour})
 			if err != nil {
