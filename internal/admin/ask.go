@@ -66,6 +66,8 @@ func call(ctx context.Context, socket, method, path string, answer any) (pid int
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return 0, fmt.Errorf("%s: %w", socket, ErrNotRunning)
+	case errors.Is(err, fs.ErrPermission):
+		return 0, fmt.Errorf("%s: root and that process's user alone may ask it (sudo): %w", socket, fs.ErrPermission)
 	case err != nil:
 		return 0, fmt.Errorf("%s: %w", socket, err)
 	}

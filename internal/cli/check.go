@@ -141,6 +141,8 @@ func free(key, address, ours string) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s: %s is taken by another process (ss -ltnp shows it): %w", key, address, syscall.EADDRINUSE)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return misconfigured(fmt.Errorf("%s: %s is no address of this host (ip addr shows them): %w", key, address, syscall.EADDRNOTAVAIL))
 	case err != nil:
 		return misconfigured(fmt.Errorf("%s: %w", key, err))
 	}

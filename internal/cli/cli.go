@@ -14,7 +14,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -75,7 +75,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return exitGood
 	}
 	if err != nil {
-		return e.fail(usage(err, helpFor(args)))
+		return e.fail(usage(err, helpFor(parser, args)))
 	}
 	return e.fail(call.Run())
 }
@@ -89,14 +89,15 @@ func newParser(e *env, exit func(int)) (*kong.Kong, error) {
 		kong.Bind(e))
 }
 
-// helpFor names the help that fits: of the subcommand, if one was named.
-func helpFor(args []string) string {
-	words := []string{"redoubt"}
+// helpFor names the help that fits: of the subcommand, as far as there is one.
+func helpFor(parser *kong.Kong, args []string) string {
+	words, at := "redoubt", parser.Model.Node
 	for _, a := range args {
-		if strings.HasPrefix(a, "-") || len(words) == 3 {
+		i := slices.IndexFunc(at.Children, func(n *kong.Node) bool { return n.Type == kong.CommandNode && n.Name == a })
+		if i < 0 {
 			break
 		}
-		words = append(words, a)
+		words, at = words+" "+a, at.Children[i]
 	}
-	return strings.Join(append(words, "--help"), " ")
+	return words + " --help"
 }

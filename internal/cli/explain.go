@@ -88,7 +88,13 @@ func (c *explainCmd) policy() (p engine.Policy, of string, err error) {
 	case gatewayErr == nil:
 		p = engineOptions(g.Engine).Policy
 	case c.Config == "" && (errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission)):
-		return engine.Policy{}, "a plain cache (uses: cache)", nil
+		why := "has no " + path
+		if errors.Is(gatewayErr, fs.ErrPermission) {
+			why = "doesn't let this user read " + path
+		}
+		return engine.Policy{}, "a plain cache (uses: cache), since this host " + why, nil
+	case errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission):
+		return p, "", fmt.Errorf("explain: %w", gatewayErr)
 	default:
 		d, err := config.LoadDeployment(path)
 		if err != nil {
@@ -134,7 +140,7 @@ func (c *explainCmd) teach(e *env) error {
 	for _, example := range []struct{ line, what string }{
 		{"redoubt explain EVAL", "whether it runs, why, and what opens it"},
 		{"redoubt explain CONFIG", "each of its subcommands"},
-		{"redoubt explain --for sidekiq,django", "what they send, and what the policy must say"},
+		{"redoubt explain --for sidekiq,django", "what the policy must say for them"},
 	} {
 		fmt.Fprintf(o.w, "  %-38s %s\n", example.line, example.what)
 	}

@@ -37,7 +37,7 @@ The password has 256 random bits. Example:
 }
 
 func (c *secretNewCmd) Run(e *env) error {
-	if err := checkAddress(c.Address, "redoubt secret new --help"); err != nil {
+	if err := checkAddress("--address", c.Address, "redoubt secret new --help"); err != nil {
 		return err
 	}
 	files := secret.Files{AppEnv: filepath.Join(c.Out, "app.env"), Digests: filepath.Join(c.Out, "password.sha256"), Address: c.Address}
@@ -48,9 +48,9 @@ func (c *secretNewCmd) Run(e *env) error {
 	return nil
 }
 
-func checkAddress(address, help string) error {
+func checkAddress(flag, address, help string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return usage(fmt.Errorf("--address %q is not HOST:PORT", address), help)
+		return usage(fmt.Errorf("%s %q is not HOST:PORT", flag, address), help)
 	}
 	return nil
 }
@@ -94,14 +94,14 @@ Examples:
 
 func (c *secretRotateCmd) Run(e *env) error {
 	const help = "redoubt secret rotate --help"
-	if err := checkAddress(c.Address, help); err != nil {
+	if err := checkAddress("--address", c.Address, help); err != nil {
 		return err
 	}
 	if c.Overlap < 0 {
 		return usage(fmt.Errorf("--overlap %s is less than nothing", c.Overlap), help)
 	}
 	if (c.Out == "") != (c.Dir != "") {
-		return usage(errors.New("--out FILE goes with --digests, and only with it"), help)
+		return usage(errors.New("name --digests FILE and --out FILE (--out FILE goes with --digests, and only with it), or --dir DIR"), help)
 	}
 	files, running, release, err := c.open(help)
 	if err != nil {

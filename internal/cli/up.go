@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -41,6 +42,10 @@ The password is in the file app.env (mode 0600) of the directory, as REDIS_URL. 
 }
 
 func (c *upCmd) Run(e *env) error {
+	const help = "redoubt up --help"
+	if err := cmp.Or(checkAddress("--listen", c.Listen, help), checkAddress("--gateway", c.Gateway, help)); err != nil {
+		return err
+	}
 	if err := c.defaultDir(); err != nil {
 		return err
 	}
@@ -48,7 +53,7 @@ func (c *upCmd) Run(e *env) error {
 	protected(log)
 	policy, err := c.policy()
 	if err != nil {
-		return usage(err, "redoubt up --help")
+		return usage(err, help)
 	}
 	d, err := up.New(up.Options{
 		Dir: c.Dir, Listen: c.Listen, AllowNonLoopback: c.AllowNonLoopback, Unix: c.Unix, Gateway: c.Gateway,

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-
-	"github.com/redoubt-cache/redoubt/internal/identity"
 )
 
 // AWS is where a deployment's hosts are in an Amazon VPC.
@@ -57,9 +55,7 @@ func (c *Deployment) checkAWS() (problems []problem) {
 	vpc := c.AWS.VPC[0]
 	for i, s := range c.AWS.Subnets {
 		at := fmt.Sprintf("aws.subnets[%d].", i)
-		if err := identity.ValidName(s.Name); err != nil {
-			wrong(at+"name", "%v", err)
-		}
+		problems = append(problems, checkName(at+"name", s.Name)...)
 		if s.Zone == "" {
 			wrong(at+"zone", "is missing: the availability zone, such as eu-central-1a")
 		}

@@ -28,7 +28,7 @@ func (c *Gateway) check() []problem {
 
 func checkSizes(memory, maxValue Size) []problem {
 	if maxValue > memory {
-		return []problem{{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold", maxValue, memory)}}
+		return []problem{{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold: set it to %s or less", maxValue, memory, memory)}}
 	}
 	return nil
 }
@@ -64,21 +64,30 @@ func (c *Sidecar) resolve(dir string) []problem {
 }
 
 func checkNames(deployment, name string) (problems []problem) {
-	if err := identity.ValidDeployment(deployment); err != nil {
-		problems = append(problems, problem{path: "deployment", text: err.Error()})
+	problems = append(problems, checkDeploymentName("deployment", deployment)...)
+	return append(problems, checkName("name", name)...)
+}
+
+// checkName says what is wrong with a host's name. The path says what it is a name of.
+func checkName(path, name string) []problem {
+	return unlessNil(path, "name ", identity.ValidName(name))
+}
+
+func checkDeploymentName(path, name string) []problem {
+	return unlessNil(path, "deployment ", identity.ValidDeployment(name))
+}
+
+func unlessNil(path, what string, err error) []problem {
+	if err == nil {
+		return nil
 	}
-	if err := identity.ValidName(name); err != nil {
-		problems = append(problems, problem{path: "name", text: err.Error()})
-	}
-	return problems
+	return []problem{{path: path, text: strings.TrimPrefix(err.Error(), what)}}
 }
 
 func checkPeers(path string, peers []Peer) (problems []problem) {
 	for i, g := range peers {
 		at := fmt.Sprintf("%s[%d]", path, i)
-		if err := identity.ValidName(g.Name); err != nil {
-			problems = append(problems, problem{path: at + ".name", text: err.Error()})
-		}
+		problems = append(problems, checkName(at+".name", g.Name)...)
 		problems = append(problems, checkAddress(at+".address", g.Address)...)
 	}
 	return problems

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"github.com/redoubt-cache/redoubt/internal/host"
-	"github.com/redoubt-cache/redoubt/internal/identity"
 )
 
 // Deployment is deployment.yaml: every host, once, from which firewalls are made.
@@ -154,9 +153,7 @@ func (c *Deployment) check() (problems []problem) {
 	wrong := func(path, format string, args ...any) {
 		problems = append(problems, problem{path: path, text: fmt.Sprintf(format, args...)})
 	}
-	if err := identity.ValidDeployment(c.Deployment); err != nil {
-		wrong("deployment", "%v", err)
-	}
+	problems = append(problems, checkDeploymentName("deployment", c.Deployment)...)
 	if len(c.Gateways) == 0 {
 		wrong("gateways", "is missing: name at least one ({name: cache-1, address: 10.77.0.2})")
 	}
@@ -168,9 +165,7 @@ func (c *Deployment) check() (problems []problem) {
 	}
 	var seen []string
 	name := func(path, name string) {
-		if err := identity.ValidName(name); err != nil {
-			wrong(path, "%v", err)
-		}
+		problems = append(problems, checkName(path, name)...)
 		if slices.Contains(seen, name) {
 			wrong(path, "is another host's name too: %s", name)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -39,6 +40,9 @@ type schema interface {
 
 func load(path string, into schema) error {
 	data, err := statedir.ReadGiven(path, maxFile, "configuration file")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("configuration: %w (docs/configuration.md has every key; --config names another file)", err)
+	}
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}

@@ -51,7 +51,7 @@ func (p Policy) fits(room int64) (warning string, err error) {
 	switch {
 	case room == 0:
 	case p.Memory > room:
-		return "", fmt.Errorf("engine: memory is %d MiB, but this machine, or the limit of this process's cgroup (MemoryMax= of a unit), has %d MiB: before it is full the kernel would end the engine", p.Memory/mib, room/mib)
+		return "", fmt.Errorf("engine: memory is %d MiB, but this machine, or the limit of this process's cgroup (MemoryMax= of a unit), has %d MiB: before it is full the kernel would end the engine (choose %d MiB at most: a fifth is for the rest)", p.Memory/mib, room/mib, room/mib*8/10)
 	case p.Memory > room/10*8:
 		return fmt.Sprintf("engine.memory is %d MiB of the %d MiB that there are: leave a fifth to connections, fragmentation and the rest of the machine, else the kernel ends the engine", p.Memory/mib, room/mib), nil
 	}

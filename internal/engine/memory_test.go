@@ -16,7 +16,7 @@ func TestMemoryThatIsntThereIsRefused(t *testing.T) {
 		t.Fatal("this machine doesn't say how much memory it has")
 	}
 	_, err := New(Options{Passwords: good(password), Policy: Policy{Uses: []Use{Cache}, Memory: 900 << 30}})
-	if err == nil || !strings.Contains(err.Error(), "memory is 921600 MiB, but this machine") {
+	if err == nil || !strings.Contains(err.Error(), "memory is 921600 MiB, but this machine") || !strings.Contains(err.Error(), "MiB at most") {
 		t.Errorf("900 GiB on %d MiB: %v", room()>>20, err)
 	}
 	for memory, want := range map[int64]string{700: "", 900: "leave a fifth", 1000: "leave a fifth"} {

@@ -97,7 +97,7 @@ func loopback(address string) error {
 	if ip, err := netip.ParseAddr(host); host == "localhost" || err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("sidecar: %s is %w, and what passes there is not encrypted: listen on 127.0.0.1, or allow it expressly (allow-non-loopback)", address, ErrNotLoopback)
+	return fmt.Errorf("sidecar: %s is %w, and what passes there is not encrypted: listen on 127.0.0.1, or allow it expressly (allow_non_loopback: true in sidecar.yaml, --allow-non-loopback of redoubt up)", address, ErrNotLoopback)
 }
 
 func listenUnix(u *UnixListener) (listener, error) {
