@@ -48,7 +48,7 @@ func TestACheckSaysWhatAStartWould(t *testing.T) {
 			{"name: web-1\n", "name: web-7\n", 2, "is the certificate of"},
 			{"password.sha256", "none.sha256", 2, "engine.password_digests"},
 			{"engine: {", "engine: {binary: /usr/bin/none, ", 3, "/usr/bin/none"},
-			{"listen: 10.77.0.2:", "listen: 10.77.0.66:", 2, "10.77.0.66"},
+			{"listen: 10.77.0.2:", "listen: 10.77.0.66:", 2, "10.77.0.66:6379 is no address of this host"},
 			{"name: web-1\n", "name: web-1\nlisten: 10.77.0.3:6379\n", 2, "10.77.0.3:6379 is no loopback address"},
 		} {
 			if !strings.Contains(good[role], wrong.from) {
@@ -86,5 +86,14 @@ func TestACheckSaysWhatAStartWould(t *testing.T) {
 	}
 	if got := s.app("PING"); got != "PONG" {
 		t.Error(got)
+	}
+	s.redoubt("pki", "revoke", "web-1", "--dir", s.path("ca"))
+	s.redoubt("pki", "revoke", "cache-1", "--role", "gateway", "--dir", s.path("ca"))
+	for role, file := range files {
+		s.write("revoked.crl", filepath.Join(filepath.Dir(file), "tls"), read(t, s.path("ca", "revoked.crl")))
+		s.write(filepath.Base(file), filepath.Dir(file), good[role])
+		if out, code := check(role); code != 2 || !strings.Contains(out, "is revoked (serial") {
+			t.Errorf("%s with a revoked certificate: %d\n%s", role, code, out)
+		}
 	}
 }
