@@ -82,12 +82,22 @@ func (e *env) fail(err error) int {
 
 // logFlags are the flags of every subcommand that stays.
 type logFlags struct {
-	Level  slog.Level `default:"${level}" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
-	Format string     `enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else JSON (${default})."`
+	Level  logLevel `default:"${level}" placeholder:"LEVEL" help:"debug, info, warn or error (${default})."`
+	Format string   `enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else JSON (${default})."`
+}
+
+// logLevel is slog's, by the names that the help has.
+type logLevel slog.Level
+
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if (*slog.Level)(l).UnmarshalText(text) != nil {
+		return fmt.Errorf("%q must be debug, info, warn or error", text)
+	}
+	return nil
 }
 
 func (f logFlags) logger(e *env) *slog.Logger {
-	options := &slog.HandlerOptions{Level: f.Level}
+	options := &slog.HandlerOptions{Level: slog.Level(f.Level)}
 	if f.Format == "text" || f.Format == "auto" && isTerminal(e.stderr) {
 		return slog.New(slog.NewTextHandler(e.stderr, options))
 	}

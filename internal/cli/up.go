@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
@@ -122,7 +123,7 @@ func (c *upCmd) report(e *env, d *up.Deployment) {
 		fmt.Fprintf(e.stdout, "%-10s %s\n", what, fmt.Sprintf(format, args...))
 	}
 	line("redoubt", "%s, state in %s", versionString(), d.Dir())
-	line("engine", "%s, unix socket only, memory only, for: %v", d.Engine.Version(), c.Uses)
+	line("engine", "%s, unix socket only, memory only, for: %s", d.Engine.Version(), strings.Join(c.Uses, ", "))
 	line("sandbox", "%s", kernel)
 	for _, missing := range kernel.Missing() {
 		line("  without", "%s", missing)

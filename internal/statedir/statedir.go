@@ -52,7 +52,7 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
+		return nil, fmt.Errorf("state directory: %w (choose another --dir)", err)
 	}
 	if err := ownedAndPrivate(path); err != nil {
 		return nil, err
