@@ -96,6 +96,7 @@ type Result struct {
 	Nobodys  bool // nobody answers for the report: a pass in it proves nothing
 
 	facts map[string]string
+	doors []string // the gateways that were knocked at
 }
 
 // Control is a paragraph that asks for something, and the checks that answer it.

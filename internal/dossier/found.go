@@ -54,7 +54,7 @@ func (d *Dossier) find(c verify.Check) Check {
 		for _, r := range e.Report.Checks {
 			if r.ID == c.ID && !e.later {
 				check.Results = append(check.Results, Result{
-					Host: e.Report.Host, From: e.Report.Vantage, Outcome: r.Outcome, Accepted: d.accepted(r), Detail: r.Detail, Nobodys: e.by == "", facts: r.Facts,
+					Host: e.Report.Host, From: e.Report.Vantage, Outcome: r.Outcome, Accepted: d.accepted(r), Detail: r.Detail, Nobodys: e.by == "", facts: r.Facts, doors: e.Report.Doors,
 				})
 			}
 		}
@@ -96,24 +96,23 @@ func (d *Dossier) lacking(c verify.Check, results []Result) (list []string) {
 		}
 		return nil
 	}
-	if c.Scope() == verify.Once {
-		if !shown(func(Result) bool { return true }) {
-			return []string{"the host with the CA"}
-		}
-		return nil
+	showsIt := func(h Host) bool {
+		return shown(func(r Result) bool {
+			return r.From == h.vantage && r.Host == h.Name ||
+				c.Scope() == verify.EachDoor && h.vantage == evidence.CacheHost && r.From == evidence.AppHost && slices.Contains(r.doors, h.Name)
+		})
 	}
-	byApp := shown(func(r Result) bool { return r.From == evidence.AppHost })
 	for _, h := range d.Hosts {
-		from := h.vantage
-		if c.Scope() == verify.EachDoor && from == evidence.AppHost || !verify.Sees(from, c) {
-			continue
-		}
-		if c.Scope() == verify.EachDoor && from == evidence.CacheHost && byApp {
-			continue
-		}
-		if !shown(func(r Result) bool { return r.From == from && r.Host == h.Name }) {
+		switch {
+		case h.vantage == "" || !verify.Sees(h.vantage, c) || c.Scope() == verify.EachDoor && h.vantage == evidence.AppHost:
+		case !showsIt(h):
 			list = append(list, h.Name)
+		case c.Scope() == verify.Once:
+			return nil
 		}
+	}
+	if c.Scope() == verify.Once {
+		return []string{"the host with the CA"}
 	}
 	return list
 }

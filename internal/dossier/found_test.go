@@ -122,15 +122,69 @@ func TestNoSentenceStandsWithoutItsFinding(t *testing.T) {
 }
 
 // TestAGatewayDoesNotSpeakForAnother: with two gateways, whom each lets in is for each to
-// show; only what is tried with the CA's key is shown by one.
+// show; only that the CA's record is whole is shown by one.
 func TestAGatewayDoesNotSpeakForAnother(t *testing.T) {
 	s := found1{}.sources(newRig(t), "")
 	s.Hosts.Gateways = append(s.Hosts.Gateways, config.Gate{Name: "cache-2", Address: at("10.77.0.5"), Port: 6379})
-	want := map[string]string{"RD-203": "[]", "RD-204": "[]", "RD-205": "[cache-2]", "RD-501": "[cache-2]", "RD-602": "[]"}
+	want := map[string]string{"RD-203": "[cache-2]", "RD-204": "[cache-2]", "RD-205": "[cache-2]", "RD-501": "[cache-2]", "RD-602": "[]"}
 	for _, g := range make1(t, s).Goals {
 		for _, c := range g.Checks {
 			if lacking, of := want[c.ID]; of && fmt.Sprint(c.Lacking) != lacking {
 				t.Errorf("%s lacks %v, want %s", c.ID, c.Lacking, lacking)
+			}
+		}
+	}
+}
+
+// TestWhoDidNotKnockShowsNothing: an application host speaks for the gateways that it
+// knocked at, not for all.
+func TestWhoDidNotKnockShowsNothing(t *testing.T) {
+	for want, doors := range map[string][]string{
+		"[cache-1 cache-2]": nil, "[cache-2]": {"cache-1"}, "[]": {"cache-1", "cache-2"},
+	} {
+		r := newRig(t)
+		s := found1{"cache-1": {"RD-201": evidence.Skip}, "web-1": nil, "web-2": nil}.sources(r, "")
+		s.Hosts.Gateways = append(s.Hosts.Gateways, config.Gate{Name: "cache-2", Address: at("10.77.0.5"), Port: 6379})
+		f := found("web-1", evidence.AppHost, nil)
+		f.Doors = doors
+		s.Evidence = append(s.Evidence, signedBy(t, f, r.host(identity.App, "web-1")))
+		for _, c := range make1(t, s).Goals[1].Checks {
+			if c.ID == "RD-201" && fmt.Sprint(c.Lacking) != want {
+				t.Errorf("web-1 knocked at %v: RD-201 lacks %v, want %s", doors, c.Lacking, want)
+			}
+		}
+	}
+}
+
+// TestAGroupIsNoHost: its hosts are asked, not the group.
+func TestAGroupIsNoHost(t *testing.T) {
+	s := found1{}.sources(newRig(t), "")
+	s.Hosts.Apps = append(s.Hosts.Apps, config.App{Name: "workers", Network: at("10.77.1.0")})
+	for _, g := range make1(t, s).Goals {
+		for _, c := range g.Checks {
+			if slices.Contains(c.Lacking, "workers") {
+				t.Errorf("%s lacks %v", c.ID, c.Lacking)
+			}
+		}
+	}
+}
+
+// TestNobodySpeaksForTheCAButItsHost: a report that says it was made on one machine is
+// taken from nobody who belongs to a deployment of hosts.
+func TestNobodySpeaksForTheCAButItsHost(t *testing.T) {
+	r := newRig(t)
+	f := found("web-1", evidence.OneMachine, nil)
+	e := signedBy(t, f, r.host(identity.App, "web-1"))
+	e.Name = "one-machine.json"
+	if _, err := evidence.Decode(e.Text); err == nil {
+		t.Error("a report of one machine is read that is of the deployment clinic")
+	}
+	s := found1{"cache-1": {"RD-602": evidence.Skip}}.sources(r, "")
+	s.Evidence = append(s.Evidence, e)
+	for _, g := range make1(t, s).Goals {
+		for _, c := range g.Checks {
+			if c.ID == "RD-602" && c.Outcome != dossier.Unproven {
+				t.Errorf("RD-602 %s by the word of web-1", c.Outcome)
 			}
 		}
 	}

@@ -38,6 +38,9 @@ const (
 	OneMachine Vantage = "one-machine" // "redoubt up": all parts on this host
 )
 
+// Local is the deployment that "redoubt up" makes, on each machine the same.
+const Local = "local"
+
 // Valid says whether it is one of those.
 func (v Vantage) Valid() bool {
 	return slices.Contains([]Vantage{CacheHost, AppHost, Outsider, OneMachine}, v)
@@ -61,11 +64,14 @@ type Report struct {
 	Set string `json:"set,omitempty"`
 	// Number counts the reports that a host has signed, from 1, and Previous is the
 	// SHA-256 of the one before, in hex: what is left out is seen to be.
-	Number   int      `json:"number,omitempty"`
-	Previous string   `json:"previous,omitempty"`
-	Summary  Summary  `json:"summary"`
-	Checks   []Result `json:"checks"`
-	Network  *Network `json:"network,omitempty"` // of the host that was looked at; nil: an outsider's
+	Number   int    `json:"number,omitempty"`
+	Previous string `json:"previous,omitempty"`
+	// Doors are the gateways, by name, at whose ports the checks knocked: of those alone
+	// it says something.
+	Doors   []string `json:"doors,omitempty"`
+	Summary Summary  `json:"summary"`
+	Checks  []Result `json:"checks"`
+	Network *Network `json:"network,omitempty"` // of the host that was looked at; nil: an outsider's
 
 	Signature *Signature `json:"signature,omitempty"` // nil: nobody answers for it
 }
@@ -203,6 +209,10 @@ func (r *Report) check() error {
 		return fmt.Errorf("its vantage is %q, which is none", r.Vantage)
 	case !isName(r.Host) || !isName(r.Version):
 		return fmt.Errorf("its host is called %.80q, its version %.80q: letters, digits and .-_+~ only", r.Host, r.Version)
+	case r.Vantage == OneMachine && r.Deployment != Local:
+		return fmt.Errorf("it says that all of the deployment %q is on one machine: so is that of redoubt up alone, which is called %q", r.Deployment, Local)
+	case slices.ContainsFunc(r.Doors, func(name string) bool { return !isName(name) }):
+		return errors.New("a gateway at which it knocked has no name: letters, digits and .-_+~ only")
 	case len(r.Checks) == 0:
 		return errors.New("it has no checks")
 	case r.Summary != count(r.Checks):

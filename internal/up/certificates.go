@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -20,7 +21,7 @@ import (
 
 // deploymentName is the deployment of one machine. Its CA is this directory's
 // own, so that two such deployments don't believe each other's certificates.
-const deploymentName = "local"
+const deploymentName = evidence.Local
 
 func gatewayID() identity.ID { return mustID(identity.Gateway, "cache") }
 func appID() identity.ID     { return mustID(identity.App, "app") }

@@ -40,6 +40,11 @@ func Run(ctx context.Context, t *Target, checks []Check, o Options) *evidence.Re
 			o.Each(result)
 		}
 	}
+	for _, door := range t.Doors {
+		if name := door.ID.Name(); !slices.Contains(r.Doors, name) {
+			r.Doors = append(r.Doors, name)
+		}
+	}
 	if !o.Cheap && t.Vantage != evidence.Outsider {
 		r.Network = network()
 	}

@@ -11,16 +11,15 @@ const (
 	// disks are encrypted says nothing of another's.
 	EachHost Scope = iota
 	// EachDoor: every gateway must be seen to be so, by itself or, where it admits no
-	// connection from itself, by an application host, which knocks at all that its
-	// configuration names.
+	// connection from itself, by an application host that knocked at it (Report.Doors).
 	EachDoor
-	// Once: it can be tried only where the CA lies, and one host's word is enough.
+	// Once: it is about the CA's directory, of which there is one.
 	Once
 )
 
 var (
 	ofTheDoors = []string{"RD-201", "RD-202", "RD-301", "RD-302", "RD-303", "RD-305"}
-	ofTheCA    = []string{"RD-203", "RD-204", "RD-602"}
+	ofTheCA    = []string{"RD-602"}
 )
 
 // Scope is the check's.
