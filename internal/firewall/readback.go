@@ -57,6 +57,38 @@ func (r Rules) Load(ctx context.Context) error {
 	return err
 }
 
+// ErrMeanwhile says that others changed the kernel's packet filters each time that ours
+// were loaded.
+var ErrMeanwhile = errors.New("something else changes the kernel's packet filters at the same time")
+
+// loadTries is how often LoadText tries before it says ErrMeanwhile.
+const loadTries = 5
+
+// LoadText puts rules in force that Nftables wrote, and returns the table that they make,
+// as Loaded does: what is read back is that only if nobody changed anything in between.
+func LoadText(ctx context.Context, text string) (table string, err error) {
+	for range loadTries {
+		before, err := generation()
+		if err != nil {
+			return "", err
+		}
+		if _, err := nft(ctx, text, "nft -f -", false); err != nil {
+			return "", err
+		}
+		if table, err = Loaded(ctx); err != nil {
+			return "", err
+		}
+		after, err := generation()
+		if err != nil {
+			return "", err
+		}
+		if after == before+1 {
+			return table, nil
+		}
+	}
+	return "", ErrMeanwhile
+}
+
 // Restore puts a table in force that Loaded returned, or none.
 func Restore(ctx context.Context, table string) error {
 	_, err := nft(ctx, "table inet redoubt\ndelete table inet redoubt\n"+table, "nft -f -", false)

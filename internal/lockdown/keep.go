@@ -115,13 +115,11 @@ func (k *keeper) load(ctx context.Context) error {
 		return err
 	}
 	again := string(text) == k.file
-	if err := loadFile(ctx, FilterPath); err != nil {
+	table, err := firewall.LoadText(ctx, string(text))
+	if err != nil {
 		return fmt.Errorf("the packet filter can't be loaded: %w", err)
 	}
-	if k.table, err = firewall.Loaded(ctx); err != nil {
-		return err
-	}
-	k.file = string(text)
+	k.file, k.table = string(text), table
 	if again {
 		k.Again++
 		k.told("something took the packet filter away, or changed it: it is loaded again")

@@ -28,6 +28,7 @@ func TestTheFilterComesBack(t *testing.T) {
 		"nft add chain inet redoubt inbound '{ policy accept; }'", "nft add rule inet redoubt inbound tcp dport 23 accept", "nft add element inet redoubt bastions4 '{ 10.77.0.66 }'",
 		"systemctl enable --now nftables", "systemctl restart nftables", "systemctl reload nftables", "systemctl stop nftables", "systemctl start nftables",
 		"systemctl kill --signal=KILL redoubt-filter; nft flush ruleset",
+		"for i in $(seq 100); do nft flush ruleset; done", // also while it loads and looks
 	} {
 		took, err := strconv.Atoi(on(list + ` > /run/before
 ( ` + act + ` ) >/dev/null 2>&1
