@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -56,7 +57,7 @@ type pkiRevokeCmd struct {
 func (pkiRevokeCmd) Help() string {
 	return `Shuts a host out: every certificate that it has is revoked, and every token for it is void. A gateway that uses this directory cuts the host's connections within a second; others are given revoked.crl. The host gets in again with a new token only, or a certificate that is issued by hand.
 
-It prints what it revoked. If a host was replaced by another of the same name, revoke the old one's certificate alone: --serial.
+It prints what it revoked. If a host was replaced by another of the same name, revoke the old one's certificates alone: --serial. It then names those that its host has left: after a renewal the one before lives on until it ends.
 
 The exit code is 1 if the CA never issued that host a certificate or a token.
 
@@ -80,7 +81,10 @@ func (c *pkiRevokeCmd) Run(e *env) error {
 		if err != nil {
 			return err
 		}
-		return c.tell(e, "serial "+c.Serial, enroll.Revocation{Certificates: revoked})
+		if err := c.tell(e, "serial "+c.Serial, enroll.Revocation{Certificates: revoked}); err != nil {
+			return err
+		}
+		return c.tellLeft(e, ca)
 	}
 	id, err := identity.New(ca.Deployment(), identity.Role(c.Role), c.Name)
 	if err != nil {
@@ -103,4 +107,23 @@ func (c *pkiRevokeCmd) tell(e *env, what string, done enroll.Revocation) error {
 	}
 	_, err := fmt.Fprintf(e.stdout, "%s: %d revoked, listed in %s; tokens made void: %d\n", what, len(done.Certificates), filepath.Join(caDir(c.Dir), "revoked.crl"), done.Tokens)
 	return err
+}
+
+// tellLeft names the other certificates of the host that live. After a renewal the one
+// before is among them until it ends, and whoever has a copy of it renews with it.
+func (c *pkiRevokeCmd) tellLeft(e *env, ca *pki.CA) error {
+	issued, err := ca.Issued()
+	if err != nil {
+		return err
+	}
+	one := slices.IndexFunc(issued, func(i pki.Issued) bool { return i.Serial == c.Serial })
+	for _, i := range issued {
+		if one < 0 || i.Identity != issued[one].Identity || i.Status != pki.Living {
+			continue
+		}
+		if _, err := fmt.Fprintf(e.stdout, "left: %s %s, issued %s, lives until %s: if it is of the same machine, revoke it too\n", i.Identity, i.Serial, i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
