@@ -141,7 +141,8 @@ func (l *ledger) clone() *ledger {
 	return &ledger{l.signer, l.crl, slices.Clone(l.bans), slices.Clone(l.entries)}
 }
 
-// forget drops what ended so long ago that no clock makes it live again.
+// forget drops what ended so long ago that no clock makes it live again which was wrong
+// by less than memory.
 func (l *ledger) forget(now time.Time) {
 	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return now.After(e.end.Add(memory)) })
 	l.forgetBans(now)
