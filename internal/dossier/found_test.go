@@ -136,6 +136,19 @@ func TestAGatewayDoesNotSpeakForAnother(t *testing.T) {
 	}
 }
 
+// TestSeveralCachesAreARisk: each gateway has values of its own.
+func TestSeveralCachesAreARisk(t *testing.T) {
+	s := found1{}.sources(newRig(t), "")
+	one, two := s.Hosts.Gateways, append(s.Hosts.Gateways, config.Gate{Name: "cache-2", Address: at("10.77.0.5"), Port: 6379})
+	for _, gateways := range [][]config.Gate{one, two} {
+		s.Hosts.Gateways = gateways
+		named := slices.ContainsFunc(make1(t, s).Risks, func(r dossier.Risk) bool { return strings.Contains(r.Weakness, "a cache of its own") })
+		if named != (len(gateways) > 1) {
+			t.Errorf("%d gateways: the risk is named: %v", len(gateways), named)
+		}
+	}
+}
+
 // TestWhoDidNotKnockShowsNothing: an application host speaks for the gateways that it
 // knocked at, not for all.
 func TestWhoDidNotKnockShowsNothing(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/evidence"
 )
 
 // Risk is a row of the register.
@@ -46,9 +47,26 @@ var register = []Risk{
 	{Title: "Documents and reality drift apart", Source: "time; changes by hand", Weakness: "documents that nobody checks", Likelihood: high, Impact: medium, Mitigation: "what runs is what is configured; exceptions with an end; records that are whole, and kept", Checks: []string{"RD-507", "RD-601", "RD-602", "RD-620", "RD-621"}, Residual: "low"},
 }
 
-// addRisks makes the register: what was anticipated, and what the policy opens.
+// ofSeveralCaches is one more where there is more than one gateway.
+var ofSeveralCaches = Risk{
+	Title: "Two hosts read different values, or old ones", Source: "a gateway that was away for a while", Weakness: "each gateway has a cache of its own", Likelihood: medium, Impact: medium,
+	Mitigation: "a host uses one gateway at a time, and tells of each step to another; no connection sees two caches; locks and queues are refused (decisions 141, 142)",
+	Residual:   "medium: until its time to live, a value may be older than one that was read elsewhere, and a session that was ended in one cache stand in another; who can't have that uses one gateway",
+}
+
+// addRisks makes the register: what was anticipated, what comes with several gateways, and
+// what the policy opens.
 func (d *Dossier) addRisks(p *engine.Policy) {
 	rows := slices.Clone(register)
+	caches := 0
+	for _, h := range d.Hosts {
+		if h.vantage == evidence.CacheHost {
+			caches++
+		}
+	}
+	if caches > 1 {
+		rows = append(rows, ofSeveralCaches)
+	}
 	if p != nil {
 		for _, o := range p.Openings() {
 			rows = append(rows, Risk{
