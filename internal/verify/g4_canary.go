@@ -34,7 +34,7 @@ var haunts = []string{
 // search that meets one has not finished, and says so.
 const (
 	maxRead      = 1 << 30 // bytes, in one look
-	searchWithin = 20 * time.Second
+	searchWithin = time.Minute // a busy host takes long; a quiet one is done with the last look
 )
 
 // looks are the times after the canary was let go at which it is looked for: who
