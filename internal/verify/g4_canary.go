@@ -33,7 +33,7 @@ var haunts = []string{
 // Bounds of a search: what has changed since the canary was let go is little. A
 // search that meets one has not finished, and says so.
 const (
-	maxRead      = 1 << 30 // bytes, in one look
+	maxRead      = 1 << 30     // bytes, in one look
 	searchWithin = time.Minute // a busy host takes long; a quiet one is done with the last look
 )
 
