@@ -194,17 +194,22 @@ type control struct {
 const controls = 2
 
 func plant(mark string) (c control, err error) {
-	for prefix, f := range map[string]**os.File{"~~redoubt-verify-": &c.named, "redoubt-verify-": &c.unnamed} {
-		if *f, err = os.CreateTemp("", prefix); err != nil {
-			c.remove()
-			return control{}, err
-		}
-		if _, err = (*f).WriteString(mark); err != nil {
-			c.remove()
-			return control{}, err
-		}
+	if c.named, err = os.CreateTemp("", "~~redoubt-verify-"); err == nil {
+		_, err = c.named.WriteString(mark)
 	}
-	return c, os.Remove(c.unnamed.Name())
+	if err == nil {
+		c.unnamed, err = os.CreateTemp("", "redoubt-verify-")
+	}
+	if err == nil {
+		_, err = c.unnamed.WriteString(mark)
+	}
+	if err == nil {
+		err = os.Remove(c.unnamed.Name())
+	}
+	if err != nil {
+		c.remove()
+	}
+	return c, err
 }
 
 func (c control) remove() {
@@ -224,15 +229,9 @@ type search struct {
 
 	seen    map[fileID]bool
 	read    int64
-	found   []holder
+	found   []string // the names of files that hold the mark
 	lacking []string // what could not be read, and so may hold it
 	closed  int      // processes whose mappings even root may not see
-}
-
-// holder is a file that holds the mark.
-type holder struct {
-	id   fileID
-	name string
 }
 
 // fileID is what a file is known by: containers' files may have the same name.
@@ -256,18 +255,14 @@ func nameOf(f *os.File) string {
 // do. On an overlay a control is seen as two files, of one name: the overlay's, and the
 // one below it.
 func (s *search) foundBut(c control) (names []string, controlled int) {
-	files := slices.Clone(s.found)
+	names = slices.Sorted(slices.Values(s.found))
 	for _, f := range []*os.File{c.named, c.unnamed} {
-		before, name := len(files), nameOf(f)
-		files = slices.DeleteFunc(files, func(h holder) bool { return h.name == name })
-		if len(files) < before {
+		before, name := len(names), nameOf(f)
+		names = slices.DeleteFunc(names, func(found string) bool { return found == name })
+		if len(names) < before {
 			controlled++
 		}
 	}
-	for _, h := range files {
-		names = append(names, h.name)
-	}
-	slices.Sort(names)
 	return names, controlled
 }
 
@@ -349,14 +344,14 @@ func (s *search) look(path string, open func(path string) (*os.File, fs.FileInfo
 		return
 	}
 	defer f.Close()
-	id, name := idOf(info), nameOf(f)
-	s.seen[id] = true
+	name := nameOf(f)
+	s.seen[idOf(info)] = true
 	found, err := s.holds(f)
 	if err != nil {
 		s.lacking = append(s.lacking, fmt.Sprintf("%s: %v", name, err))
 	}
 	if found {
-		s.found = append(s.found, holder{id, name})
+		s.found = append(s.found, name)
 	}
 }
 
