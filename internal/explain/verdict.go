@@ -94,11 +94,9 @@ func none() engine.Openers {
 // opened, else the rule's reason.
 func closedBecause(c *command.Command, j engine.Judgement) (why string, record int) {
 	o := openersOf(c)
-	for _, name := range append(slices.Clone(o.Allow), o.Deny...) {
-		open := engine.Policy{Allow: o.Allow}.Judge(newestOf(c), c.Name, c.Categories)
-		if open.Opening == name {
-			return open.Why, open.Record
-		}
+	open := engine.Policy{Allow: o.Allow}.Judge(newestOf(c), c.Name, c.Categories)
+	if slices.Contains(o.Allow, open.Opening) || slices.Contains(o.Deny, open.Opening) {
+		return open.Why, open.Record
 	}
 	if c.Class == command.Refused {
 		return c.Reason, c.Record
