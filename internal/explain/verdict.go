@@ -109,15 +109,11 @@ func wayOf(c *command.Command) string {
 	switch {
 	case c.MayBlock:
 		return "run by the engine, over the lane that connections share; with BLOCK on a lane of the connection's own"
-	case c.Class == command.Pinned, slices.Contains(scripts, c.Name):
+	case c.OnShared == command.Leave, c.OnShared == command.Block:
 		return "run by the engine, on a lane of the connection's own"
 	}
 	return "run by the engine, over the lane that connections share"
 }
-
-// scripts get a lane of their own whatever their class: they are the one known way to a
-// reply that nobody asked for (docs/decisions/0040).
-var scripts = []string{"eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro"}
 
 // versionsOf says which releases have a command, and in which a rule closes it that
 // others don't have.
