@@ -209,17 +209,14 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 	}
 	for _, g := range l.groups {
 		due := lane.Never
-		if g.link != nil {
-			due = g.link.books.Due(now)
-			if k := g.link; k.books.Awaits() {
+		if k := g.link; k != nil {
+			due = min(k.books.Due(now), max(0, k.worn.at.Sub(now)))
+			if k.books.Awaits() {
 				due = min(due, max(0, k.heard.Add(l.car.limits.Stall).Sub(now)), l.nextInquiry(k, now))
 			}
-		}
-		if g.link != nil {
-			due = min(due, max(0, g.link.worn.at.Sub(now)))
-		}
-		if g.link != nil && g.link.next != nil {
-			due = min(due, max(0, g.link.holdUntil.Sub(now)))
+			if k.next != nil {
+				due = min(due, max(0, k.holdUntil.Sub(now)))
+			}
 		}
 		if g.guests == 0 {
 			due = min(due, max(0, g.idle.Add(linger).Sub(now)))
