@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -155,7 +154,7 @@ func (l *loop) over() bool { return l.drain.lastCall && l.live == 0 }
 
 // newRelay takes both connections away from Go's poller. On an error peer and
 // engine are as they were.
-func newRelay(a about, peer *tls.Conn, wire *eventloop.Wire, engine net.Conn) (*relay, error) {
+func newRelay(a about, peer channel, wire *eventloop.Wire, engine net.Conn) (*relay, error) {
 	r := &relay{about: a, wire: wire, peer: peer}
 	r.in.ready, r.out.ready = true, true
 	var err error

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +110,7 @@ type place struct {
 type relay struct {
 	about    about
 	wire     *eventloop.Wire // below peer
-	peer     *tls.Conn
+	peer     channel
 	peerFD   int
 	engineFD int
 	in, out  flow      // peer to engine, engine to peer
@@ -123,6 +122,12 @@ type relay struct {
 	why      string    // it ends
 	drained  drainState
 	spot     spot
+}
+
+// A channel is TLS on a wire (*tls.Conn); in a simulation the wire itself.
+type channel interface {
+	io.ReadWriter
+	CloseWrite() error
 }
 
 // flow is one direction.

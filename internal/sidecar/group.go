@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/lane"
@@ -131,7 +132,7 @@ func (l *loop) redial(to *group, number int) {
 	try := &attempt{number: number, cancel: cancel}
 	to.trying = try
 	who := to.who.clone() // the group may be dropped meanwhile
-	l.car.work.Go(func() {
+	l.car.start(func() {
 		defer cancel()
 		defer clear(who.password)
 		if !pause(ctx, number) {
@@ -214,7 +215,7 @@ func (l *loop) away(g *guest) outcome {
 // groups that nobody has used for a while.
 func (l *loop) expire(now time.Time) {
 	l.expireProofs(now)
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		if k := g.link; k != nil {
 			l.rekey(k, now)
 		}
@@ -234,9 +235,15 @@ func (l *loop) expire(now time.Time) {
 	}
 }
 
+// forget takes a group off the list. A list that is being gone through stays as it is.
+func (l *loop) forget(g *group) {
+	delete(l.groups, g.key)
+	l.order = slices.DeleteFunc(slices.Clone(l.order), func(other *group) bool { return other == g })
+}
+
 // drop forgets a group: its lane, its password.
 func (l *loop) drop(g *group) {
-	delete(l.groups, g.key)
+	l.forget(g)
 	if g.trying != nil {
 		g.trying.cancel()
 		g.trying = nil

@@ -54,6 +54,7 @@ type loop struct {
 	generation int32
 	guests     map[*guest]struct{}
 	groups     map[groupKey]*group
+	order      []*group            // the same, in the order of their making
 	proofs     map[groupKey]*proof // under way, or waiting for an examiner
 	wrongs     wrongs
 	strangers  []*proof // wait for an examiner; the last to come is the first
@@ -147,7 +148,7 @@ func (l *loop) turn(events []eventloop.Event) {
 		l.dispatch(ev)
 	}
 	now := time.Now()
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		if g.link != nil && g.link.books.Due(now) == 0 {
 			l.flush(g.link)
 		}
@@ -207,7 +208,7 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 	if !l.tick.IsZero() && (wait < 0 || l.tick.Sub(now) < wait) {
 		wait = max(0, l.tick.Sub(now))
 	}
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		due := lane.Never
 		if k := g.link; k != nil {
 			due = min(k.books.Due(now), max(0, k.worn.at.Sub(now)))
@@ -266,7 +267,7 @@ func (l *loop) end() {
 	for g := range l.guests {
 		g.close()
 	}
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		l.drop(g)
 	}
 	for _, e := range l.idle { // the others end by themselves, since post refuses

@@ -27,7 +27,7 @@ func (l *loop) leave(g *guest) outcome {
 	g.phase = waiting
 	who := g.group.who.clone() // the group may be dropped meanwhile
 	key, name := g.group.key, g.known.name
-	l.car.work.Go(func() {
+	l.car.start(func() {
 		defer clear(who.password)
 		p := l.car.prove(l.car.hard, who, key.protocol, key.db, name)
 		p.closeUnless(l.post(func() { l.left(g, p) }))

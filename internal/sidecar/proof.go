@@ -135,7 +135,7 @@ func (l *loop) enroll(g *guest, who credential, as handshake) {
 	p := &proof{key: key, who: who.clone(), since: now, applicants: []applicant{{g, as}}}
 	l.proofs[key] = p
 	if l.knows(key.credential) {
-		l.car.work.Go(func() {
+		l.car.start(func() {
 			r := l.car.prove(l.car.hard, p.who, as.protocol, as.db, "")
 			r.closeUnless(l.post(func() { l.judged(p, r) }))
 		})
@@ -177,7 +177,7 @@ func (l *loop) judged(p *proof, r proven) {
 		tooMany = l.apart(p, r)
 	default:
 		to = &group{key: p.key, who: p.who.clone(), generation: r.from}
-		l.groups[p.key] = to
+		l.groups[p.key], l.order = to, append(l.order, to)
 		if !l.attach(to, r) {
 			l.drop(to)
 		}

@@ -42,7 +42,7 @@ func (l *loop) rekey(k *link, now time.Time) {
 // Refresh gives every shared lane a fresh connection. It doesn't wait for that.
 func (c *Sidecar) Refresh() {
 	c.loop.post(func() {
-		for _, g := range c.loop.groups {
+		for _, g := range c.loop.order {
 			c.loop.refresh(g)
 		}
 	})
@@ -54,7 +54,7 @@ func (l *loop) refresh(of *group) {
 		return
 	}
 	who := of.who.clone() // the group may be dropped meanwhile
-	l.car.work.Go(func() {
+	l.car.start(func() {
 		defer clear(who.password)
 		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db, "")
 		if p.conn != nil { // else the lane that there is must do

@@ -204,7 +204,7 @@ func (l *loop) inquire(k *link, now time.Time) {
 		return
 	}
 	l.inquired = now
-	l.car.work.Go(func() {
+	l.car.start(func() {
 		ctx, cancel := context.WithTimeout(l.car.hard, l.car.limits.Dial)
 		defer cancel()
 		if conn, _, err := l.car.gateways.dial(ctx); err == nil {
@@ -250,7 +250,7 @@ func (c *Sidecar) lives(ctx context.Context) bool {
 // question has each lane tell when something comes on it, and sees to it that
 // something must. It returns false if there is none.
 func (l *loop) question(heard chan<- struct{}) (any bool) {
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		k := g.link
 		if k == nil {
 			continue
@@ -320,7 +320,7 @@ func (l *loop) forsake(now uint64) {
 			g.end()
 		}
 	}
-	for _, to := range l.groups {
+	for _, to := range l.order {
 		if to.generation == now {
 			continue
 		}
@@ -331,7 +331,7 @@ func (l *loop) forsake(now uint64) {
 			}
 		}
 		to.waiters = nil
-		delete(l.groups, to.key)
+		l.forget(to)
 		if to.link != nil {
 			l.lose(to.link, errLeft)
 		}

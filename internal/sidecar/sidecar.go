@@ -94,8 +94,9 @@ type Sidecar struct {
 
 	proving chan struct{} // has room for maxProofs
 
-	hard context.Context // ends when everything must
-	work sync.WaitGroup  // dials
+	hard  context.Context // ends when everything must
+	work  sync.WaitGroup  // dials
+	start func(func())    // begins one: work.Go, but in a simulation
 
 	away     atomic.Bool // the last dial failed
 	refusals *refusals
@@ -113,6 +114,23 @@ const firstID = 1 << 40
 // New opens the listeners; nothing is served before Run. If an address is
 // taken, the error wraps syscall.EADDRINUSE.
 func New(o Options) (*Sidecar, error) {
+	c, err := newSidecar(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.open(o); err != nil {
+		for _, l := range c.listeners {
+			l.Close()
+		}
+		c.loop.deafen()
+		c.loop.poll.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// newSidecar makes one that listens nowhere.
+func newSidecar(o Options) (*Sidecar, error) {
 	if len(o.Gateways) == 0 {
 		return nil, errors.New("sidecar: no gateway to use")
 	}
@@ -129,6 +147,7 @@ func New(o Options) (*Sidecar, error) {
 		refusals: newRefusals(log, o.Opens),
 		members:  map[*member]struct{}{},
 	}
+	c.start = c.work.Go
 	rand.Read(c.digestKey[:])
 	c.lastID.Store(firstID)
 
@@ -139,14 +158,6 @@ func New(o Options) (*Sidecar, error) {
 	c.loop = loop
 	c.gateways.lives = c.lives
 	c.gateways.left = func(now uint64) { loop.post(func() { loop.forsake(now) }) }
-	if err := c.open(o); err != nil {
-		for _, l := range c.listeners {
-			l.Close()
-		}
-		loop.deafen()
-		loop.poll.Close()
-		return nil, err
-	}
 	return c, nil
 }
 

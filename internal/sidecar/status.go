@@ -60,7 +60,7 @@ func (c *Sidecar) Status(ctx context.Context) Status {
 // count is the loop's part.
 func (l *loop) count() func(*Status) {
 	lanes, outstanding, commands, lost := 0, 0, l.commandsSent, l.lanesLost
-	for _, g := range l.groups {
+	for _, g := range l.order {
 		if g.link != nil {
 			lanes++
 			outstanding += g.link.books.Outstanding()

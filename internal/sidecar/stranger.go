@@ -25,7 +25,7 @@ func (l *loop) examineNext() {
 		if len(l.idle) == 0 {
 			e := &examiner{next: make(chan *proof, 1)}
 			l.examiners++
-			l.car.work.Go(func() { l.examine(e) })
+			l.car.start(func() { l.examine(e) })
 			l.idle = append(l.idle, e)
 		}
 		last := len(l.idle) - 1
