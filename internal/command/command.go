@@ -86,7 +86,7 @@ const longest = 64
 var table = build()
 
 // unknown commands may do anything to their connection.
-var unknown = Command{Class: Pinned, OnShared: Leave, OnPrivate: Uncount, Reason: "not in the table: it may change its connection's state or the number of replies"}
+var unknown = Command{Class: Pinned, OnShared: Leave, OnPrivate: Doubt, Reason: "not in the table: it may change its connection's state or the number of replies"}
 
 // Lookup finds a command by its first two arguments; sub is looked at only if
 // the command has subcommands.

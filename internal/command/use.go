@@ -14,11 +14,12 @@ const (
 	Change             // who speaks, how, or in which database: when no reply is due
 	Block              // MULTI: with its whole block, if that is at hand
 	Leave              // not on a shared lane: the connection gets a private one first
+	Doubt              // to the engine: what comes says whether replies can be counted from here on
 	Uncount            // to the engine, and from here on replies can't be counted
 	Quit               // the last command of the connection
 )
 
-var useNames = [...]string{"send", "track", "answer", "refuse", "change", "block", "leave", "uncount", "quit"}
+var useNames = [...]string{"send", "track", "answer", "refuse", "change", "block", "leave", "doubt", "uncount", "quit"}
 
 func (u Use) String() string { return useNames[u] }
 
@@ -55,18 +56,19 @@ var uses = []use{
 	{Change, Change, Never, `reset`},
 	{Quit, Quit, Never, `quit`},
 	{Answer, Track, OutsideMulti, `client|setname`},
-	{Answer, Track, Always, `client|id`},
-	{Leave, Send, Always, `client|info client|getredir client|trackinginfo`},
+	{Leave, Send, Always, `client|getredir client|trackinginfo`},
 
 	{Leave, Send, Always, `blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin wait waitaof`},
 	// Scripts are the only known road to a reply that is not asked for
 	// (CVE-2025-67733), and one that runs long holds up all behind it.
 	{Leave, Send, Always, `eval eval_ro evalsha evalsha_ro fcall fcall_ro`},
 
-	{Leave, Uncount, Never, `subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe client|reply`},
-	{Leave, Send, Never, `client|tracking client|caching client|no-touch client|import-source`},
+	{Leave, Doubt, Never, `subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe`},
+	{Leave, Uncount, Never, `client|reply`},
+	{Leave, Track, Never, `client|tracking`},
+	{Leave, Send, Never, `client|caching client|no-touch client|import-source`},
 
-	{Answer, Answer, Always, `acl|whoami asking client|capa client|list client|maint_notifications client|no-evict
+	{Answer, Answer, Always, `acl|whoami asking client|capa client|id client|info client|list client|maint_notifications client|no-evict
 		client|setinfo config|get readonly readwrite role`},
 }
 
@@ -81,7 +83,7 @@ func byClass(c *Command) use {
 	case c.Name == "cluster" || strings.HasPrefix(c.Name, "cluster|"):
 		return use{shared: Answer, private: Answer, returns: Always}
 	}
-	return use{shared: Leave, private: Uncount, returns: Never}
+	return use{shared: Leave, private: Doubt, returns: Never}
 }
 
 // setUses is the last part of build.

@@ -38,11 +38,11 @@ func TestUsesFollowClasses(t *testing.T) {
 			t.Errorf("%s is pinned, but on a shared lane: %v", c.Name, c.OnShared)
 		case c.Class == Shared && c.OnShared != Send && !slices.Contains(scripts, c.Name):
 			t.Errorf("%s is shared, but on a shared lane: %v", c.Name, c.OnShared)
-		case c.OnPrivate == Leave || c.OnPrivate == Block || c.OnShared == Track || c.OnShared == Uncount:
+		case c.OnPrivate == Leave || c.OnPrivate == Block || c.OnShared == Track || c.OnShared == Uncount || c.OnShared == Doubt:
 			t.Errorf("%s: %v on a shared lane, %v on a private one: no such thing", c.Name, c.OnShared, c.OnPrivate)
-		case c.OnPrivate == Uncount && c.Returns != Never:
-			t.Errorf("%s: its replies can't be counted, and it returns", c.Name)
-		case !c.Known() && (c.OnShared != Leave || c.OnPrivate != Uncount || c.Returns != Never):
+		case (c.OnPrivate == Uncount || c.OnPrivate == Doubt) && c.Returns != Never:
+			t.Errorf("%s: its replies may end the count, and it returns", c.Name)
+		case !c.Known() && (c.OnShared != Leave || c.OnPrivate != Doubt || c.Returns != Never):
 			t.Errorf("what isn't known: %v, %v, %v", c.OnShared, c.OnPrivate, c.Returns)
 		}
 	}

@@ -5,6 +5,7 @@ package eventloop
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -44,6 +45,9 @@ func Write(int, []byte) (int, error) { return 0, errPlatform }
 
 // Accept does nothing.
 func Accept(int) (int, error) { return -1, errPlatform }
+
+// Peer knows none.
+func Peer(int) (netip.AddrPort, bool) { return netip.AddrPort{}, false }
 
 // CloseWrite does nothing.
 func CloseWrite(int) error { return errPlatform }

@@ -2,6 +2,7 @@ package eventloop
 
 import (
 	"io"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,21 @@ func Accept(fd int) (int, error) {
 		return -1, errno
 	}
 	return int(n), nil
+}
+
+// Peer is the address at the other end of a TCP connection.
+func Peer(fd int) (netip.AddrPort, bool) {
+	at, err := unix.Getpeername(fd)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	switch at := at.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port)), true
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(at.Addr).Unmap(), uint16(at.Port)), true
+	}
+	return netip.AddrPort{}, false
 }
 
 // CloseWrite ends our side behind what was written: FIN, or a unix socket's end.

@@ -1,6 +1,10 @@
 package lane
 
-import "github.com/redoubt-cache/redoubt/internal/resp"
+import (
+	"bytes"
+
+	"github.com/redoubt-cache/redoubt/internal/resp"
+)
 
 // A Private keeps the books of a lane that one client has for itself: replies
 // pass as they come, in no need of a fence, since there is nobody to cross with.
@@ -19,6 +23,7 @@ type Private struct {
 	first  int // places[:first] are done with
 	scan   resp.ReplyScanner
 	push   bool // the frame under way answers nothing
+	held   bool // the frame under way isn't passed
 	head   [replyHead]byte
 	deaf   bool // what isn't counted is no RESP
 	kept   int  // head[:kept] is the beginning of the frame under way, if it is looked at
@@ -31,8 +36,9 @@ const replyHead = 256
 type place struct {
 	kind placeKind
 	n    int          // replies that pass
-	told func([]byte) // of a watched one: it is called with the reply's beginning
+	told func([]byte) // of a watched or doubtful one: it is called with the reply's beginning
 	made func() []byte
+	over func([]byte) []byte
 }
 
 type placeKind uint8
@@ -41,6 +47,8 @@ const (
 	passed   placeKind = iota // n replies of the engine
 	watched                   // one, which is looked at
 	replaced                  // one, an error, instead of which what is made is given
+	remade                    // one, short, which is made over unless it is an error
+	doubtful                  // one, or the end of what can be counted
 	ours                      // what is made, no reply of the engine
 	uncounted
 )
@@ -56,6 +64,17 @@ func (p *Private) Expect(n int) {
 
 // Watch says that a command was sent whose reply is passed on, and told.
 func (p *Private) Watch(told func(head []byte)) { p.add(place{kind: watched, n: 1, told: told}) }
+
+// Remake says that a command was sent whose reply goes to the client as over makes it,
+// unless it is an error. It is no longer than replyHead.
+func (p *Private) Remake(over func(reply []byte) []byte) {
+	p.add(place{kind: remade, n: 1, over: over})
+}
+
+// Doubt says that a command was sent, the last for now, that may end the count. told
+// gets the first byte of what comes: an error ('-') or a push that confirms a
+// subscription ('>') is all of its reply; from anything else on nothing is counted.
+func (p *Private) Doubt(told func(first []byte)) { p.add(place{kind: doubtful, n: 1, told: told}) }
 
 // Replace says that a command was sent that the engine must reject. What is made
 // when that is its turn goes to the client in the error's place.
@@ -137,6 +156,12 @@ func (p *Private) Received(b []byte) error {
 				give(i)
 				return ErrUnasked
 			}
+			if f != nil && f.kind == doubtful && !p.push && b[i] != '-' {
+				give(i)
+				f.told(b[i : i+1])
+				f.kind, ended = uncounted, 1
+			}
+			p.held = f != nil && !p.push && (f.kind == replaced || f.kind == remade && b[i] != '-')
 		}
 		if f != nil && f.kind == uncounted {
 			p.overhear(b[i:])
@@ -148,30 +173,36 @@ func (p *Private) Received(b []byte) error {
 			return ErrMalformed
 		}
 		kind := passed
-		if !p.push {
+		if f != nil && (!p.push || f.kind == doubtful) {
 			kind = f.kind
 		}
 		if kind != passed {
+			if p.held && kind == remade && p.kept+n > len(p.head) {
+				return ErrMalformed
+			}
 			p.kept += copy(p.head[p.kept:], b[i:i+n])
 		}
-		if kind == replaced {
+		if p.held {
 			give(i)
 			from = i + n
 		}
 		i += n
-		if outcome != resp.Whole || p.push {
+		if outcome != resp.Whole || p.push && !(kind == doubtful && confirms(p.head[:p.kept])) {
 			continue
 		}
-		p.tellError()
-		switch kind {
-		case watched:
+		if !p.push {
+			p.tellError()
+		}
+		switch {
+		case kind == watched, kind == doubtful:
 			f.told(p.head[:p.kept])
 			ended++
-		case replaced:
-			if p.head[0] != '-' {
-				return ErrNotRejected
-			}
+		case kind == replaced && p.head[0] != '-':
+			return ErrNotRejected
+		case kind == replaced:
 			p.Client.Deliver(f.made(), 1)
+		case p.held:
+			p.Client.Deliver(f.over(p.head[:p.kept]), 1)
 		default:
 			ended++
 		}
@@ -184,6 +215,17 @@ func (p *Private) Received(b []byte) error {
 	give(len(b))
 	return nil
 }
+
+// confirms says whether a push is a subscription's confirmation: its first word is
+// subscribe, psubscribe, unsubscribe and so on, and no message's is.
+func confirms(push []byte) bool {
+	_, rest, _ := bytes.Cut(push, crlf)
+	_, rest, _ = bytes.Cut(rest, crlf)
+	kind, _, _ := bytes.Cut(rest, crlf)
+	return bytes.HasSuffix(kind, []byte("subscribe"))
+}
+
+var crlf = []byte("\r\n")
 
 // overhear looks for errors in what is passed on uncounted.
 func (p *Private) overhear(b []byte) {

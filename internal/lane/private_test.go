@@ -174,3 +174,67 @@ func TestASeizedLaneGoesOnWhereItWas(t *testing.T) {
 		}
 	}
 }
+
+// TestADoubtfulReplyEndsTheCountOrNot, cut anywhere: an error is one reply, a push that
+// confirms a subscription is one, other pushes are none, and anything else is the end.
+func TestADoubtfulReplyEndsTheCountOrNot(t *testing.T) {
+	const message = ">3\r\n$7\r\nmessage\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n"
+	for came, want := range map[string]struct {
+		first   string
+		counted bool
+	}{
+		"-ERR unknown command\r\n":                                     {"-", true},
+		message + "-NOPERM x\r\n":                                      {"-", true},
+		">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n":                   {">", true},
+		message + ">3\r\n$12\r\npunsubscribe\r\n_\r\n:0\r\n" + message: {">", true},
+		"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n":                   {"*", false},
+		message + "+QUEUED\r\n":                                        {"+", false},
+	} {
+		for cut := range len(came) {
+			c := &client{}
+			p := &lane.Private{Client: c}
+			told := ""
+			p.Doubt(func(first []byte) { told += string(first[:1]) })
+			for _, part := range []string{came[:cut], came[cut:]} {
+				if err := p.Received([]byte(part)); err != nil {
+					t.Fatalf("%q cut at %d: %v", came, cut, err)
+				}
+			}
+			if told != want.first || c.answered != 1 || string(c.got) != came {
+				t.Errorf("%q cut at %d: told %q, %d answered, %q", came, cut, told, c.answered, c.got)
+			}
+			if err := p.Received([]byte("+unasked\r\n")); errors.Is(err, lane.ErrUnasked) != want.counted {
+				t.Errorf("%q: %v", came, err)
+			}
+		}
+	}
+}
+
+func TestAReplyIsMadeOver(t *testing.T) {
+	for came, want := range map[string]string{
+		"%1\r\n$2\r\nid\r\n:7\r\n":               "<%1\r\n$2\r\nid\r\n:7\r\n>",
+		"-ERR x\r\n":                             "-ERR x\r\n",
+		"-" + strings.Repeat("x", 1000) + "\r\n": "-" + strings.Repeat("x", 1000) + "\r\n",
+	} {
+		for cut := range len(came) {
+			c := &client{}
+			p := &lane.Private{Client: c}
+			p.Expect(1)
+			p.Remake(func(reply []byte) []byte { return fmt.Appendf(nil, "<%s>", reply) })
+			p.Expect(1)
+			for _, part := range []string{"+a\r\n" + came[:cut], came[cut:] + "+b\r\n"} {
+				if err := p.Received([]byte(part)); err != nil {
+					t.Fatalf("%q cut at %d: %v", came, cut, err)
+				}
+			}
+			if got := string(c.got); got != "+a\r\n"+want+"+b\r\n" || c.answered != 3 {
+				t.Errorf("%q cut at %d: %q, %d", came, cut, got, c.answered)
+			}
+		}
+	}
+	p := &lane.Private{Client: &client{}}
+	p.Remake(func(reply []byte) []byte { return reply })
+	if err := p.Received([]byte("$300\r\n" + strings.Repeat("x", 300) + "\r\n")); !errors.Is(err, lane.ErrMalformed) {
+		t.Errorf("a reply that is too long: %v", err)
+	}
+}

@@ -61,16 +61,15 @@ func (l *loop) welcome(fd int, at net.Addr) {
 		eventloop.Close(fd)
 		return
 	}
-	m, ok := l.car.enter(at, at)
-	if !ok {
+	if len(l.guests) >= l.car.limits.Connections {
 		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
 		eventloop.Close(fd)
 		return
 	}
-	g := &guest{loop: l, fd: fd, member: m}
-	g.known.profile = *m.profile.Load()
+	l.lastID++
+	g := &guest{loop: l, fd: fd, since: time.Now(), at: at}
+	g.known.profile = profile{id: l.lastID, protocol: 2}
 	if err := l.add(fd, entity{guest: g}); err != nil {
-		l.car.leave(m)
 		eventloop.Close(fd)
 		return
 	}

@@ -105,7 +105,6 @@ func (l *loop) change(g *guest, c *command.Command, args [][]byte) {
 func (g *guest) reset() {
 	g.join(nil)
 	g.known = known{profile: profile{id: g.known.id, protocol: 2, library: g.known.library, libraryVer: g.known.libraryVer}}
-	g.publish()
 	g.answer(resp.AppendSimple(nil, "RESET"))
 }
 

@@ -1,12 +1,15 @@
 package sidecar
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/redoubt-cache/redoubt/internal/command"
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
@@ -15,23 +18,22 @@ import (
 // that look for themselves and their fellows (RQ, BullMQ), and no leak.
 //
 // The line has redis-server 7.0's fields, since clients parse it by regular
-// expression. What only the engine knows (buffers, subscriptions, the last
-// command) is zero or NULL; of a connection that shares a lane so is the port
-// that it came from. An id is the engine's own once the connection has
-// learnt it (from HELLO or CLIENT ID), and one of ours, above 2^40, before.
-func clientList(g *guest, args [][]byte) func(*known) []byte {
+// expression. What only the engine knows (buffers, how many subscriptions and queued
+// commands) is zero, and so is when a connection was last heard; the last command is
+// known of one with a lane of its own. An id is one of ours, above 2^40, for the
+// connection's life: the engine's are those of lanes, which come and go.
+func clientList(g *guest, c *command.Command, args [][]byte) func(*known) []byte {
 	choose, fault := clientFilter(args[2:])
 	if fault != "" {
 		return constant(errorReply(fault))
 	}
 	return func(k *known) []byte {
-		g.publish()
 		var text strings.Builder
-		for _, e := range g.loop.roll() {
+		for _, e := range g.loop.connections() {
 			switch {
-			case e.profile.user != k.user || !choose(e.profile):
-			case e.member == g.member:
-				text.WriteString(e.member.line(&k.profile, true))
+			case e.guest.known.user != k.user || !choose(e.guest):
+			case e.guest == g:
+				text.WriteString(g.line(c.Name))
 			default:
 				text.WriteString(e.line)
 			}
@@ -42,45 +44,90 @@ func clientList(g *guest, args [][]byte) func(*known) []byte {
 
 // An entry is a connection as CLIENT LIST shows it to others.
 type entry struct {
-	member  *member
-	profile *profile
-	line    string
+	guest *guest
+	line  string
 }
 
-// roll is the list of all, made once a turn: pipelines of CLIENT LIST would hold up
-// everybody else otherwise.
-func (l *loop) roll() []entry {
-	if l.listed == nil {
-		for _, m := range l.car.all() {
-			p := m.profile.Load()
-			l.listed = append(l.listed, entry{m, p, m.line(p, false)})
+// connections is the list of all, in the order of their coming, made once a turn:
+// pipelines of CLIENT LIST would hold up everybody else otherwise.
+func (l *loop) connections() []entry {
+	if l.roll == nil {
+		for g := range l.guests {
+			l.roll = append(l.roll, entry{guest: g})
+		}
+		slices.SortFunc(l.roll, func(a, b entry) int { return cmp.Compare(a.guest.known.id, b.guest.known.id) })
+		for i := range l.roll {
+			l.roll[i].line = l.roll[i].guest.line("")
 		}
 	}
-	return l.listed
+	return l.roll
 }
 
-func (m *member) line(p *profile, self bool) string {
-	last := "NULL"
-	if self {
-		last = "client|list"
+// line is a connection's, of which now is the command under way.
+func (g *guest) line(now string) string {
+	k := &g.known
+	if last := g.course.last; now == "" && last != nil {
+		now = last.Name
 	}
-	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=0 name=%s age=%d idle=0 flags=N db=%d sub=0 psub=0 ssub=0 multi=-1"+
-		" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=-1 resp=%d"+
+	multi, redirect := -1, -1
+	if k.transaction {
+		multi = 0
+	}
+	if k.tracking {
+		redirect = 0
+	}
+	return fmt.Sprintf("id=%d addr=%s laddr=%s fd=%d name=%s age=%d idle=0 flags=%s db=%d sub=0 psub=0 ssub=0 multi=%d"+
+		" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=%s user=%s redir=%d resp=%d"+
 		" lib-name=%s lib-ver=%s\n",
-		p.id, address(m.remote), address(m.local), p.name, int(time.Since(m.since).Seconds()), p.db,
-		last, p.user, p.protocol, p.library, p.libraryVer)
+		k.id, g.remote(), address(g.at), g.fd, k.name, int(time.Since(g.since).Seconds()), g.flags(), k.db,
+		multi, cmp.Or(now, "NULL"), k.user, redirect, k.protocol, k.library, k.libraryVer)
+}
+
+// flags are redis-server's (networking.c, catClientInfoString), of those that we know.
+func (g *guest) flags() string {
+	var flags []byte
+	for _, f := range []struct {
+		name byte
+		set  bool
+	}{
+		{'P', g.course.subscribed}, {'x', g.known.transaction}, {'b', g.blocked()}, {'t', g.known.tracking}, {'U', g.at.Network() == "unix"},
+	} {
+		if f.set {
+			flags = append(flags, f.name)
+		}
+	}
+	if len(flags) == 0 {
+		return "N"
+	}
+	return string(flags)
+}
+
+// blocked says whether it waits for a command that may wait.
+func (g *guest) blocked() bool {
+	return g.own != nil && g.pending > 0 && slices.Contains(g.course.last.Categories, "@blocking")
+}
+
+// remote is the application's end. A unix socket's client has no name, and redis-server
+// gives the socket's.
+func (g *guest) remote() string {
+	if peer, ok := eventloop.Peer(g.fd); ok {
+		return peer.String()
+	}
+	return address(g.at)
 }
 
 // clientFilter reads CLIENT LIST's options: TYPE, or ID with ids.
-func clientFilter(options [][]byte) (choose func(*profile) bool, fault string) {
+func clientFilter(options [][]byte) (choose func(*guest) bool, fault string) {
 	switch {
 	case len(options) == 0:
-		return func(*profile) bool { return true }, ""
+		return func(*guest) bool { return true }, ""
 	case len(options) == 2 && isWord(options[0], "TYPE"):
 		kind := strings.ToLower(string(options[1]))
 		switch kind {
-		case "normal", "master", "replica", "slave", "pubsub":
-			return func(*profile) bool { return kind == "normal" }, ""
+		case "master", "replica", "slave":
+			return func(*guest) bool { return false }, ""
+		case "normal", "pubsub":
+			return func(g *guest) bool { return g.course.subscribed == (kind == "pubsub") }, ""
 		}
 		return nil, "ERR Unknown client type '" + string(options[1]) + "'"
 	case len(options) > 1 && isWord(options[0], "ID"):
@@ -92,7 +139,7 @@ func clientFilter(options [][]byte) (choose func(*profile) bool, fault string) {
 			}
 			ids = append(ids, id)
 		}
-		return func(p *profile) bool { return slices.Contains(ids, p.id) }, ""
+		return func(g *guest) bool { return slices.Contains(ids, g.known.id) }, ""
 	}
 	return nil, errSyntax
 }

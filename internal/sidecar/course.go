@@ -22,9 +22,13 @@ type course struct {
 	uncounted bool
 	// strayed: something was asked for that may leave a trace on the connection.
 	strayed bool
-	needed  time.Time // when a private lane was last needed
+	needed  time.Time        // when a private lane was last needed
+	last    *command.Command // to be sent
+	// subscribed: something was subscribed to. It may have been left since.
+	subscribed bool
 
 	body    bool   // within a command, of which a part was sent
+	doubted bool   // the command under way may end the count: what follows waits for what comes
 	instead func() // of the command under way, which isn't sent: this, once it is whole
 }
 
@@ -33,6 +37,7 @@ func (s *course) next(c *command.Command, argc int) command.Use {
 	s.heed(c)
 	use := c.OnPrivate
 	if s.uncounted {
+		s.subscribed = s.subscribed || subscribes(c)
 		if use == command.Refuse || use == command.Quit {
 			return use
 		}
@@ -53,16 +58,21 @@ func (s *course) next(c *command.Command, argc int) command.Use {
 		s.transaction = s.transaction || use == command.Track
 	case "auth", "hello":
 		if s.transaction { // queued, they take effect somewhere inside EXEC's reply
-			use = command.Uncount
+			use = command.Doubt
 		}
 	}
 	s.uncounted = use == command.Uncount
 	return use
 }
 
+func subscribes(c *command.Command) bool {
+	return c.Name == "subscribe" || c.Name == "psubscribe" || c.Name == "ssubscribe"
+}
+
 // heed notes what a command means for the way back to the shared lane.
 func (s *course) heed(c *command.Command) {
-	if c.Returns == command.Never || c.Returns == command.OutsideMulti && s.transaction {
+	s.last = c
+	if c.Returns == command.Never && c.OnPrivate != command.Doubt || c.Returns == command.OutsideMulti && s.transaction {
 		s.strayed = true
 	}
 	if c.OnShared == command.Leave || c.OnShared == command.Block || c.MayBlock || s.transaction || s.watching {
@@ -105,7 +115,8 @@ type effect struct {
 	user    string // AUTH, HELLO AUTH
 	name    string // CLIENT SETNAME, HELLO SETNAME
 	named   bool
-	db      int // SELECT
+	db      int  // SELECT
+	on      bool // CLIENT TRACKING
 }
 
 // effectOf reads a tracked command's arguments.
@@ -130,6 +141,8 @@ func effectOf(c *command.Command, args [][]byte) effect {
 		}
 	case "client|setname":
 		e.name, e.named = string(args[2]), true
+	case tracking:
+		e.on = isWord(args[2], "ON")
 	case "select":
 		e.db, _ = strconv.Atoi(string(args[1])) // the engine checks it
 	}
@@ -153,6 +166,7 @@ type profile struct {
 type known struct {
 	profile
 	transaction bool // a MULTI is open
+	tracking    bool
 }
 
 // learn takes a tracked command's reply, of which head is the beginning.
@@ -167,15 +181,12 @@ func (k *known) learn(e effect, head []byte) {
 		k.db = e.db
 	case e.command == "client|setname" && ok:
 		k.name = e.name
-	case e.command == "client|id" && head[0] == ':':
-		k.readID(head[1:])
+	case e.command == tracking && ok:
+		k.tracking = e.on
 	case e.command == "multi" && ok:
 		k.transaction = true
 	case e.command == "exec", e.command == "discard" && ok:
 		k.transaction = false
-	case e.command == "reset" && bytes.HasPrefix(head, []byte("+RESET\r")):
-		k.transaction = false
-		k.user, k.name, k.db, k.protocol = "", "", 0, 2
 	}
 }
 
@@ -189,16 +200,5 @@ func (k *known) hello(e effect, head []byte) {
 	}
 	if e.named {
 		k.name = e.name
-	}
-	if _, id, ok := bytes.Cut(head, []byte("\r\n$2\r\nid\r\n:")); ok {
-		k.readID(id)
-	}
-}
-
-// readID reads digits up to a line end.
-func (k *known) readID(b []byte) {
-	digits, _, _ := bytes.Cut(b, []byte("\r"))
-	if id, err := strconv.ParseInt(string(digits), 10, 64); err == nil {
-		k.id = id
 	}
 }

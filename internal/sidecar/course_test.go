@@ -10,8 +10,8 @@ func lookup(name, sub string) *command.Command { return command.Lookup([]byte(na
 
 func TestUseOfEachCommandByState(t *testing.T) {
 	const (
-		send, track, answer, refuse = command.Send, command.Track, command.Answer, command.Refuse
-		change, uncount, quit       = command.Change, command.Uncount, command.Quit
+		send, track, answer, refuse  = command.Send, command.Track, command.Answer, command.Refuse
+		change, doubt, uncount, quit = command.Change, command.Doubt, command.Uncount, command.Quit
 	)
 	type step struct {
 		name, sub string
@@ -19,15 +19,15 @@ func TestUseOfEachCommandByState(t *testing.T) {
 		want      command.Use
 	}
 	for name, steps := range map[string][]step{
-		"sent": {{"get", "k", 2, send}, {"blpop", "q", 3, send}, {"client", "info", 2, send}, {"wait", "0", 3, send}, {"dump", "k", 2, send},
-			{"client", "kill", 3, send}, {"client", "tracking", 3, send}},
-		"uncounted for good":           {{"subscribe", "a", 2, uncount}, {"get", "k", 2, uncount}, {"config", "get", 3, uncount}, {"auth", "p", 2, uncount}, {"monitor", "", 1, refuse}, {"quit", "", 1, quit}},
-		"unknown":                      {{"nosuch", "", 1, uncount}, {"reset", "", 1, uncount}, {"get", "k", 2, uncount}},
-		"unknown subcommand":           {{"client", "nosuch", 2, uncount}},
-		"reply mode":                   {{"client", "reply", 3, uncount}},
+		"sent": {{"get", "k", 2, send}, {"blpop", "q", 3, send}, {"wait", "0", 3, send}, {"dump", "k", 2, send},
+			{"client", "kill", 3, send}, {"client", "tracking", 3, track}},
+		"uncounted for good":           {{"client", "reply", 3, uncount}, {"get", "k", 2, uncount}, {"config", "get", 3, uncount}, {"auth", "p", 2, uncount}, {"monitor", "", 1, refuse}, {"quit", "", 1, quit}},
+		"unknown":                      {{"nosuch", "", 1, doubt}, {"reset", "", 1, change}, {"get", "k", 2, send}},
+		"unknown subcommand":           {{"client", "nosuch", 2, doubt}},
+		"subscribed, perhaps":          {{"subscribe", "a", 2, doubt}, {"get", "k", 2, send}},
 		"rejected":                     {{"select", "", 1, send}, {"multi", "x", 2, send}, {"hello", "3", 2, track}, {"auth", "p", 2, track}},
-		"HELLO or AUTH may be queued":  {{"multi", "", 1, track}, {"hello", "3", 2, uncount}},
-		"and after a rejected DISCARD": {{"multi", "", 1, track}, {"discard", "x", 2, send}, {"auth", "p", 2, uncount}},
+		"HELLO or AUTH may be queued":  {{"multi", "", 1, track}, {"hello", "3", 2, doubt}},
+		"and after a rejected DISCARD": {{"multi", "", 1, track}, {"discard", "x", 2, send}, {"auth", "p", 2, doubt}},
 		"a rejected EXEC ends MULTI":   {{"multi", "", 1, track}, {"exec", "x", 2, track}, {"auth", "p", 2, track}},
 		"so do EXEC and DISCARD":       {{"multi", "", 1, track}, {"exec", "", 1, track}, {"multi", "", 1, track}, {"discard", "", 1, track}, {"hello", "3", 2, track}},
 		"RESET":                        {{"multi", "", 1, track}, {"reset", "", 1, change}, {"reset", "x", 2, send}},
@@ -54,12 +54,12 @@ func TestWhatRepliesTell(t *testing.T) {
 		"AUTH":           {[]effect{{command: "auth", user: "u"}}, []string{"+OK\r\n"}, known{profile: profile{id: 1 << 41, protocol: 2, user: "u"}}},
 		"failing AUTH":   {[]effect{{command: "auth", user: "u"}, {command: "auth", user: "w"}}, []string{"+OK\r\n", "-WRONGPASS x\r\n"}, known{profile: profile{id: 1 << 41, protocol: 2, user: "u"}}},
 		"queued AUTH":    {[]effect{{command: "auth", user: "u"}}, []string{"+QUEUED\r\n"}, known{profile: start}},
-		"HELLO":          {[]effect{{command: "hello", user: "u", name: "n", named: true}}, []string{hello}, known{profile: profile{id: 42, protocol: 3, user: "u", name: "n"}}},
+		"HELLO":          {[]effect{{command: "hello", user: "u", name: "n", named: true}}, []string{hello}, known{profile: profile{id: 1 << 41, protocol: 3, user: "u", name: "n"}}},
 		"failing HELLO":  {[]effect{{command: "hello", user: "u", name: "n", named: true}}, []string{"-NOPROTO x\r\n"}, known{profile: start}},
 		"SELECT":         {[]effect{{command: "select", db: 3}, {command: "select", db: 99}}, []string{"+OK\r\n", "-ERR x\r\n"}, known{profile: profile{id: 1 << 41, protocol: 2, db: 3}}},
 		"MULTI":          {[]effect{{command: "multi"}}, []string{"+OK\r\n"}, known{profile: start, transaction: true}},
 		"MULTI and EXEC": {[]effect{{command: "multi"}, {command: "exec"}}, []string{"+OK\r\n", "-EXECABORT x\r\n"}, known{profile: start}},
-		"RESET":          {[]effect{{command: "hello", user: "u"}, {command: "multi"}, {command: "reset"}}, []string{hello, "+OK\r\n", "+RESET\r\n"}, known{profile: profile{id: 42, protocol: 2}}},
+		"TRACKING":       {[]effect{{command: "client|tracking", on: true}}, []string{"+OK\r\n"}, known{profile: start, tracking: true}},
 	} {
 		k := known{profile: start}
 		for i, e := range c.effects {

@@ -49,7 +49,8 @@
 // come and go, route.go where lanes go, proof.go and stranger.go how a password is proved, own.go how private ones do, end.go how a guest ends.
 //
 // Known limits: answers of our own end where replies can't be counted any more
-// (subscriptions, CLIENT REPLY, unknown commands); what is barred stays so. A guest
+// (subscriptions with RESP2, CLIENT REPLY, commands that the engine knows and we don't);
+// what is barred stays so. A guest
 // with maxPlaces answers of ours waiting behind a blocked command isn't read, so its
 // close may be seen late. CLIENT LIST sees this sidecar's connections only.
 //

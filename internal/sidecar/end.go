@@ -119,7 +119,6 @@ func (g *guest) close() {
 	l.dropOwn(g)
 	g.join(nil)
 	eventloop.Close(g.fd)
-	l.car.leave(g.member)
 }
 
 // remind has the loop look at a guest when its time comes (timeOut).

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"io"
+	"net"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -48,7 +49,9 @@ import (
 //     as it does for a direct connection.
 type guest struct {
 	loop   *loop
-	member *member
+	since  time.Time
+	at     net.Addr // where it came in
+	seen   uint64   // generation of the route that its first lane had; 0: it had none (route.go)
 	known  known
 	group  *group // whose credential it has proved; nil: a stranger
 	own    *link  // its private lane
@@ -321,10 +324,4 @@ func (g *guest) join(to *group) {
 	if to != nil {
 		to.guests++
 	}
-}
-
-// publish shows what a guest is to CLIENT LIST.
-func (g *guest) publish() {
-	p := g.known.profile
-	g.member.profile.Store(&p)
 }

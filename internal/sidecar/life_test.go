@@ -52,7 +52,7 @@ func TestAFinishedApplicationCancelsWhatItWaitsFor(t *testing.T) {
 		direct.expect(":1\r\n", "RPUSH", "jobs", name)
 		direct.expect(fmt.Sprintf("$%d\r\n%s\r\n", len(name), name), "LPOP", "jobs")
 	}
-	waitFor(t, func() bool { return len(car.all()) == 0 })
+	waitFor(t, func() bool { return connections(car) == 0 })
 }
 
 // TestNoElementIsLostWhenConsumersComeAndGo pops with consumers that close at
@@ -176,7 +176,7 @@ func TestALaneThatIsCutEndsItsGuest(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
-	waitFor(t, func() bool { return len(car.all()) == 0 }) // though no application has closed
+	waitFor(t, func() bool { return connections(car) == 0 }) // though no application has closed
 	before := turns(t, car)
 	<-time.After(200 * time.Millisecond)
 	if n := turns(t, car) - before; n > 50 {
@@ -312,7 +312,7 @@ func TestTooManyConnectionsAreTold(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	open[0].conn.Close()
-	waitFor(t, func() bool { return len(car.all()) < 3 })
+	waitFor(t, func() bool { return connections(car) < 3 })
 	dialCar(t, car).login().expect("+PONG\r\n", "PING")
 }
 
@@ -331,7 +331,7 @@ func TestAnEndedGuestIsForgotten(t *testing.T) {
 		}
 	})
 	c.conn.Close()
-	waitFor(t, func() bool { return len(car.all()) == 0 })
+	waitFor(t, func() bool { return connections(car) == 0 })
 	all := make(chan struct{})
 	go func() { defer close(all); forgotten.Wait() }()
 	waitFor(t, func() bool {

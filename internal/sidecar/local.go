@@ -34,11 +34,7 @@ func localAnswer(g *guest, c *command.Command, args [][]byte) func() []byte {
 		return func() []byte { return errorReply(wrongArity(c.Name)) }
 	}
 	answer := answerTo(g, c, args)
-	return func() []byte {
-		reply := answer(&g.known)
-		g.publish()
-		return reply
-	}
+	return func() []byte { return answer(&g.known) }
 }
 
 func answerTo(g *guest, c *command.Command, args [][]byte) func(*known) []byte {
@@ -47,8 +43,12 @@ func answerTo(g *guest, c *command.Command, args [][]byte) func(*known) []byte {
 		return func(k *known) []byte { return resp.AppendBulk(nil, k.user) }
 	case "client|capa":
 		return constant(okReply)
+	case "client|id":
+		return func(k *known) []byte { return resp.AppendInt(nil, k.id) }
+	case "client|info":
+		return func(k *known) []byte { return resp.AppendText(nil, k.protocol, g.line(c.Name)) }
 	case "client|list":
-		return clientList(g, args)
+		return clientList(g, c, args)
 	case "client|maint_notifications": // the name as it was written, as redis-server does
 		return constant(errorReply(fmt.Sprintf("ERR unknown subcommand '%.128s'. Try CLIENT HELP.", args[1])))
 	case "client|no-evict":

@@ -53,6 +53,7 @@ type loop struct {
 	entities   []entity // by descriptor
 	generation int32
 	guests     map[*guest]struct{}
+	lastID     int64 // of a guest
 	groups     map[groupKey]*group
 	order      []*group            // the same, in the order of their making
 	proofs     map[groupKey]*proof // under way, or waiting for an examiner
@@ -66,7 +67,7 @@ type loop struct {
 	again      []*guest     // have more to be read, or may go on
 	reminders  map[*guest]struct{}
 	tick       time.Time // when the first of these is due
-	listed     []entry   // CLIENT LIST, made once a turn
+	roll       []entry   // CLIENT LIST, made once a turn
 	draining   bool
 	deaf       bool      // the listeners are closed
 	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
@@ -95,7 +96,7 @@ func newLoop(car *Sidecar) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
+	return &loop{car: car, poll: poll, lastID: firstID, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
 }
 
 // post has the loop do something. Any goroutine may call it. It returns false
@@ -136,7 +137,7 @@ func (l *loop) run(ctx, cut context.Context) {
 
 func (l *loop) turn(events []eventloop.Event) {
 	l.turns++
-	l.listed = nil
+	l.roll = nil
 	l.doPosts()
 	ready := l.again
 	l.again = nil

@@ -238,3 +238,6 @@ func rss(t testing.TB) int {
 	}
 	return pages * os.Getpagesize()
 }
+
+// connections is how many application connections a sidecar has.
+func connections(car *Sidecar) int { return car.Status(context.Background()).Connections }

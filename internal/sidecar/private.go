@@ -110,6 +110,10 @@ func (l *loop) atHead(g *guest, r *run) resp.Outcome {
 	case use == command.Refuse:
 		r.take(h.Len)
 		g.course.instead = func() { g.refuse(c) }
+	case use == command.Doubt:
+		r.send()
+		g.doubt(c)
+		g.course.doubted = true
 	case use == command.Uncount && counted:
 		r.send()
 		g.own.private.Uncount()
@@ -159,6 +163,11 @@ func (g *guest) inBody(r *run) resp.Outcome {
 		return o
 	}
 	g.course.body = false
+	if g.course.doubted {
+		g.course.doubted = false
+		r.send()
+		g.bar()
+	}
 	if do := g.course.instead; do != nil {
 		g.course.instead = nil
 		do()
@@ -196,10 +205,12 @@ func (l *loop) whole(g *guest, r *run, a ask, size int) outcome {
 		g.expect(1)
 		g.own.send(a.frame)
 	case command.Track:
-		e := effectOf(c, a.args)
-		g.pending++
-		g.own.private.Watch(func(head []byte) { g.known.learn(e, head); g.publish() })
+		g.track(c, a.args)
 		g.own.send(a.frame)
+	case command.Doubt:
+		g.doubt(c)
+		g.own.send(a.frame)
+		g.bar()
 	case command.Uncount:
 		if counted {
 			g.own.private.Uncount()
@@ -220,6 +231,36 @@ func (l *loop) whole(g *guest, r *run, a ask, size int) outcome {
 		g.end() // what comes behind is dropped, as redis-server does
 	}
 	return done
+}
+
+// track has the reply to a command tell what it says of the connection. The id that
+// HELLO's reply has is the lane's, and not the connection's.
+func (g *guest) track(c *command.Command, args [][]byte) {
+	e := effectOf(c, args)
+	g.pending++
+	if c.Name != "hello" {
+		g.own.private.Watch(func(head []byte) { g.known.learn(e, head) })
+		return
+	}
+	g.own.private.Remake(func(reply []byte) []byte {
+		g.known.learn(e, reply)
+		return g.ownHello(reply)
+	})
+}
+
+// doubt sends a command of which only what comes says whether what follows can be
+// counted: an error is one reply, and so is, with RESP3, that a subscription begins or
+// ends (its messages are pushes). What follows waits for it.
+func (g *guest) doubt(c *command.Command) {
+	g.pending++
+	g.own.private.Doubt(func(first []byte) {
+		if first[0] == '-' {
+			return
+		}
+		g.course.strayed = true
+		g.course.uncounted = first[0] != '>'
+		g.course.subscribed = g.course.subscribed || subscribes(c)
+	})
 }
 
 // doomed is a command that every engine rejects, whatever the ACL, and with

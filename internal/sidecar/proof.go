@@ -103,7 +103,6 @@ func (g *guest) enter(to *group, who credential, as handshake, hello []byte) {
 	g.struck = false
 	g.join(to)
 	g.known.user, g.known.protocol, g.known.db, g.known.name = string(who.user), as.protocol, as.db, as.name
-	g.publish()
 	if as.hello {
 		g.answer(g.ownHello(hello))
 	} else {
@@ -218,7 +217,7 @@ func (l *loop) apart(p *proof, r proven) bool {
 		return false
 	}
 	for _, a := range p.applicants {
-		if g := a.guest; g.phase != gone && g.member.sees(r.from) {
+		if g := a.guest; g.phase != gone && g.sees(r.from) {
 			g.enter(nil, p.who, a.as, r.hello)
 			l.give(g, k, l.car.privateBooks(g))
 			return true

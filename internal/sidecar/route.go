@@ -18,7 +18,7 @@ import (
 // its gateways at a time. It goes on to another when that one can't be reached and
 // the other can, and stays there: what it has left may hold values from before.
 // Each such step begins a generation. A lane is of the generation in which it was
-// dialled, an application connection (member) of that of its first lane; those of an
+// dialled, an application connection of that of its first lane; those of an
 // older one are closed, so that none ever sees two caches (docs/decisions/0141).
 
 // Gateway is one that a sidecar may use.
@@ -286,20 +286,20 @@ func (forNobody) Fail(int, lane.Failure) {}
 
 // sees says whether a connection may use a lane of a generation: that of its first
 // lane, and no other.
-func (m *member) sees(generation uint64) bool {
-	return m.generation.CompareAndSwap(0, generation) || m.generation.Load() == generation
+func (g *guest) sees(generation uint64) bool {
+	if g.seen == 0 {
+		g.seen = generation
+	}
+	return g.seen == generation
 }
 
 // stale says whether a connection has seen a cache that the sidecar has left.
-func (m *member) stale(now uint64) bool {
-	seen := m.generation.Load()
-	return seen != 0 && seen != now
-}
+func (g *guest) stale(now uint64) bool { return g.seen != 0 && g.seen != now }
 
 // keepsTo says whether a guest may use a lane of a generation. One that may not is
 // told that the cache is away, and ended.
 func (g *guest) keepsTo(generation uint64) bool {
-	if g.member.sees(generation) {
+	if g.sees(generation) {
 		return true
 	}
 	g.answer(errorReply(errAway))
@@ -313,7 +313,7 @@ func (g *guest) keepsTo(generation uint64) bool {
 func (l *loop) forsake(now uint64) {
 	for g := range l.guests {
 		switch {
-		case !g.member.stale(now) || g.phase == waiting:
+		case !g.stale(now) || g.phase == waiting:
 		case g.own != nil:
 			l.lose(g.own, errLeft)
 		default:

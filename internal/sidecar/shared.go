@@ -208,8 +208,6 @@ func (g *guest) local(c *command.Command, args [][]byte) []byte {
 		return errorReply("ERR DISCARD without MULTI")
 	case "unwatch":
 		return okReply
-	case "client|id":
-		return resp.AppendInt(nil, g.known.id)
 	case "client|getname":
 		if g.known.name == "" {
 			return resp.AppendNull(nil, g.known.protocol)
@@ -220,7 +218,6 @@ func (g *guest) local(c *command.Command, args [][]byte) []byte {
 			return errorReply(errClientName)
 		}
 		g.known.name = string(args[2])
-		g.publish()
 		return okReply
 	}
 	return localAnswer(g, c, args)()

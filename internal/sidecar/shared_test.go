@@ -36,7 +36,7 @@ func TestASlowReaderThatResetsHarmsNobody(t *testing.T) {
 		})
 		slow.conn.(*net.TCPConn).SetLinger(0)
 		slow.conn.Close()
-		waitFor(t, func() bool { return len(car.all()) == 1 })
+		waitFor(t, func() bool { return connections(car) == 1 })
 		other.expect("+PONG\r\n", "PING")
 	}
 }

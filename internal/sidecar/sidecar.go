@@ -100,15 +100,11 @@ type Sidecar struct {
 
 	away     atomic.Bool // the last dial failed
 	refusals *refusals
-	lastID   atomic.Int64
 
 	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
-
-	mu      sync.Mutex
-	members map[*member]struct{}
 }
 
-// firstID keeps our ids of connections apart from an engine's of connections.
+// firstID keeps our ids of connections apart from an engine's.
 const firstID = 1 << 40
 
 // New opens the listeners; nothing is served before Run. If an address is
@@ -145,11 +141,9 @@ func newSidecar(o Options) (*Sidecar, error) {
 		log:      log,
 		proving:  make(chan struct{}, maxProofs),
 		refusals: newRefusals(log, o.Opens),
-		members:  map[*member]struct{}{},
 	}
 	c.start = c.work.Go
 	rand.Read(c.digestKey[:])
-	c.lastID.Store(firstID)
 
 	loop, err := newLoop(c)
 	if err != nil {

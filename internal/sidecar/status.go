@@ -42,9 +42,6 @@ func (c *Sidecar) Status(ctx context.Context) Status {
 		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})
 	}
 	s.Steps = int64(now.generation) - 1
-	c.mu.Lock()
-	s.Connections = len(c.members)
-	c.mu.Unlock()
 	counted := make(chan func(*Status), 1)
 	if !c.loop.post(func() { counted <- c.loop.count() }) {
 		return s
@@ -66,9 +63,9 @@ func (l *loop) count() func(*Status) {
 			outstanding += g.link.books.Outstanding()
 		}
 	}
-	own := l.privateLanes
+	guests, own := len(l.guests), l.privateLanes
 	return func(s *Status) {
-		s.OwnLanes = own
+		s.Connections, s.OwnLanes = guests, own
 		s.SharedLanes, s.Outstanding, s.Commands, s.LanesLost = lanes, outstanding, commands, lost
 	}
 }
