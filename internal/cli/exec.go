@@ -68,7 +68,7 @@ func (c *execCmd) Run(e *env) error {
 		<-running.Done()
 		return nil
 	}}
-	roomForLoops(1)
+	roomForLoops(conf.Loops)
 	if err := daemon.Run(ctx, log, func() {}, keeping(keeper, conf.TLS.WorkloadAPI), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
 		return err
 	}

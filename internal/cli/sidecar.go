@@ -57,7 +57,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
 	}
 	report.watch(target, conf.Exceptions, log)
-	roomForLoops(1)
+	roomForLoops(conf.Loops)
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},
@@ -114,6 +114,7 @@ func sidecarOptions(c *config.Sidecar) sidecar.Options {
 		AllowNonLoopback: c.AllowNonLoopback,
 		AllowUIDs:        c.AllowUIDs,
 		FencePerGuest:    c.Fence == "session",
+		Loops:            c.Loops,
 		Limits:           sidecar.Limits{Connections: c.Limits.Connections, OwnLanes: c.Limits.OwnLanes},
 	}
 	if c.Unix.Path != "" {

@@ -98,6 +98,7 @@ type Sidecar struct {
 	Unix             Unix          `yaml:"unix" doc:"A unix socket beside, or instead of, the TCP port."`
 	Gateways         []Peer        `yaml:"gateways" doc:"The gateways. One is used at a time, by all of this host: the first, until it can't be reached; then the next, and from then on that one. Each has a cache of its own (docs/decisions/0141); one for locks or queues refuses a host that names several."`
 	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
+	Loops            int           `yaml:"loops" default:"1" min:"1" max:"4" doc:"Event loops, each of which fills one CPU at most: several are for a host whose sidecar fills one. Between connections of two loops, the engine may see commands in another order than they were sent in; see docs/decisions/0172."`
 	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
 	Admin            Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
 	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`

@@ -42,7 +42,7 @@ func (l *loop) accept(from *listener) {
 		if from.shortage.Accepted() {
 			l.car.log.Info(acceptsAgain)
 		}
-		l.welcome(fd, from.Addr())
+		l.car.deal(fd, from.Addr(), l)
 	}
 }
 
@@ -55,22 +55,39 @@ const (
 // acceptPause is how long it waits for descriptors to become free.
 const acceptPause = 50 * time.Millisecond
 
-// welcome makes a guest of a connection, if there is room for it.
+// deal hands a connection to the loop that has the fewest, from one of them or (nil) from
+// another goroutine.
+func (c *Sidecar) deal(fd int, at net.Addr, from *loop) {
+	to := c.loops[0]
+	for _, l := range c.loops[1:] {
+		if l.crowd.Load() < to.crowd.Load() {
+			to = l
+		}
+	}
+	to.crowd.Add(1)
+	if to == from {
+		to.welcome(fd, at)
+	} else if !to.post(func() { to.welcome(fd, at) }) {
+		eventloop.Close(fd)
+	}
+}
+
+// welcome makes a guest of a connection that was dealt to the loop, if there is room for
+// it.
 func (l *loop) welcome(fd int, at net.Addr) {
-	if l.draining { // accepted by a goroutine just before
-		eventloop.Close(fd)
+	if l.draining { // accepted just before
+		l.turnAway(fd)
 		return
 	}
-	if len(l.guests) >= l.car.limits.Connections {
+	if l.car.crowd() > int64(l.car.limits.Connections) {
 		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
-		eventloop.Close(fd)
+		l.turnAway(fd)
 		return
 	}
-	l.lastID++
 	g := &guest{loop: l, fd: fd, since: time.Now(), at: at}
-	g.known.profile = profile{id: l.lastID, protocol: 2}
+	g.known.profile = profile{id: l.car.lastID.Add(1), protocol: 2}
 	if err := l.add(fd, entity{guest: g}); err != nil {
-		eventloop.Close(fd)
+		l.turnAway(fd)
 		return
 	}
 	l.guests[g] = struct{}{}
@@ -78,7 +95,20 @@ func (l *loop) welcome(fd int, at net.Addr) {
 	l.goOn(g)
 }
 
-// detach hands a connection that was accepted by a goroutine to the loop.
+// crowd is how many connections there are.
+func (c *Sidecar) crowd() (n int64) {
+	for _, l := range c.loops {
+		n += l.crowd.Load()
+	}
+	return n
+}
+
+func (l *loop) turnAway(fd int) {
+	eventloop.Close(fd)
+	l.crowd.Add(-1)
+}
+
+// detach hands a connection that was accepted by a goroutine to a loop.
 func (c *Sidecar) detach(conn net.Conn) {
 	at := conn.LocalAddr()
 	fd, err := eventloop.Detach(conn)
@@ -87,7 +117,5 @@ func (c *Sidecar) detach(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if !c.loop.post(func() { c.loop.welcome(fd, at) }) {
-		eventloop.Close(fd)
-	}
+	c.deal(fd, at, nil)
 }

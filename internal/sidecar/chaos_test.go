@@ -173,7 +173,7 @@ func behind(t testing.TB, m *meddler, l Limits) (*Sidecar, *lanes) {
 func inLoop(t testing.TB, car *Sidecar, do func()) {
 	t.Helper()
 	done := make(chan struct{})
-	if !car.loop.post(func() { defer close(done); do() }) {
+	if !car.loops[0].post(func() { defer close(done); do() }) {
 		t.Fatal("the loop has ended")
 	}
 	<-done
@@ -183,7 +183,7 @@ func inLoop(t testing.TB, car *Sidecar, do func()) {
 func holdLoop(t testing.TB, car *Sidecar) (release func()) {
 	t.Helper()
 	held, let := make(chan struct{}), make(chan struct{})
-	if !car.loop.post(func() { close(held); <-let }) {
+	if !car.loops[0].post(func() { close(held); <-let }) {
 		t.Fatal("the loop has ended")
 	}
 	<-held

@@ -28,11 +28,17 @@ func clientList(g *guest, c *command.Command, args [][]byte) func(*known) []byte
 		return constant(errorReply(fault))
 	}
 	return func(k *known) []byte {
+		all := g.loop.connections()
+		if len(g.called) > 0 {
+			all = slices.Concat(all, g.called)
+			slices.SortFunc(all, byID)
+		}
+		g.called = nil
 		var text strings.Builder
-		for _, e := range g.loop.connections() {
+		for _, e := range all {
 			switch {
-			case e.guest.known.user != k.user || !choose(e.guest):
-			case e.guest == g:
+			case e.user != k.user || !choose(e):
+			case e.id == k.id:
 				text.WriteString(g.line(c.Name))
 			default:
 				text.WriteString(e.line)
@@ -44,23 +50,55 @@ func clientList(g *guest, c *command.Command, args [][]byte) func(*known) []byte
 
 // An entry is a connection as CLIENT LIST shows it to others.
 type entry struct {
-	guest *guest
-	line  string
+	id         int64
+	user       string
+	subscribed bool
+	line       string
 }
+
+func byID(a, b entry) int { return cmp.Compare(a.id, b.id) }
 
 // connections is the list of all, in the order of their coming, made once a turn:
 // pipelines of CLIENT LIST would hold up everybody else otherwise.
 func (l *loop) connections() []entry {
 	if l.roll == nil {
 		for g := range l.guests {
-			l.roll = append(l.roll, entry{guest: g})
+			l.roll = append(l.roll, entry{g.known.id, g.known.user, g.course.subscribed, g.line("")})
 		}
-		slices.SortFunc(l.roll, func(a, b entry) int { return cmp.Compare(a.guest.known.id, b.guest.known.id) })
-		for i := range l.roll {
-			l.roll[i].line = l.roll[i].guest.line("")
-		}
+		slices.SortFunc(l.roll, byID)
 	}
 	return l.roll
+}
+
+// mustCall says whether the other loops are to be asked for their connections before a
+// command is answered.
+func (g *guest) mustCall(c *command.Command) bool {
+	return c.Name == "client|list" && g.called == nil && len(g.loop.car.loops) > 1
+}
+
+// call has a guest wait for what the other loops have. No reply is due to it.
+func (l *loop) call(g *guest) {
+	g.called, g.phase = []entry{}, waiting
+	expected := len(l.car.loops)
+	answered := func(with []entry) {
+		g.called = append(g.called, with...)
+		if expected--; expected > 0 {
+			return
+		}
+		if g.phase == waiting && g.stale(l.car.gateways.now().generation) {
+			g.end()
+		}
+		l.resume(g)
+	}
+	for _, other := range l.car.loops {
+		asked := other != l && other.post(func() {
+			all := slices.Clone(other.connections())
+			l.post(func() { answered(all) })
+		})
+		if !asked {
+			l.post(func() { answered(nil) })
+		}
+	}
 }
 
 // line is a connection's, of which now is the command under way.
@@ -117,17 +155,17 @@ func (g *guest) remote() string {
 }
 
 // clientFilter reads CLIENT LIST's options: TYPE, or ID with ids.
-func clientFilter(options [][]byte) (choose func(*guest) bool, fault string) {
+func clientFilter(options [][]byte) (choose func(entry) bool, fault string) {
 	switch {
 	case len(options) == 0:
-		return func(*guest) bool { return true }, ""
+		return func(entry) bool { return true }, ""
 	case len(options) == 2 && isWord(options[0], "TYPE"):
 		kind := strings.ToLower(string(options[1]))
 		switch kind {
 		case "master", "replica", "slave":
-			return func(*guest) bool { return false }, ""
+			return func(entry) bool { return false }, ""
 		case "normal", "pubsub":
-			return func(g *guest) bool { return g.course.subscribed == (kind == "pubsub") }, ""
+			return func(e entry) bool { return e.subscribed == (kind == "pubsub") }, ""
 		}
 		return nil, "ERR Unknown client type '" + string(options[1]) + "'"
 	case len(options) > 1 && isWord(options[0], "ID"):
@@ -139,7 +177,7 @@ func clientFilter(options [][]byte) (choose func(*guest) bool, fault string) {
 			}
 			ids = append(ids, id)
 		}
-		return func(g *guest) bool { return slices.Contains(ids, g.known.id) }, ""
+		return func(e entry) bool { return slices.Contains(ids, e.id) }, ""
 	}
 	return nil, errSyntax
 }

@@ -11,13 +11,13 @@ import (
 // is told that it may have run or not, as when one is lost. It doesn't wait for that.
 func (c *Sidecar) CutIf(bad func(tls.ConnectionState) error) {
 	c.bad.Store(&bad)
-	c.loop.post(func() {
-		for _, e := range c.loop.entities {
+	c.each(func(l *loop) {
+		for _, e := range l.entities {
 			if e.link == nil {
 				continue
 			}
 			if err := c.doubt(e.link.conn); err != nil {
-				c.loop.lose(e.link, err)
+				l.lose(e.link, err)
 			}
 		}
 	})

@@ -119,6 +119,7 @@ func (g *guest) close() {
 	l.dropOwn(g)
 	g.join(nil)
 	eventloop.Close(g.fd)
+	l.crowd.Add(-1)
 }
 
 // remind has the loop look at a guest when its time comes (timeOut).

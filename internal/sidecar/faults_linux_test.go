@@ -31,9 +31,9 @@ func TestGuestsDontWaitForASuccessorThatFails(t *testing.T) {
 	release := holdLoop(t, car)
 	close(let)
 	waitFor(t, func() bool { // until the successor is there
-		car.loop.mu.Lock()
-		defer car.loop.mu.Unlock()
-		return len(car.loop.posts) > 0
+		car.loops[0].mu.Lock()
+		defer car.loops[0].mu.Unlock()
+		return len(car.loops[0].posts) > 0
 	})
 	b.send("PING") // comes with it
 	release()
@@ -79,7 +79,7 @@ func TestApplicationsThatVanishAreFoundOut(t *testing.T) {
 	car, _ := pair(t)
 	dialCar(t, car).login()
 	inLoop(t, car, func() {
-		for g := range car.loop.guests {
+		for g := range car.loops[0].guests {
 			if on, err := unix.GetsockoptInt(g.fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE); on == 0 || err != nil {
 				t.Errorf("SO_KEEPALIVE is %d, %v", on, err)
 			}

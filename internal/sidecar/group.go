@@ -45,7 +45,7 @@ const (
 	// may be under way for one more.
 	largeFor = time.Minute
 	maxApart = 8
-	// maxGroups bounds lanes; guests beyond get lanes of their own, which the
+	// maxGroups bounds the lanes of all loops; guests beyond get lanes of their own, which the
 	// limit on connections bounds.
 	maxGroups = 256
 	// Redialling waits between these, doubling, with jitter, so that many hosts

@@ -124,7 +124,7 @@ func meddled(t *testing.T, say string, cut bool, release <-chan struct{}) (*Side
 // due counts the replies that guests wait for.
 func due(t testing.TB, car *Sidecar) (n int) {
 	inLoop(t, car, func() {
-		for g := range car.loop.guests {
+		for g := range car.loops[0].guests {
 			n += g.pending
 		}
 	})
@@ -186,7 +186,7 @@ func TestALaneThatIsCutEndsItsGuest(t *testing.T) {
 
 // turns is how often the loop has turned.
 func turns(t testing.TB, car *Sidecar) (n int64) {
-	inLoop(t, car, func() { n = car.loop.turns })
+	inLoop(t, car, func() { n = car.loops[0].turns })
 	return n
 }
 
@@ -325,7 +325,7 @@ func TestAnEndedGuestIsForgotten(t *testing.T) {
 	forgotten.Add(2)
 	gone := func(int) { forgotten.Done() }
 	inLoop(t, car, func() {
-		for g := range car.loop.guests {
+		for g := range car.loops[0].guests {
 			runtime.AddCleanup(g, gone, 0)
 			runtime.AddCleanup(g.own, gone, 0)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -43,7 +44,9 @@ const (
 	maxBacklog = 1 << 20
 )
 
-// loop is the event loop and all that it owns.
+// loop is an event loop and all that it owns. There may be several: each has its own
+// guests and lanes, and shares with the others nothing but what Sidecar holds
+// (docs/decisions/0172).
 type loop struct {
 	car   *Sidecar
 	poll  *eventloop.Poller
@@ -53,7 +56,7 @@ type loop struct {
 	entities   []entity // by descriptor
 	generation int32
 	guests     map[*guest]struct{}
-	lastID     int64 // of a guest
+	crowd      atomic.Int64 // guests, from when they are dealt
 	groups     map[groupKey]*group
 	order      []*group            // the same, in the order of their making
 	proofs     map[groupKey]*proof // under way, or waiting for an examiner
@@ -69,12 +72,11 @@ type loop struct {
 	tick       time.Time // when the first of these is due
 	roll       []entry   // CLIENT LIST, made once a turn
 	draining   bool
+	listens    bool      // it accepts for all loops
 	deaf       bool      // the listeners are closed
 	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
 
-	turns                   int64 // since the start
-	privateLanes, leaving   int   // those that are being made
-	commandsSent, lanesLost int64 // since the start
+	turns, commandsSent, lanesLost int64 // since the start
 
 	mu     sync.Mutex
 	posts  []func() // from other goroutines, to be done by the loop
@@ -96,8 +98,11 @@ func newLoop(car *Sidecar) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{car: car, poll: poll, lastID: firstID, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
+	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
 }
+
+// share is a loop's part of what all loops may have together.
+func (l *loop) share(of int) int { return max(1, of/len(l.car.loops)) }
 
 // post has the loop do something. Any goroutine may call it. It returns false
 // if the loop has ended and nothing will be done.
@@ -247,7 +252,7 @@ func (l *loop) drain() {
 // deafen closes the loop's listeners: Run has closed its own duplicates, and
 // whoever connects is to be refused, not left waiting.
 func (l *loop) deafen() {
-	if l.deaf {
+	if l.deaf || !l.listens {
 		return
 	}
 	l.deaf = true

@@ -18,12 +18,12 @@ func (l *loop) leave(g *guest) outcome {
 		g.phase = barred
 		return again
 	}
-	if l.privateLanes+l.leaving >= l.car.limits.OwnLanes {
+	if l.car.own.Load() >= int64(l.car.limits.OwnLanes) {
 		g.answer(errorReply(errMaxClients))
 		g.end()
 		return again
 	}
-	l.leaving++
+	l.car.own.Add(1)
 	g.phase = waiting
 	who := g.group.who.clone() // the group may be dropped meanwhile
 	key, name := g.group.key, g.known.name
@@ -38,7 +38,7 @@ func (l *loop) leave(g *guest) outcome {
 // left goes on with a guest that was to get a private lane. If there is none, it is
 // told why and closed: most applications come back by themselves.
 func (l *loop) left(g *guest, p proven) {
-	l.leaving--
+	l.car.own.Add(-1)
 	l.car.noteReach(p)
 	if g.phase == gone {
 		p.closeUnless(false)
@@ -75,7 +75,7 @@ func (l *loop) give(g *guest, k *link, books *lane.Private) {
 	k.guest, k.private = g, books
 	k.group, k.books = nil, nil
 	g.own, g.course = k, course{needed: time.Now()}
-	l.privateLanes++
+	l.car.own.Add(1)
 	l.remind(g, g.course.needed.Add(l.car.limits.Own))
 }
 
@@ -131,7 +131,7 @@ func (l *loop) dropOwn(g *guest) {
 		return
 	}
 	g.own, g.course = nil, course{}
-	l.privateLanes--
+	l.car.own.Add(-1)
 	l.closeLink(k)
 	if len(k.held) > 0 { // nobody but the guest waits there
 		k.held, g.listed = nil, false

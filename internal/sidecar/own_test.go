@@ -10,10 +10,7 @@ import (
 )
 
 // alone counts the application connections that have lanes of their own.
-func alone(t testing.TB, car *Sidecar) (n int) {
-	inLoop(t, car, func() { n = car.loop.privateLanes })
-	return n
-}
+func alone(t testing.TB, car *Sidecar) int { return int(car.own.Load()) }
 
 // quickPair is a pair whose sessions go back as soon as they can.
 func quickPair(t testing.TB, directives ...string) (*Sidecar, *lanes) {

@@ -190,6 +190,15 @@ func (l *loop) whole(g *guest, r *run, a ask, size int) outcome {
 		}
 		s.transaction = g.known.transaction
 	}
+	if !s.uncounted && !s.transaction && g.mustCall(c) {
+		r.send()
+		if g.pending > 0 {
+			g.bar()
+		} else {
+			l.call(g)
+		}
+		return again
+	}
 	r.take(size)
 	if nameTheUser(c, a.args) {
 		a.frame = resp.AppendCommand(nil, a.args...)

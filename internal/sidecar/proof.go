@@ -23,7 +23,7 @@ const (
 	// many that come back at once would otherwise be more than the gateway takes
 	// handshakes from one host.
 	maxProofs = 64
-	// maxExaminers bounds the strangers that are proved at the same time.
+	// maxExaminers bounds the strangers that are proved at the same time, by all loops.
 	maxExaminers = 8
 	// wrongRest is an examiner's pause after a wrong password: with it all of them try
 	// 800 a second at most.
@@ -172,7 +172,7 @@ func (l *loop) judged(p *proof, r proven) {
 		l.attach(to, r)
 	case !p.wanted():
 		r.conn.Close()
-	case len(l.groups) >= maxGroups:
+	case len(l.groups) >= l.share(maxGroups):
 		tooMany = l.apart(p, r)
 	default:
 		to = &group{key: p.key, who: p.who.clone(), generation: r.from}

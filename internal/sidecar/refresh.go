@@ -41,9 +41,9 @@ func (l *loop) rekey(k *link, now time.Time) {
 
 // Refresh gives every shared lane a fresh connection. It doesn't wait for that.
 func (c *Sidecar) Refresh() {
-	c.loop.post(func() {
-		for _, g := range c.loop.order {
-			c.loop.refresh(g)
+	c.each(func(l *loop) {
+		for _, g := range l.order {
+			l.refresh(g)
 		}
 	})
 }

@@ -68,8 +68,8 @@ func TestLanesAreRefreshedUnderLoadAndNothingIsLost(t *testing.T) {
 // lane is the one group's.
 func (c *Sidecar) lane() *link {
 	answer := make(chan *link, 1)
-	c.loop.post(func() {
-		for _, g := range c.loop.groups {
+	c.loops[0].post(func() {
+		for _, g := range c.loops[0].groups {
 			answer <- g.link
 		}
 	})
@@ -130,7 +130,7 @@ func TestALaneWhoseKeysAreWornGetsASuccessor(t *testing.T) {
 	wear := func(change func(*link)) (before *link) {
 		before = car.lane()
 		done := make(chan struct{})
-		car.loop.post(func() { change(before); close(done) })
+		car.loops[0].post(func() { change(before); close(done) })
 		<-done
 		return before
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -231,12 +232,12 @@ func (c *Sidecar) lives(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signOfLife)
 	defer cancel()
 	heard := make(chan struct{}, 1)
-	asked := c.loop.post(func() {
-		if !c.loop.question(heard) {
+	var silent atomic.Int64 // loops without a lane
+	if c.each(func(l *loop) {
+		if !l.question(heard) && silent.Add(1) == int64(len(c.loops)) {
 			cancel()
 		}
-	})
-	if !asked {
+	}) == 0 {
 		return false
 	}
 	select {

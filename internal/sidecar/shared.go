@@ -134,6 +134,14 @@ func (l *loop) special(g *guest, h resp.Head, b []byte) outcome {
 		l.commandsSent++
 		g.group.link.books.Send(g, a.frame, 1)
 	case command.Answer:
+		if g.mustCall(c) {
+			if g.pending > 0 {
+				g.phase = barred
+			} else {
+				l.call(g)
+			}
+			return again
+		}
 		g.answer(g.local(c, a.args))
 	case command.Refuse:
 		l.car.refusals.refused(c)

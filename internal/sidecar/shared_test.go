@@ -28,7 +28,7 @@ func TestASlowReaderThatResetsHarmsNobody(t *testing.T) {
 		other.expect("+PONG\r\n", "PING")
 		waitFor(t, func() (blocked bool) {
 			inLoop(t, car, func() {
-				for g := range car.loop.guests {
+				for g := range car.loops[0].guests {
 					blocked = blocked || g.socket.blocked
 				}
 			})
@@ -61,7 +61,7 @@ func TestANewcomersLaneServesThoseWhoWait(t *testing.T) {
 	first.send("PING")
 	waitFor(t, func() (waits bool) {
 		inLoop(t, car, func() {
-			for g := range car.loop.guests {
+			for g := range car.loops[0].guests {
 				waits = waits || g.phase == waiting
 			}
 		})
@@ -149,7 +149,7 @@ func TestAThrottledGuestCostsNoTime(t *testing.T) {
 	slow.send("GET", "big")
 	waitFor(t, func() (blocked bool) {
 		inLoop(t, car, func() {
-			for g := range car.loop.guests {
+			for g := range car.loops[0].guests {
 				blocked = g.socket.blocked && g.own != nil && g.own.choked
 			}
 		})
@@ -160,7 +160,7 @@ func TestAThrottledGuestCostsNoTime(t *testing.T) {
 		inLoop(t, car, func() {})
 	}
 	inLoop(t, car, func() {
-		if len(car.loop.again) > 0 {
+		if len(car.loops[0].again) > 0 {
 			t.Error("the loop comes back to a guest that can't go on")
 		}
 	})
@@ -257,7 +257,7 @@ func TestALargeCommandBehindASlowOneIsNotKept(t *testing.T) {
 	most, last := 0, -1
 	waitFor(t, func() bool { // until no more is taken
 		inLoop(t, car, func() {
-			for g := range car.loop.guests {
+			for g := range car.loops[0].guests {
 				most = max(most, len(g.in))
 			}
 		})
@@ -301,7 +301,7 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 		other.expect("+PONG\r\n", "PING")
 		slowest = max(slowest, time.Since(before))
 		inLoop(t, car, func() {
-			for g := range car.loop.guests {
+			for g := range car.loops[0].guests {
 				held = max(held, cap(g.out))
 			}
 		})

@@ -32,7 +32,11 @@ type Options struct {
 	// FencePerGuest fences each application's run of commands on a shared lane,
 	// not each batch (docs/decisions/0040).
 	FencePerGuest bool
-	Limits        Limits
+	// Loops is how many event loops share the connections: 1. Each fills one CPU at
+	// most. Between connections of two loops nothing is said of the order in which
+	// the engine sees what they send (docs/decisions/0172).
+	Loops  int
+	Limits Limits
 	// Opens says what in the policy would open a command, for the log and Status;
 	// nil: nothing is said.
 	Opens func(*command.Command) string
@@ -89,7 +93,7 @@ type Sidecar struct {
 	perGuest  bool
 	limits    Limits
 	log       *slog.Logger
-	loop      *loop
+	loops     []*loop  // the first one listens
 	digestKey [32]byte // of the digests by which credentials are compared
 
 	proving chan struct{} // has room for maxProofs
@@ -98,8 +102,10 @@ type Sidecar struct {
 	work  sync.WaitGroup  // dials
 	start func(func())    // begins one: work.Go, but in a simulation
 
-	away     atomic.Bool // the last dial failed
+	own      atomic.Int64 // private lanes, had or being made
+	away     atomic.Bool  // the last dial failed
 	refusals *refusals
+	lastID   atomic.Int64 // of an application connection
 
 	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
 }
@@ -118,11 +124,27 @@ func New(o Options) (*Sidecar, error) {
 		for _, l := range c.listeners {
 			l.Close()
 		}
-		c.loop.deafen()
-		c.loop.poll.Close()
+		c.loops[0].deafen()
+		c.closePollers()
 		return nil, err
 	}
 	return c, nil
+}
+
+func (c *Sidecar) closePollers() {
+	for _, l := range c.loops {
+		l.poll.Close()
+	}
+}
+
+// each has every loop do something, and says how many will.
+func (c *Sidecar) each(do func(*loop)) (n int) {
+	for _, l := range c.loops {
+		if l.post(func() { do(l) }) {
+			n++
+		}
+	}
+	return n
 }
 
 // newSidecar makes one that listens nowhere.
@@ -143,15 +165,20 @@ func newSidecar(o Options) (*Sidecar, error) {
 		refusals: newRefusals(log, o.Opens),
 	}
 	c.start = c.work.Go
+	c.lastID.Store(firstID)
 	rand.Read(c.digestKey[:])
 
-	loop, err := newLoop(c)
-	if err != nil {
-		return nil, err
+	for range max(1, o.Loops) {
+		l, err := newLoop(c)
+		if err != nil {
+			c.closePollers()
+			return nil, err
+		}
+		c.loops = append(c.loops, l)
 	}
-	c.loop = loop
+	c.loops[0].listens = true
 	c.gateways.lives = c.lives
-	c.gateways.left = func(now uint64) { loop.post(func() { loop.forsake(now) }) }
+	c.gateways.left = func(now uint64) { c.each(func(l *loop) { l.forsake(now) }) }
 	return c, nil
 }
 
@@ -186,11 +213,13 @@ func (c *Sidecar) Run(ctx context.Context, ready func()) error {
 	c.hard = hard
 
 	var serving sync.WaitGroup
-	serving.Go(func() { c.loop.run(soft, hard) })
+	for _, l := range c.loops {
+		serving.Go(func() { l.run(soft, hard) })
+	}
 	for i := range c.listeners {
 		l := &c.listeners[i]
 		if l.fd >= 0 {
-			c.loop.post(func() { c.loop.listen(l) })
+			c.loops[0].post(func() { c.loops[0].listen(l) })
 			continue
 		}
 		serving.Go(func() {

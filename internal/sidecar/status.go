@@ -11,7 +11,7 @@ type Status struct {
 	CacheReachable bool            `json:"cache_reachable" metric:"redoubt_sidecar_cache_reachable" help:"0 while no gateway serves: by the last attempt, which is made for who asks while no connection stands."`
 	Connections    int             `json:"connections" metric:"redoubt_sidecar_connections" help:"Application connections."`
 	Most           int             `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
-	OwnLanes       int             `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have a tunnel connection of their own (docs/decisions/0041)."`
+	OwnLanes       int             `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have, or are getting, a tunnel connection of their own (docs/decisions/0041)."`
 	MostOwn        int             `json:"own_lanes_limit" metric:"redoubt_sidecar_own_lanes_limit" help:"How many there may be (limits.own_lanes)."`
 	SharedLanes    int             `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
 	Outstanding    int             `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
@@ -36,25 +36,24 @@ func (s *Status) Current() string {
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, MostOwn: c.limits.OwnLanes, Refused: c.refusals.list()}
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, Refused: c.refusals.list()}
 	now := c.gateways.now()
 	for i, g := range c.gateways.all {
 		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})
 	}
 	s.Steps = int64(now.generation) - 1
-	counted := make(chan func(*Status), 1)
-	if !c.loop.post(func() { counted <- c.loop.count() }) {
-		return s
-	}
-	select {
-	case fill := <-counted:
-		fill(&s)
-	case <-ctx.Done():
+	counted := make(chan func(*Status), len(c.loops))
+	for range c.each(func(l *loop) { counted <- l.count() }) {
+		select {
+		case add := <-counted:
+			add(&s)
+		case <-ctx.Done():
+		}
 	}
 	return s
 }
 
-// count is the loop's part.
+// count is a loop's part.
 func (l *loop) count() func(*Status) {
 	lanes, outstanding, commands, lost := 0, 0, l.commandsSent, l.lanesLost
 	for _, g := range l.order {
@@ -63,24 +62,29 @@ func (l *loop) count() func(*Status) {
 			outstanding += g.link.books.Outstanding()
 		}
 	}
-	guests, own := len(l.guests), l.privateLanes
+	guests := len(l.guests)
 	return func(s *Status) {
-		s.Connections, s.OwnLanes = guests, own
-		s.SharedLanes, s.Outstanding, s.Commands, s.LanesLost = lanes, outstanding, commands, lost
+		s.Connections += guests
+		s.SharedLanes += lanes
+		s.Outstanding += outstanding
+		s.Commands += commands
+		s.LanesLost += lost
 	}
 }
 
-// Alive says whether the event loop turns, before ctx ends. It is for the time between
+// Alive says whether every event loop turns, before ctx ends. It is for the time between
 // ready and the end of Run's ctx.
 func (c *Sidecar) Alive(ctx context.Context) bool {
-	turned := make(chan struct{})
-	if !c.loop.post(func() { close(turned) }) {
+	turned := make(chan struct{}, len(c.loops))
+	if c.each(func(*loop) { turned <- struct{}{} }) < len(c.loops) {
 		return false
 	}
-	select {
-	case <-turned:
-		return true
-	case <-ctx.Done():
-		return false
+	for range c.loops {
+		select {
+		case <-turned:
+		case <-ctx.Done():
+			return false
+		}
 	}
+	return true
 }

@@ -17,7 +17,7 @@ type examiner struct {
 // wrong password on his connection is first, and among those the last to come: in a
 // crowd of guesses whoever comes now waits for those that are being tried, no longer.
 func (l *loop) examineNext() {
-	for len(l.idle) > 0 || l.examiners < maxExaminers {
+	for len(l.idle) > 0 || l.examiners < l.share(maxExaminers) {
 		p := l.nextStranger()
 		if p == nil {
 			return
