@@ -315,7 +315,7 @@ func printStatus(w io.Writer, found []answered) error {
 			row("gateway", "%s, connections: %d of %d, of hosts: %d, refused: %d", s.Address, s.Connections, s.Most, s.Identities, s.Refused)
 		}
 		if s := f.Sidecar; s != nil {
-			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands)
+			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d, wrong passwords: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands, s.WrongPasswords)
 			for _, line := range refusedLines(s.Refused) {
 				row("refused", "%s", line)
 			}

@@ -28,6 +28,7 @@ var ErrAgain net.Error = again{}
 type Wire struct {
 	net.Conn // nil after Detach
 
+	heard bool // something came
 	fd    int
 	dry   bool    // the last read was short: nothing more before the next event
 	ended bool    // nothing comes after what is there: a short read is not the last
@@ -88,10 +89,15 @@ func (w *Wire) Ready() { w.dry = false }
 // returns the end.
 func (w *Wire) Ended() { w.dry, w.ended = false, true }
 
+// Heard says whether anything has come before Detach.
+func (w *Wire) Heard() bool { return w.heard }
+
 // Read implements net.Conn for tls.Conn.
 func (w *Wire) Read(b []byte) (int, error) {
 	if w.Conn != nil {
-		return w.Conn.Read(b)
+		n, err := w.Conn.Read(b)
+		w.heard = w.heard || n > 0
+		return n, err
 	}
 	if w.in == nil {
 		if err := w.fill(); err != nil {

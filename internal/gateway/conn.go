@@ -58,6 +58,9 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 	}
 	if err != nil && !peer.ID.IsZero() {
 		g.refusals.log(source, peer.ID, err.Error())
+		if serves(conn) {
+			decline(conn, entry.conn, "refuses this host: "+err.Error())
+		}
 		// The place among the handshakes is held until then, so that what refused
 		// peers can keep of us is bounded like all of strangers'.
 		hangUp(conn, entry.conn)
@@ -69,7 +72,11 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 		if g.handshakes.leave(entry) {
 			reason = tooMany
 		}
-		if ctx.Err() == nil { // else it is we who ended it
+		switch {
+		case ctx.Err() != nil: // it is we who ended it
+		case reason == wentAway && !wire.Heard():
+			g.refusals.knock(source)
+		default:
 			g.refusals.log(source, peer.ID, reason)
 		}
 		return
@@ -80,15 +87,27 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 		return
 	}
 	handed := false
-	switch conn.ConnectionState().NegotiatedProtocol {
-	case tunnel.Relay, "": // "": an application that speaks TLS by itself
+	if serves(conn) {
 		handed = g.relay(ctx, conn, wire, about{peer, source, time.Now()})
-	case tunnel.Renew:
+	} else {
 		g.options.Renew(ctx, conn)
 	}
 	if !handed {
 		g.peers.leave(peer.ID)
 	}
+}
+
+// serves says whether a connection is for the engine: a sidecar's, or that of an
+// application that speaks TLS by itself. The other kind renews.
+func serves(conn *tls.Conn) bool {
+	protocol := conn.ConnectionState().NegotiatedProtocol
+	return protocol == tunnel.Relay || protocol == ""
+}
+
+// decline says why a proved peer isn't served, which else only our log would know.
+func decline(conn *tls.Conn, raw net.Conn, why string) {
+	raw.SetDeadline(time.Now().Add(linger))
+	conn.Write(tunnel.Sorry(why)) // hangUp sees what is wrong with the connection
 }
 
 // handshake ends with a peer that has proved its identity, or one that has none
@@ -122,6 +141,7 @@ func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, wire *eventloop.Wir
 	engine, err := g.dialEngine(ctx)
 	if err != nil {
 		log.Error("connection refused: the engine is away", "error", err)
+		decline(conn, raw, "has no engine at the moment: its log says why")
 		hangUp(conn, raw)
 		return false
 	}

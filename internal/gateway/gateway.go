@@ -25,8 +25,9 @@
 //     source, reason, bytes and duration. Refusals are bounded in number, since
 //     strangers cause them.
 //
-// It never logs or keeps what is carried, never speaks to a peer by itself, and
-// never connects anywhere but through Options.Dial.
+// It never logs or keeps what is carried, and never connects anywhere but through
+// Options.Dial. All that it says by itself is one line, to a proved peer that it
+// can't serve: why (tunnel.Sorry).
 //
 // The tests relay to a real redis-server over real TLS, attack the port with
 // everything that is not a rightful client, and end with a check that no

@@ -15,6 +15,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 func TestRedisAnswersThroughTheTunnel(t *testing.T) {
@@ -104,6 +105,9 @@ func TestLimitsCloseWithAWordInTheLogAndLetInAgain(t *testing.T) {
 			}
 			third := g.dial()
 			third.Write(make([]byte, 64<<10)) // unread at their end, which must not become a reset
+			if why := ask(t, third, "PING"); !strings.HasPrefix(why, "-LOADING redoubt: the gateway refuses this host: ") || !strings.Contains(why, name) {
+				t.Errorf("the third: %q", why)
+			}
 			if _, err := third.Read(make([]byte, 1)); err != io.EOF {
 				t.Errorf("the third: %v, want a clean end", err)
 			}
@@ -141,8 +145,9 @@ func TestEngineAwayIsACleanEndAndNotForEver(t *testing.T) {
 	away := path + ".away"
 	must(t, os.Rename(path, away))
 	g := start(t, path, nil)
-	if _, err := g.dial().Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("got %v, want a clean end", err)
+	said, err := io.ReadAll(g.dial())
+	if why := tunnel.Refusal(tunnel.Declined(said)); err != nil || why != "the gateway has no engine at the moment: its log says why" {
+		t.Errorf("%q, %v: want the reason, and a clean end", said, err)
 	}
 	g.line("the engine is away", "peer=spiffe://clinic/app/web", path)
 	must(t, os.Rename(away, path))
@@ -159,8 +164,8 @@ func TestOnlyAUnixSocketIsAnEngine(t *testing.T) {
 		addr := l.Addr().String()
 		o.Dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }
 	})
-	if _, err := g.dial().Read(make([]byte, 1)); err != io.EOF {
-		t.Error(err)
+	if said, err := io.ReadAll(g.dial()); err != nil || tunnel.Declined(said) == nil {
+		t.Errorf("%q, %v", said, err)
 	}
 	g.line("only a unix socket will do")
 }

@@ -31,7 +31,7 @@ func explain(err error, timeout time.Duration) string {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Sprintf("no handshake within %s", timeout)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it went away before the handshake was done"
+		return wentAway
 	}
 	if errors.As(err, &op) && op.Op == "remote error" { // an alert, which has no exported type
 		return fmt.Sprintf("it ended the handshake: %v (does it know our CA and our identity?)", op.Err)
@@ -46,6 +46,8 @@ func explain(err error, timeout time.Duration) string {
 	}
 	return text
 }
+
+const wentAway = "it went away before the handshake was done"
 
 // looksLike guesses what a peer takes us for, by its first five bytes: enough to
 // tell an operator where the mistake is.
@@ -74,13 +76,15 @@ func looksLike(first [5]byte) string {
 // them, and must not be able to fill a disk. The rest is counted, and the count
 // told in the next line.
 type refusals struct {
-	out   *slog.Logger
-	total atomic.Int64 // logged or not
+	out    *slog.Logger
+	total  atomic.Int64 // logged or not
+	knocks atomic.Int64 // who connects and leaves without a word is not refused anything
 
 	mu      sync.Mutex
 	second  int64 // Unix time of the count
 	count   int
 	skipped int
+	knocked int64 // when a knock was last logged
 }
 
 const refusalsPerSecond = 10
@@ -102,6 +106,24 @@ func (r *refusals) log(source netip.Addr, peer identity.ID, reason string) {
 	}
 	r.out.Warn("connection refused", args...)
 }
+
+// knock notes that a source has connected and left without a word, as a balancer's check
+// does every few seconds. One line a minute tells of them.
+func (r *refusals) knock(source netip.Addr) {
+	r.knocks.Add(1)
+	now := time.Now().Unix()
+	r.mu.Lock()
+	told := now-r.knocked < knocksEvery
+	if !told {
+		r.knocked = now
+	}
+	r.mu.Unlock()
+	if !told {
+		r.out.Info("a connection ended without a word: a health check? It learns more from /readyz (admin.metrics)", "source", source, "since_start", r.knocks.Load())
+	}
+}
+
+const knocksEvery = 60 // seconds
 
 // allow says whether a line may be written now, and how many could not before.
 func (r *refusals) allow(second int64) (skipped int, ok bool) {

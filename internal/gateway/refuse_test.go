@@ -33,31 +33,26 @@ func closed(t *testing.T, conn net.Conn) []byte {
 func TestWhatIsNotTLSIsClosedAndNamed(t *testing.T) {
 	path, _ := redis(t)
 	for name, c := range map[string]struct{ sends, says string }{
-		"Redis":             {encode("SET", "MARKKEY", "MARKVALUE"), "not TLS: spoke plain Redis?"},
-		"inline Redis":      {"auth MARKPASSWORD\r\n", "not TLS: spoke plain Redis?"},
-		"inline GET":        {"GET MARKKEY\r\n", "not TLS: spoke plain Redis?"},
-		"HTTP":              {"GET /MARK HTTP/1.1\r\nHost: MARK\r\n\r\n", "not TLS: spoke HTTP?"},
-		"SSH":               {"SSH-2.0-MARK\r\n", "not TLS: spoke SSH?"},
-		"anything":          {"MARKMARKMARK", "not TLS: unknown bytes"},
-		"nearly TLS":        {"\x16\x03\x01\xff\xffMARK", "broken TLS"},
-		"a huge hello":      {"\x16\x03\x01\x00\x04\x01\xff\xff\xff", "handshake message of length 16777215"},
-		"half a word":       {"PI", "no handshake within"},
-		"nothing":           {"", "no handshake within"},
-		"an alert":          {"\x15\x03\x01\x00\x02\x02\x28", "it ended the handshake"},
-		"data before TLS":   {"\x17\x03\x03\x00\x04MARK", "broken TLS"},
-		"a scanner's knock": {"knock", "went away"},
+		"Redis":           {encode("SET", "MARKKEY", "MARKVALUE"), "not TLS: spoke plain Redis?"},
+		"inline Redis":    {"auth MARKPASSWORD\r\n", "not TLS: spoke plain Redis?"},
+		"inline GET":      {"GET MARKKEY\r\n", "not TLS: spoke plain Redis?"},
+		"HTTP":            {"GET /MARK HTTP/1.1\r\nHost: MARK\r\n\r\n", "not TLS: spoke HTTP?"},
+		"SSH":             {"SSH-2.0-MARK\r\n", "not TLS: spoke SSH?"},
+		"anything":        {"MARKMARKMARK", "not TLS: unknown bytes"},
+		"nearly TLS":      {"\x16\x03\x01\xff\xffMARK", "broken TLS"},
+		"a huge hello":    {"\x16\x03\x01\x00\x04\x01\xff\xff\xff", "handshake message of length 16777215"},
+		"half a word":     {"PI", "no handshake within"},
+		"nothing":         {"", "no handshake within"},
+		"an alert":        {"\x15\x03\x01\x00\x02\x02\x28", "it ended the handshake"},
+		"data before TLS": {"\x17\x03\x03\x00\x04MARK", "broken TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = time.Second })
 			conn := g.raw("127.0.0.1")
 			begun := time.Now()
-			if c.sends == "knock" {
-				conn.Close()
-			} else {
-				conn.Write([]byte(c.sends))
-				if got := closed(t, conn); bytes.ContainsAny(got, "+-*$") && len(got) > 7 {
-					t.Errorf("it answered %q", got)
-				}
+			conn.Write([]byte(c.sends))
+			if got := closed(t, conn); bytes.ContainsAny(got, "+-*$") && len(got) > 7 {
+				t.Errorf("it answered %q", got)
 			}
 			g.line("connection refused", c.says, "source=127.0.0.1")
 			if took := time.Since(begun); took > 3*time.Second {
@@ -70,6 +65,32 @@ func TestWhatIsNotTLSIsClosedAndNamed(t *testing.T) {
 				t.Error(got)
 			}
 		})
+	}
+}
+
+// TestWhoLeavesWithoutAWordIsNotRefused: a balancer's check would be a warning every few
+// seconds. One that says something, or waits, is.
+func TestWhoLeavesWithoutAWordIsNotRefused(t *testing.T) {
+	path, _ := redis(t)
+	g := start(t, path, nil)
+	for range 20 {
+		g.raw("127.0.0.1").Close()
+	}
+	reset := g.raw("127.0.0.1")
+	must(t, reset.SetLinger(0))
+	reset.Close()
+	g.line("ended without a word", "/readyz", "source=127.0.0.1", "level=INFO")
+	cut := g.raw("127.0.0.1")
+	cut.Write([]byte("\x16\x03"))
+	cut.Close()
+	g.line("connection refused", "it went away")
+	for end := time.Now().Add(patience); g.Status().Knocks < 21; {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", g.Status())
+		}
+	}
+	if text, _ := g.log.all(); strings.Count(text, "without a word") != 1 || g.Status().Refused != 1 {
+		t.Errorf("%+v:\n%s", g.Status(), text)
 	}
 }
 

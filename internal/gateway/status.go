@@ -11,11 +11,12 @@ type Status struct {
 	Handshakes  int    `json:"handshakes" metric:"redoubt_gateway_handshakes" help:"TLS handshakes under way."`
 	Opened      int64  `json:"opened" metric:"redoubt_gateway_connections_opened_total" help:"Connections of hosts that proved who they are, since the start."`
 	Refused     int64  `json:"refused" metric:"redoubt_gateway_connections_refused_total" help:"Connections refused, for whatever reason; the log has it."`
+	Knocks      int64  `json:"knocks" metric:"redoubt_gateway_knocks_total" help:"Connections that ended without a word, as a balancer's health check does; they are not among those refused."`
 }
 
 // Status may be called by any goroutine.
 func (g *Gateway) Status() Status {
-	s := Status{Address: g.Addr().String(), Most: g.options.Limits.Connections, Refused: g.refusals.total.Load()}
+	s := Status{Address: g.Addr().String(), Most: g.options.Limits.Connections, Refused: g.refusals.total.Load(), Knocks: g.refusals.knocks.Load()}
 	g.handshakes.mu.Lock()
 	s.Handshakes = g.handshakes.count
 	g.handshakes.mu.Unlock()

@@ -27,7 +27,7 @@ const (
 	// (docs/decisions/0032).
 	errAway        = "LOADING redoubt: the cache cannot be reached: the gateway does not answer"
 	errCrowded     = "LOADING redoubt: too many passwords are being tried on this host"
-	errAwayRefused = "LOADING redoubt: the cache cannot be reached: the gateway refuses this host"
+	errAwayRefused = "LOADING redoubt: the cache cannot be reached: " // and the words of tunnel.Refusal
 
 	// No client library may take this for safe to run again, hence ERR.
 	errLost = "ERR redoubt: connection to the cache was lost; the command may or may not have run"

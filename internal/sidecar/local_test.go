@@ -278,7 +278,7 @@ func TestAnUnreachableCacheIsToldAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
-	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("reading: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), errAwayRefused}} {
+	}{{fmt.Errorf("no route: %w", os.ErrDeadlineExceeded), errAway}, {fmt.Errorf("reading: %w", &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}), errAwayRefused + "the gateway refused this host's certificate (tls: bad certificate): its log says why"}} {
 		result.Store(c.err) // of one type, as atomic.Value wants it
 		for range 3 {
 			app := dialCar(t, car)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/resp"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // How a credential is proved: a lane that nobody else uses yet logs in with it, and
@@ -80,6 +81,7 @@ func (p proven) final() bool {
 func (c *Sidecar) noteReach(p proven) {
 	if !p.queued && (p.from == 0 || p.from == c.gateways.now().generation) {
 		c.reached(p.err)
+		c.gateways.refused(p.err)
 	}
 }
 
@@ -189,7 +191,9 @@ func (l *loop) judged(p *proof, r proven) {
 		switch {
 		case g.phase == gone, g.own != nil:
 		case r.refusal != nil:
-			g.struck = g.struck || r.wrong()
+			if r.wrong() {
+				l.strike(g)
+			}
 			g.answer(r.refusal)
 		case r.queued:
 			g.answer(errorReply(errCrowded))
@@ -255,6 +259,9 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int, n
 func proveOn(ctx context.Context, conn net.Conn, who credential, protocol, db int, name string) (p proven) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	p.hello, p.err = login(conn, who, protocol)
+	if p.err == nil {
+		p.err = tunnel.Declined(p.hello)
+	}
 	if p.err == nil && p.hello[0] == '-' {
 		p.refusal = p.hello
 	}

@@ -173,7 +173,9 @@ func TestAGuessThatWaitsTooLongIsToldSo(t *testing.T) {
 }
 
 func TestAWrongPasswordIsRememberedForASecond(t *testing.T) {
-	car, l := pair(t)
+	log := new(journal)
+	l := &lanes{socket: startEngine(t)}
+	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Log: logTo(log)})
 	c := dialCar(t, car)
 	if got := c.do("AUTH", "nope"); !strings.HasPrefix(got, wrongPassword) {
 		t.Fatalf("%q", got)
@@ -186,6 +188,9 @@ func TestAWrongPasswordIsRememberedForASecond(t *testing.T) {
 	}
 	if after := tries(t, l.socket); time.Since(began) < wrongFor && after != before {
 		t.Errorf("the engine was asked: %d times, and then %d", before, after)
+	}
+	if n := car.Status(t.Context()).WrongPasswords; n < 2 || strings.Count(log.String(), "a wrong password was given") != 1 {
+		t.Errorf("%d wrong passwords are counted, and told of: %s", n, log.String())
 	}
 	admin := dialUnix(t, l.socket).login() // and it may become right
 	admin.expect("+OK\r\n", "ACL", "SETUSER", "default", ">nope")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/lane"
+	"github.com/redoubt-cache/redoubt/internal/resp"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
@@ -87,6 +88,16 @@ func (r *gateways) dial(ctx context.Context) (net.Conn, uint64, error) {
 		r.serving = &Serving{Gateway: r.all[to.index].Name, Address: conn.RemoteAddr().String(), Dialled: time.Now()}
 	}
 	return conn, to.generation, err
+}
+
+// refused notes that a gateway turned away a lane which had been dialled.
+func (r *gateways) refused(err error) {
+	if tunnel.Refusal(err) == "" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tried, r.err = time.Now(), err
 }
 
 func (r *gateways) find(ctx context.Context) (net.Conn, place, error) {
@@ -186,6 +197,7 @@ func (c *Sidecar) Serving(ctx context.Context, idle bool) (*Serving, error) {
 		ctx, cancel := context.WithTimeout(ctx, probeWithin)
 		defer cancel()
 		if conn, _, err := r.dial(ctx); err == nil {
+			r.refused(greet(ctx, conn))
 			conn.Close()
 		}
 	}
@@ -195,6 +207,17 @@ func (c *Sidecar) Serving(ctx context.Context, idle bool) (*Serving, error) {
 		return nil, r.err
 	}
 	return r.serving, nil
+}
+
+// greet asks a fresh lane for a first reply, which is the engine's that it wants a
+// password, or why the gateway turns us away.
+func greet(ctx context.Context, conn net.Conn) error {
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	reply, err := exchange(conn, resp.AppendCommand(nil, "PING"))
+	if err != nil {
+		return err
+	}
+	return tunnel.Declined(reply)
 }
 
 // inquire dials the gateway when a lane that owes replies has been silent for as long
@@ -343,8 +366,8 @@ func (l *loop) forsake(now uint64) {
 // awayText says why a command was not sent: a gateway that refuses this host is for
 // its operator to mend, one that doesn't answer may come back.
 func awayText(cause error) string {
-	if tunnel.Refusal(cause) != "" {
-		return errAwayRefused
+	if words := tunnel.Refusal(cause); words != "" {
+		return errAwayRefused + words
 	}
 	return errAway
 }

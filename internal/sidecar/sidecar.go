@@ -105,7 +105,10 @@ type Sidecar struct {
 	own      atomic.Int64 // private lanes, had or being made
 	away     atomic.Bool  // the last dial failed
 	refusals *refusals
-	lastID   atomic.Int64 // of an application connection
+
+	strikes       atomic.Int64 // wrong passwords, since the start
+	toldOfStrikes atomic.Int64 // Unix time
+	lastID        atomic.Int64 // of an application connection
 
 	bad atomic.Pointer[func(tls.ConnectionState) error] // see CutIf
 }

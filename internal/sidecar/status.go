@@ -16,6 +16,7 @@ type Status struct {
 	SharedLanes    int             `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
 	Outstanding    int             `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
 	Commands       int64           `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
+	WrongPasswords int64           `json:"wrong_passwords" metric:"redoubt_sidecar_wrong_passwords_total" help:"Logins of local programs with a wrong password, since the start."`
 	LanesLost      int64           `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
 	Gateways       []GatewayStatus `json:"gateways"`
 	Steps          int64           `json:"gateway_steps" metric:"redoubt_sidecar_gateway_steps_total" help:"Times that the sidecar went on to another gateway, whose cache is another one, since the start."`
@@ -36,7 +37,7 @@ func (s *Status) Current() string {
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, Refused: c.refusals.list()}
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list()}
 	now := c.gateways.now()
 	for i, g := range c.gateways.all {
 		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})

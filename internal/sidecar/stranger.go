@@ -71,6 +71,18 @@ func (l *loop) expireProofs(now time.Time) {
 	}
 }
 
+// strike counts a wrong password. A person is told of the first, and then once a minute
+// as long as there are some: who guesses must not fill the log.
+func (l *loop) strike(g *guest) {
+	g.struck = true
+	times, now, told := l.car.strikes.Add(1), time.Now().Unix(), l.car.toldOfStrikes.Load()
+	if now-told >= strikesEvery && l.car.toldOfStrikes.CompareAndSwap(told, now) {
+		l.car.log.Warn("a wrong password was given on this host", "times_since_start", times)
+	}
+}
+
+const strikesEvery = 60 // seconds
+
 // A late answer is what a guest is told whose credential was wrong a moment ago. It waits
 // for that a little, so that a crowd that repeats one does not keep the loop busy.
 type lateAnswer struct {
@@ -80,7 +92,7 @@ type lateAnswer struct {
 }
 
 func (l *loop) refuseLater(g *guest, reply []byte, now time.Time) {
-	g.struck = true
+	l.strike(g)
 	l.answers = append(l.answers, lateAnswer{g, reply, now.Add(refuseAfter)})
 }
 

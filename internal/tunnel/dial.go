@@ -128,7 +128,7 @@ func handshake(ctx context.Context, e Endpoint, cfg *tls.Config) (*tls.Conn, err
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			return nil, fmt.Errorf("it closed the connection before its handshake, as a gateway does whose admit list does not have this host (its log names the address): %w", err)
+			return nil, &refused{"the gateway closed the connection before its handshake, as one does whose admit list does not have this host (its log names the address)", err}
 		}
 		return nil, err
 	}
@@ -142,18 +142,6 @@ func explained(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: the unit's IPAddressDeny=link-local forbids it, if that address, or the resolver's in /etc/resolv.conf, is in 169.254.0.0/16 or fe80::/10 (give the gateway by its address, in /etc/hosts, or see docs/systemd.md); else the host's packet filter does", err)
-}
-
-// Refusal puts in words what a gateway that refuses us makes the first Read
-// return; "" when the error is another.
-func Refusal(err error) string {
-	// crypto/tls gives a received alert no exported type: *net.OpError with this
-	// Op, around the alert's text.
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return ""
-	}
-	return fmt.Sprintf("the gateway refused this host's certificate (%v): its log says why", op.Err)
 }
 
 // NotServed says that gateways are there, each of those that were tried, and none
