@@ -24,7 +24,7 @@ This page is printed from the structs in the code; a test keeps it true (` + "`g
 
 Every process serves them on its admin socket, and on ` + "`admin.metrics`" + ` if the configuration names an address (docs/configuration.md): ` + "`/metrics`" + ` in Prometheus's text format, ` + "`/livez`" + ` (the process works) and ` + "`/readyz`" + ` (it can serve). ` + "`redoubt status`" + ` shows the same to people. A metric is there if the process has that role.
 
-Worth an alarm: ` + "`redoubt_problems > 0`" + ` (redoubt status says which), ` + "`redoubt_certificate_expiry_timestamp_seconds - time() < 86400`" + `, ` + "`increase(redoubt_engine_restarts_total[1h]) > 0`" + `, ` + "`redoubt_sidecar_cache_reachable == 0`" + `. Worth a look: ` + "`increase(redoubt_refused_total[1h]) > 0`" + ` (an application calls what the policy closes, and its library may hide it; ` + "`redoubt verify`" + ` raises it too).
+Worth an alarm: ` + "`redoubt_problems > 0`" + ` (redoubt status says which), ` + "`redoubt_certificate_expiry_timestamp_seconds - time() < 86400`" + `, ` + "`increase(redoubt_engine_restarts_total[1h]) > 0`" + `, ` + "`redoubt_sidecar_cache_reachable == 0`" + `. Worth a look: ` + "`increase(redoubt_refused_total[1h]) > 0`" + ` (an application calls what the policy closes, and its library may hide it).
 
 | metric | kind | meaning |
 |---|---|---|

@@ -76,6 +76,10 @@ func (c *Command) Container() bool { return table[c.Name].container && c.Name !=
 // Typed is the command as people type it: "CONFIG SET".
 func (c *Command) Typed() string { return strings.ToUpper(strings.ReplaceAll(c.Name, "|", " ")) }
 
+// Prover is what redoubt verify calls itself at the sidecar's port (CLIENT SETINFO
+// LIB-NAME): what it is refused is no application's need.
+const Prover = "redoubt-verify"
+
 // Known says whether the table has the command.
 func (c *Command) Known() bool { return c.Name != "" }
 

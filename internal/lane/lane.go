@@ -65,8 +65,8 @@ type Lane struct {
 	// FencePerClient fences each client's run of commands, not each batch.
 	FencePerClient bool
 	// Errors is handed the beginning of each reply that is an error
-	// ([resp.ReplyScanner.Error]), if it isn't nil. It must not keep it.
-	Errors func(text []byte)
+	// ([resp.ReplyScanner.Error]), and whose it is, if it isn't nil. It must not keep it.
+	Errors func(of Client, text []byte)
 
 	nonces  nonces
 	scan    resp.ReplyScanner
@@ -349,7 +349,7 @@ func (l *Lane) replies(t *ticket) (n int, err error) {
 			return n, ErrUnasked // a push on a lane that nobody subscribed on
 		}
 		if l.Errors != nil && l.scan.Kind() == '-' {
-			l.Errors(l.scan.Error())
+			l.Errors(t.client, l.scan.Error())
 		}
 		n++
 		t.n--

@@ -17,7 +17,7 @@ type Private struct {
 	Client Client
 	// Errors is as a Lane's. Where replies aren't counted it is asked too, as long
 	// as what comes is RESP.
-	Errors func(text []byte)
+	Errors func(of Client, text []byte)
 
 	places []place
 	first  int // places[:first] are done with
@@ -241,7 +241,7 @@ func (p *Private) overhear(b []byte) {
 
 func (p *Private) tellError() {
 	if p.Errors != nil && p.scan.Kind() == '-' {
-		p.Errors(p.scan.Error())
+		p.Errors(p.Client, p.scan.Error())
 	}
 }
 

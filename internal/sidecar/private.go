@@ -306,7 +306,7 @@ func (g *guest) inTurn(made func() []byte) {
 
 // refuse answers a command that never leaves this process.
 func (g *guest) refuse(c *command.Command) {
-	g.loop.car.refusals.refused(c)
+	g.loop.car.refusals.refused(g, c)
 	g.sayInstead(c, notAllowed(c.Name))
 }
 
@@ -314,7 +314,7 @@ func (g *guest) refuse(c *command.Command) {
 // (docs/decisions/0125).
 func (g *guest) redirecting(c *command.Command) {
 	if g.course.uncounted {
-		g.loop.car.refusals.refused(c)
+		g.loop.car.refusals.refused(g, c)
 	}
 	g.sayInstead(c, errRedirect)
 }

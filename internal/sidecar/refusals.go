@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubt-cache/redoubt/internal/command"
+	"github.com/redoubt-cache/redoubt/internal/lane"
 )
 
 // refusals knows which commands applications were refused, by the sidecar itself or by
@@ -15,13 +16,15 @@ import (
 //
 // All names are the table's: there are as many as it has rows, whatever applications
 // send. A script may answer with an error that looks like a refusal (redis.error_reply),
-// so the counts are as good as the application's word.
+// so the counts are as good as the application's word; and who calls himself redoubt
+// verify is counted as it.
 //
-// It may be called by any goroutine.
+// The loop calls it, but for list.
 type refusals struct {
 	log    *slog.Logger
 	opens  func(*command.Command) string
 	counts []atomic.Int64 // by command.Index
+	probes atomic.Int64   // refused to command.Prover
 }
 
 // A Refusal is a command that was refused to applications of this host.
@@ -39,8 +42,13 @@ func newRefusals(log *slog.Logger, opens func(*command.Command) string) *refusal
 	return &refusals{log: log, opens: opens, counts: make([]atomic.Int64, len(command.All())+1)}
 }
 
-// refused counts a refusal, and logs a command's first.
-func (r *refusals) refused(c *command.Command) {
+// refused counts a refusal, and logs a command's first. What redoubt verify tries is no
+// application's: it is counted apart.
+func (r *refusals) refused(g *guest, c *command.Command) {
+	if g.known.library == command.Prover {
+		r.probes.Add(1)
+		return
+	}
 	if r.counts[c.Index].Add(1) > 1 {
 		return
 	}
@@ -54,7 +62,7 @@ func (r *refusals) refused(c *command.Command) {
 // reply looks whether an error of the engine is a refusal by its ACL, which names the
 // command (acl.c, getAclErrorMessage): "NOPERM this user has no permissions to run the
 // 'client|kill' command" of 7.0, "NOPERM User default has …" of later ones.
-func (r *refusals) reply(text []byte) {
+func (r *refusals) reply(of lane.Client, text []byte) {
 	if !bytes.HasPrefix(text, []byte("NOPERM ")) {
 		return
 	}
@@ -64,8 +72,9 @@ func (r *refusals) reply(text []byte) {
 		return // about a key or a channel
 	}
 	name, sub, _ := bytes.Cut(name, []byte("|"))
-	if c := command.Lookup(name, sub); c.Known() {
-		r.refused(c)
+	g, ok := of.(*guest)
+	if c := command.Lookup(name, sub); ok && c.Known() {
+		r.refused(g, c)
 	}
 }
 

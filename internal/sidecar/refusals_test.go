@@ -47,6 +47,18 @@ func TestRefusalsAreToldOnceACommand(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 
+	// What redoubt verify tries is told apart, whoever refuses, on whatever lane.
+	prover := dialCar(t, car).login()
+	prover.expect("+OK\r\n", "CLIENT", "SETINFO", "LIB-NAME", command.Prover)
+	for _, setup := range []string{"PING", "WATCH k", "PUNSUBSCRIBE x"} {
+		prover.do(strings.Fields(setup)...)
+		prover.do("SORT", "a-key")
+		prover.do("LATENCY", "RESET")
+	}
+	if n := car.Status(t.Context()).Probed; n != 6 {
+		t.Errorf("%d refusals to redoubt verify, want 6", n)
+	}
+
 	// What an application stores, or sends and doesn't exist, is no refusal.
 	guest.expect("+OK\r\n", "SET", "a-key", denied("get"))
 	guest.expect("$63\r\n"+denied("get")+"\r\n", "GET", "a-key")

@@ -144,7 +144,7 @@ func (l *loop) special(g *guest, h resp.Head, b []byte) outcome {
 		}
 		g.answer(g.local(c, a.args))
 	case command.Refuse:
-		l.car.refusals.refused(c)
+		l.car.refusals.refused(g, c)
 		g.answer(errorReply(notAllowed(c.Name)))
 	case command.Quit:
 		g.answer(okReply)

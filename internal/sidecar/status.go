@@ -22,6 +22,7 @@ type Status struct {
 	Steps          int64           `json:"gateway_steps" metric:"redoubt_sidecar_gateway_steps_total" help:"Times that the sidecar went on to another gateway, whose cache is another one, since the start."`
 
 	Refused []Refusal `json:"refused"` // by command
+	Probed  int64     `json:"probed" metric:"redoubt_sidecar_probes_refused_total" help:"Commands that redoubt verify tried through the application's port and was refused, since the start; they are not among redoubt_refused_total. A program that calls itself so (CLIENT SETINFO LIB-NAME redoubt-verify) counts here too."`
 }
 
 // GatewayStatus is one of the gateways that it may use.
@@ -37,7 +38,7 @@ func (s *Status) Current() string {
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list()}
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list(), Probed: c.refusals.probes.Load()}
 	now := c.gateways.now()
 	for i, g := range c.gateways.all {
 		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})

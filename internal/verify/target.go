@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	table "github.com/redoubt-cache/redoubt/internal/command"
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -243,9 +244,18 @@ func (t *Target) newGuest(ctx context.Context) (engine.Guest, error) {
 	})
 }
 
-// asApplication connects to the sidecar with the application's password.
+// asApplication connects to the sidecar with the application's password, and says who it
+// is: a person who reads what applications were refused should not find our attacks there.
 func (t *Target) asApplication(ctx context.Context) (*conversation, error) {
-	return converse(ctx, "tcp", t.App.Listen, "", t.App.Password)
+	c, err := converse(ctx, "tcp", t.App.Listen, "", t.App.Password)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.do("CLIENT", "SETINFO", "LIB-NAME", table.Prover); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // end dismisses the guest, if there is one; who is not dismissed goes by itself in
