@@ -139,6 +139,7 @@ func (l *loop) redial(to *group, number int) {
 			return
 		}
 		p := l.car.prove(ctx, who, to.key.protocol, to.key.db, "")
+		l.car.learnMemory(ctx, &p)
 		p.closeUnless(l.post(func() { l.redialled(to, try, p) }))
 	})
 }

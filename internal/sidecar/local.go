@@ -16,17 +16,6 @@ import (
 // They are made when their turn comes, so that all that earlier commands have
 // changed is known.
 
-// settings are what CONFIG GET tells of every engine that we render.
-var settings = map[string]string{
-	"appendonly":             "no",
-	"databases":              "16",
-	"notify-keyspace-events": "",
-	"replica-read-only":      "yes",
-	"save":                   "",
-	"slave-read-only":        "yes",
-	"timeout":                "0",
-}
-
 // localAnswer makes the answer to a guest's command of which args are all arguments,
 // when its turn comes.
 func localAnswer(g *guest, c *command.Command, args [][]byte) func() []byte {
@@ -56,7 +45,7 @@ func answerTo(g *guest, c *command.Command, args [][]byte) func(*known) []byte {
 	case "client|setinfo":
 		return setInfo(args)
 	case "config|get":
-		return configGet(args[2:])
+		return g.loop.car.configGet(args[2:])
 	case "role":
 		return constant([]byte("*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"))
 	}
@@ -100,10 +89,11 @@ func setInfo(args [][]byte) func(*known) []byte {
 	}
 }
 
-// configGet answers from the fixed list; patterns match within it, and what
-// isn't in it doesn't exist.
-func configGet(patterns [][]byte) func(*known) []byte {
+// configGet answers from the settings that we know; patterns match within them, and
+// what isn't among them doesn't exist.
+func (c *Sidecar) configGet(patterns [][]byte) func(*known) []byte {
 	var found []string
+	settings := *c.settings.Load()
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		if slices.ContainsFunc(patterns, func(p []byte) bool { return matches(string(p), name) }) {
 			found = append(found, name)

@@ -16,7 +16,7 @@ import (
 )
 
 // locked is the part of the locked engine that local answers stand in for.
-var locked = []string{`rename-command CONFIG ""`, `rename-command ACL ""`, `rename-command CLUSTER ""`, "maxmemory 100mb"}
+var locked = []string{`rename-command CONFIG ""`, `rename-command ACL ""`, `rename-command CLUSTER ""`, "maxmemory 100mb", "maxmemory-policy volatile-lfu"}
 
 func TestLocalAnswersHaveRedisForm(t *testing.T) {
 	l := &lanes{socket: startEngine(t, locked...)}
@@ -26,6 +26,7 @@ func TestLocalAnswersHaveRedisForm(t *testing.T) {
 		{"CONFIG GET databases", "*2\r\n$9\r\ndatabases\r\n$2\r\n16\r\n", "%1\r\n$9\r\ndatabases\r\n$2\r\n16\r\n"},
 		{"config get SLAVE*", "*2\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n", "%1\r\n$15\r\nslave-read-only\r\n$3\r\nyes\r\n"},
 		{"CONFIG GET sav? appendonly appendonly", "*4\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$4\r\nsave\r\n$0\r\n\r\n", "%2\r\n$10\r\nappendonly\r\n$2\r\nno\r\n$4\r\nsave\r\n$0\r\n\r\n"},
+		{"CONFIG GET maxmemory*", "*4\r\n$9\r\nmaxmemory\r\n$9\r\n104857600\r\n$16\r\nmaxmemory-policy\r\n$12\r\nvolatile-lfu\r\n", "%2\r\n$9\r\nmaxmemory\r\n$9\r\n104857600\r\n$16\r\nmaxmemory-policy\r\n$12\r\nvolatile-lfu\r\n"},
 		{"CONFIG GET requirepass dir", "*0\r\n", "%0\r\n"},
 		{"CONFIG GET", "-ERR wrong number of arguments for 'config|get' command\r\n", ""},
 		{"ACL WHOAMI", "$7\r\ndefault\r\n", ""},

@@ -19,7 +19,7 @@ import (
 // so the counts are as good as the application's word; and who calls himself redoubt
 // verify is counted as it.
 //
-// The loop calls it, but for list.
+// It may be called by any goroutine; refused and reply by the guest's loop.
 type refusals struct {
 	log    *slog.Logger
 	opens  func(*command.Command) string

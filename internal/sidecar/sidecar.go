@@ -102,8 +102,9 @@ type Sidecar struct {
 	work  sync.WaitGroup  // dials
 	start func(func())    // begins one: work.Go, but in a simulation
 
-	own      atomic.Int64 // private lanes, had or being made
-	away     atomic.Bool  // the last dial failed
+	own      atomic.Int64                      // private lanes, had or being made
+	away     atomic.Bool                       // the last dial failed
+	settings atomic.Pointer[map[string]string] // what CONFIG GET tells (memory.go)
 	refusals *refusals
 
 	strikes       atomic.Int64 // wrong passwords, since the start
@@ -169,6 +170,7 @@ func newSidecar(o Options) (*Sidecar, error) {
 	}
 	c.start = c.work.Go
 	c.lastID.Store(firstID)
+	c.settings.Store(&settings)
 	rand.Read(c.digestKey[:])
 
 	for range max(1, o.Loops) {
