@@ -85,9 +85,6 @@ func (l *loop) call(g *guest) {
 		if expected--; expected > 0 {
 			return
 		}
-		if g.phase == waiting && g.stale(l.car.gateways.now().generation) {
-			g.end()
-		}
 		l.resume(g)
 	}
 	for _, other := range l.car.loops {

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"io"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
@@ -62,6 +63,7 @@ func (g *guest) end() {
 	if g.phase < ending {
 		g.phase = ending
 		g.finish()
+		g.loop.later(g) // what it still says is dropped
 	}
 }
 
@@ -90,15 +92,18 @@ func (g *guest) finish() {
 	g.loop.discard(g)
 }
 
-// discard reads a parting guest's input for nobody, until its end.
+// discard reads for nobody what a guest says that is told its last, until its end.
 func (l *loop) discard(g *guest) {
 	for range chunksATurn {
 		_, err := eventloop.Read(g.fd, l.buf)
-		if err == eventloop.ErrAgain {
+		switch {
+		case err == eventloop.ErrAgain:
 			g.socket.readable = false
 			return
-		}
-		if err != nil {
+		case err == io.EOF && g.phase == ending: // it still takes
+			g.socket.over = true
+			return
+		case err != nil:
 			g.close()
 			return
 		}

@@ -26,7 +26,7 @@ import (
 //	serving ──► barred ──► serving     a command that changes its lane waits until
 //	   │                               no reply is due
 //	   ├─────► waiting ──► serving     for a proof of its password, or for a lane
-//	   ├─────► ending ───► parting     no more is read; it gets what is due
+//	   ├─────► ending ───► parting     no more is done for it; it gets what is due
 //	   ▼                      │        told all; what it still says is dropped, so
 //	 gone ◄───────────────────┘        that no reset overtakes our last words
 //
@@ -169,13 +169,16 @@ func (l *loop) stir(g *guest, ev eventloop.Event) {
 
 // goOn has a guest do what it can.
 func (l *loop) goOn(g *guest) {
-	if g.phase == parting {
-		l.discard(g)
+	switch g.phase {
+	case gone:
 		return
+	case ending, parting: // it may write, and not read, until it is done
+		l.discard(g)
+	default:
+		l.take(g)
 	}
-	l.take(g)
 	if g.socket.ended && g.own != nil && (g.phase == barred || g.phase == ending) {
-		l.halfClose(g) // it isn't read, but what it waits for must not run for nobody
+		l.halfClose(g) // it isn't served, but what it waits for must not run for nobody
 	}
 }
 
@@ -300,7 +303,7 @@ func (l *loop) later(g *guest) {
 func (l *loop) resume(g *guest) {
 	if g.phase == waiting {
 		g.phase, g.partial = serving, false
-		if l.draining {
+		if l.draining || g.stale(l.car.gateways.now().generation) { // its group is no more
 			g.end()
 		}
 	}

@@ -160,6 +160,7 @@ func (l *loop) loseOwn(k *link, cause error) {
 	g.keep(g.last)
 	g.last = nil
 	g.finish()
+	l.later(g)
 }
 
 // mayReturn sends a guest back to the shared lane if it has asked for nothing else for
