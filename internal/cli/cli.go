@@ -14,7 +14,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -67,15 +69,22 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil {
 		return e.fail(err)
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	call, err := parser.Parse(args)
 	if asked {
 		return exitGood
 	}
 	if err != nil {
-		return e.fail(usage(err, helpFor(parser, args)))
+		at, words := commandOf(parser, args)
+		if at.Leaf() && len(at.Positional) > 0 && strings.HasPrefix(err.Error(), "unknown flag") {
+			err = fmt.Errorf("%w: it is written redoubt %s", err, at.Summary())
+		}
+		return e.fail(usage(err, words+" --help"))
 	}
 	return e.fail(call.Run())
 }
@@ -86,12 +95,12 @@ func newParser(e *env, exit func(int)) (*kong.Kong, error) {
 		kong.Writers(e.stdout, e.stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Vars{"program": units.Program, "default_gateway": defaultGateway, "leaf_life": fmt.Sprintf("%d days", pki.LeafLife/(24*time.Hour))},
-		kong.Bind(e))
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(decodeDuration)), kong.Bind(e))
 }
 
-// helpFor names the help that fits: of the subcommand, as far as there is one.
-func helpFor(parser *kong.Kong, args []string) string {
-	words, at := "redoubt", parser.Model.Node
+// commandOf is the subcommand that is meant, as far as there is one: its help fits.
+func commandOf(parser *kong.Kong, args []string) (at *kong.Node, words string) {
+	words, at = "redoubt", parser.Model.Node
 	for _, a := range args {
 		i := slices.IndexFunc(at.Children, func(n *kong.Node) bool { return n.Type == kong.CommandNode && n.Name == a })
 		if i < 0 {
@@ -99,5 +108,5 @@ func helpFor(parser *kong.Kong, args []string) string {
 		}
 		words, at = words+" "+a, at.Children[i]
 	}
-	return words + " --help"
+	return at, words
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -34,7 +35,7 @@ SIGTERM drains connections and stops; a second one stops at once.`
 }
 
 func (c *gatewayCmd) Run(e *env) error {
-	conf, err := config.LoadGateway(c.Config)
+	conf, err := loadGateway(c.Config)
 	if err != nil {
 		return misconfigured(err)
 	}
@@ -71,6 +72,34 @@ func (c *gatewayCmd) Run(e *env) error {
 		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
 		report.checks.part())
+}
+
+// loadGateway reads a gateway's configuration, and judges its policy while it is known
+// on which line that stands.
+func loadGateway(path string) (*config.Gateway, error) {
+	conf, err := config.LoadGateway(path)
+	if err != nil {
+		return nil, err
+	}
+	return conf, atLines(path, "engine", engineOptions(conf.Engine).Policy.Validate())
+}
+
+// atLines gives each fault of a policy the place of its field in the file.
+func atLines(path, section string, err error) error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var placed []error
+	for _, one := range several.Unwrap() {
+		var fault engine.Fault
+		if errors.As(one, &fault) {
+			key := section + "." + fault.Field
+			one = fmt.Errorf("%s: %s: %s", config.Where(path, key), key, fault.Text)
+		}
+		placed = append(placed, one)
+	}
+	return errors.Join(placed...)
 }
 
 // gatewayMade is what a gateway is made of, before anything is started.

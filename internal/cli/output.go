@@ -97,11 +97,20 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 }
 
 func (f logFlags) logger(e *env) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.Level(f.Level)}
+	options := &slog.HandlerOptions{Level: slog.Level(f.Level), ReplaceAttr: legible}
 	if f.Format == "text" || f.Format == "auto" && isTerminal(e.stderr) {
 		return slog.New(slog.NewTextHandler(e.stderr, options))
 	}
 	return slog.New(slog.NewJSONHandler(e.stderr, options))
+}
+
+// legible writes a time that something took as people do; in JSON it would be
+// nanoseconds, without a unit.
+func legible(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func isTerminal(w io.Writer) bool {

@@ -60,6 +60,9 @@ func (c *verifyCmd) Run(e *env) error {
 		}
 		other = read.Report
 	}
+	if err := c.writable(); err != nil {
+		return misconfigured(fmt.Errorf("verify: %w", err))
+	}
 	if err := c.locate(); err != nil {
 		return usage(fmt.Errorf("verify: %w", err), "redoubt verify --help")
 	}
@@ -101,6 +104,28 @@ func (c *verifyCmd) Run(e *env) error {
 		return coded{fmt.Errorf("verify: %s", unproved), exitEnvironment}
 	}
 	return nil
+}
+
+// writable says whether the reports can be written, before minutes are spent on them.
+func (c *verifyCmd) writable() error {
+	var faults []error
+	for _, path := range []string{c.JSON, c.HTML, c.JUnit} {
+		if path == "" || path == "-" {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			faults = append(faults, fmt.Errorf("%s is a directory: name a file", path))
+			continue
+		}
+		tried, err := os.CreateTemp(filepath.Dir(path), ".redoubt-verify-*")
+		if err != nil {
+			faults = append(faults, fmt.Errorf("no report can be written there: %w", err))
+			continue
+		}
+		tried.Close()
+		faults = append(faults, os.Remove(tried.Name()))
+	}
+	return errors.Join(faults...)
 }
 
 // unproved says why too little could be tried to call anything proved: the process

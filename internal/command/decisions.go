@@ -101,7 +101,9 @@ var decisions = []decision{
 	{Refused, true, 11, "empties or exchanges databases under other sessions", `flushall swapdb`},
 	{Refused, false, 2, "other clients are not the application's", `client|kill client|unblock client|unpause`},
 	{Refused, false, 2, "internal encodings out of and into the engine, and to other servers", `
-		dump migrate move restore restore-asking trimslots`},
+		dump migrate restore restore-asking`},
+	{Refused, false, 2, "takes a key from one database to another behind the back of who uses it there; COPY and DEL do the same", `move`},
+	{Refused, false, 2, "deletes what a cluster's slots hold, and there is no cluster", `trimslots`},
 	{Refused, false, 12, "changes code that all sessions share", `
 		function|delete function|dump function|flush function|help function|kill function|load function|restore
 		script|flush script|help script|kill`},

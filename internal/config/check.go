@@ -28,7 +28,7 @@ func (c *Gateway) check() []problem {
 
 func checkSizes(memory, maxValue Size) []problem {
 	if maxValue > memory {
-		return []problem{{path: "engine.max_value", text: fmt.Sprintf("is %s, more than engine.memory (%s) can hold: set it to %s or less", maxValue, memory, memory)}}
+		return []problem{{path: "engine.memory", text: fmt.Sprintf("is %s, in which a largest value of %s (engine.max_value, 512mb unless it is set) has no room: set engine.max_value to %s or less, or more memory", memory, maxValue, memory)}}
 	}
 	return nil
 }

@@ -72,6 +72,33 @@ func parse(path string, data []byte, into schema) error {
 	return d.report(path)
 }
 
+// Where is the file and line of a key (engine.uses), or of the nearest one that it belongs
+// to, for what others find wrong with a file that was loaded.
+func Where(path, key string) string {
+	data, err := statedir.ReadGiven(path, maxFile, "configuration file")
+	var doc yaml.Node
+	if err != nil || yaml.Unmarshal(data, &doc) != nil || len(doc.Content) == 0 {
+		return path
+	}
+	at, line := doc.Content[0], 0
+	for name := range strings.SplitSeq(key, ".") {
+		var next *yaml.Node
+		for i := 0; at.Kind == yaml.MappingNode && i+1 < len(at.Content); i += 2 {
+			if at.Content[i].Value == name {
+				line, next = at.Content[i].Line, at.Content[i+1]
+			}
+		}
+		if next == nil {
+			break
+		}
+		at = next
+	}
+	if line == 0 {
+		return path
+	}
+	return fmt.Sprintf("%s:%d", path, line)
+}
+
 // syntaxLine finds the place in the library's message, which may go on to
 // quote the file; only the place and the fixed words before a quote are kept.
 var syntaxLine = regexp.MustCompile("^yaml: (?:line ([0-9]+): )?([^`'\"]*)")

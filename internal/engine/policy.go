@@ -200,17 +200,25 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
-// Validate says all that is wrong with the policy.
+// A Fault is something that is wrong with one field of a policy.
+type Fault struct {
+	Field string // as configuration files write it: "uses"
+	Text  string
+}
+
+func (f Fault) Error() string { return "engine: policy: " + f.Text }
+
+// Validate says all that is wrong with the policy: Faults, joined.
 func (p Policy) Validate() error {
 	p = p.withDefaults()
 	var faults []error
-	fault := func(format string, args ...any) {
-		faults = append(faults, fmt.Errorf("engine: policy: "+format, args...))
+	fault := func(field, format string, args ...any) {
+		faults = append(faults, Fault{field, fmt.Sprintf(format, args...)})
 	}
 
 	for _, u := range p.Uses {
 		if !slices.ContainsFunc(usages, func(row usage) bool { return row.use == u }) {
-			fault("unknown use %q: choose from %s", u, names(usages, func(row usage) (string, bool) { return string(row.use), true }))
+			fault("uses", "unknown use %q: choose from %s", u, names(usages, func(row usage) (string, bool) { return string(row.use), true }))
 		}
 	}
 	for _, list := range []struct {
@@ -220,7 +228,7 @@ func (p Policy) Validate() error {
 	}{{"allow", p.Allow, false}, {"deny", p.Deny, true}} {
 		for _, name := range list.entries {
 			if !slices.ContainsFunc(openings, func(o Opening) bool { return o.Name == name && o.byDefault == list.byDefault }) {
-				fault("%s cannot name %q: choose from %s", list.what, name,
+				fault(list.what, "%s cannot name %q: choose from %s", list.what, name,
 					names(openings, func(o Opening) (string, bool) { return o.Name, o.byDefault == list.byDefault }))
 			}
 		}
@@ -228,20 +236,20 @@ func (p Policy) Validate() error {
 	for _, row := range p.usages() {
 		for _, name := range row.opens {
 			if slices.Contains(p.Deny, name) {
-				fault("the use %q needs %q, which deny closes: drop one of the two", row.use, name)
+				fault("deny", "the use %q needs %q, which deny closes: drop one of the two", row.use, name)
 			}
 		}
 	}
 	for _, n := range []struct {
-		what               string
+		field, what        string
 		value, least, most int64
 	}{
-		{"memory", p.Memory, leastMemory, mostMemory},
-		{"the largest value", p.MaxValue, leastMaxValue, mostMaxValue},
-		{"the number of clients", int64(p.MaxClients), 1, mostMaxClients},
+		{"memory", "memory", p.Memory, leastMemory, mostMemory},
+		{"max_value", "the largest value", p.MaxValue, leastMaxValue, mostMaxValue},
+		{"max_clients", "the number of clients", int64(p.MaxClients), 1, mostMaxClients},
 	} {
 		if n.value < n.least || n.value > n.most {
-			fault("%s is %d: it must lie between %d and %d", n.what, n.value, n.least, n.most)
+			fault(n.field, "%s is %d: it must lie between %d and %d", n.what, n.value, n.least, n.most)
 		}
 	}
 	return errors.Join(faults...)

@@ -57,6 +57,10 @@ func TestWhatAGatewayDeclinesIsTold(t *testing.T) {
 	if n := strings.Count(log.String(), "limits.per_identity"); n != 1 {
 		t.Errorf("%d lines: %s", n, log.String())
 	}
+	full.Store(false)
+	if s, err := car.Serving(t.Context(), false); s == nil || err != nil {
+		t.Errorf("it serves again: %v, %v", s, err)
+	}
 
 	idle, _ := startSidecar(t, Options{Gateways: one(func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", declining)

@@ -191,9 +191,9 @@ const (
 func (c *Sidecar) Serving(ctx context.Context, idle bool) (*Serving, error) {
 	r := c.gateways
 	r.mu.Lock()
-	old := r.err != nil || time.Since(r.tried) > answeredFor
+	ask := r.err != nil || idle && time.Since(r.tried) > answeredFor
 	r.mu.Unlock()
-	if idle && old {
+	if ask {
 		ctx, cancel := context.WithTimeout(ctx, probeWithin)
 		defer cancel()
 		if conn, _, err := r.dial(ctx); err == nil {

@@ -163,7 +163,7 @@ func newSidecar(o Options) (*Sidecar, error) {
 	c := &Sidecar{
 		gateways: newGateways(o.Gateways, log),
 		perGuest: o.FencePerGuest,
-		limits:   o.Limits.withDefaults(),
+		limits:   o.Limits.withDefaults().fitFiles(log),
 		log:      log,
 		proving:  make(chan struct{}, maxProofs),
 		refusals: newRefusals(log, o.Opens),
