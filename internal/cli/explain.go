@@ -52,7 +52,7 @@ func (c *explainCmd) Run(e *env) error {
 				Features []explain.Feature `json:"features"`
 			}{features})
 		}
-		printFeatures(newPlanOutput(e), features)
+		printFeatures(newPaper(e), features)
 		return nil
 	}
 	found, err := explain.Find(c.Command)
@@ -73,7 +73,7 @@ func (c *explainCmd) Run(e *env) error {
 			Commands []explain.Verdict `json:"commands"`
 		}{of, verdicts})
 	}
-	printVerdicts(newPlanOutput(e), verdicts, of)
+	printVerdicts(newPaper(e), verdicts, of)
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (c *explainCmd) teach(e *env) error {
 			Libraries []string `json:"libraries"`
 		}{names})
 	}
-	o := newPlanOutput(e)
+	o := newPaper(e)
 	o.title("What becomes of a command here, and what a library needs")
 	o.wrap("", "An application may read and write its own data. What else it may do follows from what the cache is for: uses, allow and deny in the cache host's gateway.yaml. A command that the policy closes is answered with Redis's own NOPERM; the sidecar's log and redoubt status name it.")
 	fmt.Fprintln(o.w)
@@ -150,7 +150,7 @@ func (c *explainCmd) teach(e *env) error {
 	return nil
 }
 
-func printVerdicts(o *planOutput, verdicts []explain.Verdict, of string) {
+func printVerdicts(o *paper, verdicts []explain.Verdict, of string) {
 	o.wrap("", "Under the policy of "+of+":")
 	for _, v := range verdicts {
 		fmt.Fprintln(o.w)
@@ -167,7 +167,7 @@ func printVerdicts(o *planOutput, verdicts []explain.Verdict, of string) {
 	}
 }
 
-func printFeatures(o *planOutput, features []explain.Feature) {
+func printFeatures(o *paper, features []explain.Feature) {
 	last := ""
 	for _, f := range features {
 		if f.Library != last {

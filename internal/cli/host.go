@@ -250,7 +250,7 @@ func hostErr(err error) error {
 
 // printHost prints what is to be changed, or was, part by part.
 func (e *env) printHost(w lockdown.Want, p *lockdown.Plan, whole bool) {
-	o := newPlanOutput(e)
+	o := (&planOutput{newPaper(e)})
 	role := "a cache host"
 	if w.Rules.Cache == 0 {
 		role = "an application host"

@@ -102,7 +102,7 @@ func (c *importFlags) run(e *env, name string, read func(migration.Options) (*mi
 		out.SetEscapeHTML(false)
 		err = out.Encode(plan)
 	} else {
-		newPlanOutput(e).print(plan, written)
+		(&planOutput{newPaper(e)}).print(plan, written)
 	}
 	if err == nil && plan.Blocked() {
 		err = errors.New("import: decisions are left to you, and nothing was written: change a copy of the file, or name the directive with --without")

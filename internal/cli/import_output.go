@@ -3,32 +3,12 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
-	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/redoubt-cache/redoubt/internal/migration"
 )
 
-// planOutput prints a plan for people: wrapped and with some weight on a terminal,
-// a line for each thing where it is piped.
-type planOutput struct {
-	w     io.Writer
-	bold  bool
-	width int // 0: lines aren't broken
-}
-
-func newPlanOutput(e *env) *planOutput {
-	o := &planOutput{w: e.stdout}
-	if isTerminal(e.stdout) {
-		o.bold, o.width = os.Getenv("NO_COLOR") == "", 80
-		if width, _, err := term.GetSize(int(e.stdout.(*os.File).Fd())); err == nil {
-			o.width = min(max(width, 40), 110)
-		}
-	}
-	return o
-}
+// planOutput prints a plan for people.
+type planOutput struct{ *paper }
 
 // verdicts, as headings.
 var verdictTitles = map[migration.Verdict]string{
@@ -133,38 +113,4 @@ func (o *planOutput) group(group []migration.Finding) {
 		}
 	}
 	o.wrap("      ", group[0].Why)
-}
-
-// printable keeps what a file has from acting on the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-func (o *planOutput) title(text string) {
-	if o.bold {
-		text = "\x1b[1m" + text + "\x1b[0m"
-	}
-	fmt.Fprintln(o.w, text)
-}
-
-// wrap prints a text behind a lead, broken at spaces where there is a width.
-func (o *planOutput) wrap(lead, text string) {
-	line, indent := lead, strings.Repeat(" ", len(lead))
-	for i, word := range strings.Fields(printable(text)) {
-		if i > 0 && o.width > 0 && len(line)+1+len(word) > o.width {
-			fmt.Fprintln(o.w, line)
-			line = indent + word
-			continue
-		}
-		if i > 0 {
-			line += " "
-		}
-		line += word
-	}
-	fmt.Fprintln(o.w, line)
 }

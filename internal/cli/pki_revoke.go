@@ -39,6 +39,14 @@ func (c *pkiListCmd) Run(e *env) error {
 	if c.JSON {
 		return writeJSON(e.stdout, issued)
 	}
+	if p := newPaper(e); p.width > 0 { // a table would be wider than most terminals
+		for _, i := range issued {
+			p.title(fmt.Sprintf("%s  %s", i.Identity, i.Status))
+			p.wrap("  ", fmt.Sprintf("from %s to %s, root %.8s", i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339), i.Root))
+			p.wrap("  ", "serial "+i.Serial)
+		}
+		return nil
+	}
 	t := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "IDENTITY\tSTATUS\tISSUED\tEND\tSERIAL\tROOT")
 	for _, i := range issued {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
@@ -220,7 +218,7 @@ func (c *statusCmd) Run(e *env) error {
 	if c.JSON {
 		err = writeJSON(e.stdout, found)
 	} else {
-		err = printStatus(e.stdout, found)
+		printStatus(newPaper(e), found)
 	}
 	if err != nil {
 		return err
@@ -287,14 +285,13 @@ func loadEither(path string) (configured, error) {
 	return configured{}, fmt.Errorf("neither a gateway's nor a sidecar's configuration:\n  %w\n  %w", gatewayErr, err)
 }
 
-func printStatus(w io.Writer, found []answered) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+func printStatus(p *paper, found []answered) {
 	row := func(what, format string, args ...any) {
-		fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...))
+		p.wrap(fmt.Sprintf("%-11s  ", what), fmt.Sprintf(format, args...))
 	}
 	for i, a := range found {
 		if i > 0 {
-			fmt.Fprintln(t)
+			fmt.Fprintln(p.w)
 		}
 		f := a.Facts.(*facts)
 		row(f.Role, "redoubt %s, FIPS 140-3 mode %s, up for %s", f.Build.Version, f.Build.FIPS140, since(f.Started))
@@ -326,11 +323,10 @@ func printStatus(w io.Writer, found []answered) error {
 		if c := f.Checks; c != nil {
 			row("checks", "pass: %d, fail: %d, accepted: %d, skip: %d, %s ago", c.Pass, len(c.Failing), c.Accepted, c.Skip, since(c.When))
 		}
-		for _, p := range slices.Sorted(slices.Values(a.Problems)) {
-			row("PROBLEM", "%s", strings.TrimSpace(p))
+		for _, problem := range slices.Sorted(slices.Values(a.Problems)) {
+			row("PROBLEM", "%s", problem)
 		}
 	}
-	return t.Flush()
 }
 
 // refusedLines gives a command that a policy could open a line of its own, since

@@ -62,9 +62,7 @@ func TestEveryMetricIsDocumentedAndWellNamed(t *testing.T) {
 func TestStatusOfWhatIsntThere(t *testing.T) {
 	var b strings.Builder
 	f := &facts{Build: buildFacts{Version: "0.0.1-before"}, Role: "gateway", Started: time.Now(), Engine: &engine.Status{Version: "redis 7.0.15", Restarts: 3}}
-	if err := printStatus(&b, []answered{{Report: admin.Report{Facts: f}}}); err != nil {
-		t.Fatal(err)
-	}
+	printStatus(&paper{w: &b}, []answered{{Report: admin.Report{Facts: f}}})
 	got := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{"engine redis 7.0.15, not running, restarts: 3", "installed redoubt " + readBuild().Version + ", which runs from the next start on (systemctl restart redoubt-gateway"} {
 		if !strings.Contains(got, want) {
@@ -73,6 +71,33 @@ func TestStatusOfWhatIsntThere(t *testing.T) {
 	}
 	if strings.Contains(got, "pid 0") || strings.Contains(got, "2562047h") {
 		t.Error(b.String())
+	}
+}
+
+// TestNarrowTerminalsBreakNoWord: where a line is wider than the terminal it goes on below
+// its own column, and where there is none it is one line.
+func TestNarrowTerminalsBreakNoWord(t *testing.T) {
+	long := "the cache can't be reached: the gateway refuses this host: this identity has its 12 connections already (limits.per_identity)"
+	found := []answered{{Report: admin.Report{Problems: []string{long}, Facts: &facts{Role: "sidecar", Started: time.Now()}}}}
+	var narrow, piped strings.Builder
+	printStatus(&paper{w: &narrow, width: 80}, found)
+	printStatus(&paper{w: &piped}, found)
+	if !strings.Contains(piped.String(), "PROBLEM      "+long+"\n") {
+		t.Errorf("piped:\n%s", piped.String())
+	}
+	_, problem, _ := strings.Cut(narrow.String(), "PROBLEM      ")
+	if got := strings.Join(strings.Fields(problem), " "); got != long || strings.Count(problem, "\n             ") != 1 {
+		t.Errorf("on a terminal:\n%s", narrow.String())
+	}
+	for line := range strings.Lines(narrow.String()) {
+		if len(strings.TrimSuffix(line, "\n")) > 80 {
+			t.Errorf("wider than 80: %q", line)
+		}
+	}
+	coloured := strings.Builder{}
+	(&paper{w: &coloured, width: 40}).wrap("  \x1b[31mFAIL\x1b[0m  ", "a claim that is longer than a line of it")
+	if got := coloured.String(); got != "  \x1b[31mFAIL\x1b[0m  a claim that is longer than a\n        line of it\n" {
+		t.Errorf("%q", got)
 	}
 }
 

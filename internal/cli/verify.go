@@ -226,17 +226,23 @@ func (c *verifyCmd) list(e *env) error {
 type verifyOutput struct {
 	e      *env
 	silent bool
-	colour bool
+	paper  *paper
 	goal   evidence.Goal
 }
 
 func newVerifyOutput(e *env, silent bool) *verifyOutput {
-	return &verifyOutput{e: e, silent: silent, colour: isTerminal(e.stdout) && os.Getenv("NO_COLOR") == ""}
+	return &verifyOutput{e: e, silent: silent, paper: newPaper(e)}
 }
 
 func (o *verifyOutput) print(format string, args ...any) {
 	if !o.silent {
 		fmt.Fprintf(o.e.stdout, format, args...)
+	}
+}
+
+func (o *verifyOutput) wrap(lead, text string) {
+	if !o.silent {
+		o.paper.wrap(lead, text)
 	}
 }
 
@@ -260,18 +266,20 @@ func (o *verifyOutput) result(r evidence.Result) {
 		word = "accepted"
 	}
 	shown := fmt.Sprintf("%-8s", word)
-	if o.colour {
+	if o.paper.bold {
 		shown = fmt.Sprintf("\x1b[%dm%s\x1b[0m", outcomeColour[word], shown)
 	}
-	o.print("   %s  %s  %s\n", shown, r.ID, r.Title)
+	o.wrap(fmt.Sprintf("   %s  %s  ", shown, r.ID), r.Title)
 	const under = "                     "
 	switch {
 	case r.Accepted != nil:
-		o.print("%sfound: %s\n%saccepted until %s by %s: %s\n", under, r.Detail, under, r.Accepted.Until, r.Accepted.Owner, r.Accepted.Reason)
+		o.wrap(under+"found: ", r.Detail)
+		o.wrap(under+"accepted ", fmt.Sprintf("until %s by %s: %s", r.Accepted.Until, r.Accepted.Owner, r.Accepted.Reason))
 	case r.Outcome == evidence.Fail:
-		o.print("%sfound: %s\n%smend:  %s\n", under, r.Detail, under, r.Mend)
+		o.wrap(under+"found: ", r.Detail)
+		o.wrap(under+"mend:  ", r.Mend)
 	case r.Outcome == evidence.Skip:
-		o.print("%s%s\n", under, r.Detail)
+		o.wrap(under, r.Detail)
 	}
 }
 
