@@ -1,20 +1,23 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/explain"
+	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
 type explainCmd struct {
 	Command []string `arg:"" optional:"" placeholder:"COMMAND" help:"Redis commands, as one types them: GET, CONFIG SET. One with subcommands alone stands for all of them."`
 	For     []string `placeholder:"NAME" help:"Instead: what a library or framework needs: bullmq, celery, sidekiq, django, rails, laravel and more; redoubt explain lists them."`
-	Config  string   `placeholder:"FILE" help:"Under the policy of this gateway.yaml or deployment.yaml. Default: of ${default_gateway} if it can be read, else of a plain cache."`
+	Config  string   `placeholder:"FILE" help:"Under the policy of this gateway.yaml or deployment.yaml. Default: of ${default_gateway} if it can be read, of redoubt up if that runs, else of a plain cache. What a running gateway was started with counts, if this user may ask it."`
 	JSON    bool     `name:"json" help:"Print JSON."`
 }
 
@@ -38,7 +41,7 @@ func (c *explainCmd) Run(e *env) error {
 	if len(c.Command)+len(c.For) == 0 {
 		return c.teach(e)
 	}
-	policy, of, err := c.policy()
+	policy, of, err := c.policy(e.ctx)
 	if err != nil {
 		return misconfigured(err)
 	}
@@ -77,23 +80,34 @@ func (c *explainCmd) Run(e *env) error {
 	return nil
 }
 
-// policy is the one that is explained, and whose it is, for people.
-func (c *explainCmd) policy() (p engine.Policy, of string, err error) {
+// policy is the one that is explained, and whose it is, for people. What runs counts,
+// where it can be asked: a file may have been changed since the start.
+func (c *explainCmd) policy(ctx context.Context) (p engine.Policy, of string, err error) {
 	path := c.Config
 	if path == "" {
 		path = defaultGateway
 	}
 	g, gatewayErr := config.LoadGateway(path)
+	absent := errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission)
 	switch {
 	case gatewayErr == nil:
 		p = engineOptions(g.Engine).Policy
-	case c.Config == "" && (errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission)):
+		runs, ok := policyOf(ask(ctx, string(g.Admin.Socket), defaultSocket("gateway", g.Name)))
+		if ok && described(runs) != described(p) {
+			return runs, fmt.Sprintf("the gateway that runs%s; %s says otherwise%s, from the next start on", described(runs), path, described(p)), nil
+		}
+	case c.Config == "" && absent:
+		if dir, err := statedir.Default(); err == nil {
+			if runs, ok := policyOf(ask(ctx, filepath.Join(dir, statedir.AdminSocket), "")); ok {
+				return runs, "redoubt up, which runs here" + described(runs), nil
+			}
+		}
 		why := "has no " + path
 		if errors.Is(gatewayErr, fs.ErrPermission) {
 			why = "doesn't let this user read " + path
 		}
 		return engine.Policy{}, "a plain cache (uses: cache), since this host " + why, nil
-	case errors.Is(gatewayErr, fs.ErrNotExist) || errors.Is(gatewayErr, fs.ErrPermission):
+	case absent:
 		return p, "", fmt.Errorf("explain: %w", gatewayErr)
 	default:
 		d, err := config.LoadDeployment(path)
@@ -105,7 +119,21 @@ func (c *explainCmd) policy() (p engine.Policy, of string, err error) {
 			p.Uses = append(p.Uses, engine.Use(use))
 		}
 	}
-	of = path + " (uses: " + texts(p.Uses)
+	return p, path + described(p), nil
+}
+
+// policyOf is the policy that a process was started with, if it tells.
+func policyOf(running *facts) (p engine.Policy, ok bool) {
+	if running == nil || running.Engine == nil {
+		return p, false
+	}
+	e := running.Engine
+	return engine.Policy{Uses: e.Uses, Allow: e.Allow, Deny: e.Deny}, len(e.Uses) > 0
+}
+
+// described is a policy's words, in brackets.
+func described(p engine.Policy) string {
+	of := " (uses: " + texts(p.Uses)
 	for _, list := range []struct {
 		what  string
 		words []string
@@ -114,7 +142,7 @@ func (c *explainCmd) policy() (p engine.Policy, of string, err error) {
 			of += "; " + list.what + ": " + strings.Join(list.words, ", ")
 		}
 	}
-	return p, of + ")", nil
+	return of + ")"
 }
 
 func texts[T ~string](list []T) string {

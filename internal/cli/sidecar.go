@@ -61,8 +61,22 @@ func (c *sidecarCmd) Run(e *env) error {
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},
+		firstLook(sc, log),
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, log),
 		report.checks.part())
+}
+
+// firstLook says at the start if no gateway serves: a sidecar is ready all the same, and
+// nobody would know before an application does.
+func firstLook(sc *sidecar.Sidecar, log *slog.Logger) daemon.Part {
+	return daemon.Part{Name: "first look", Run: func(ctx context.Context, ready func()) error {
+		ready()
+		if _, err := sc.Serving(ctx, true); err != nil && ctx.Err() == nil {
+			log.Warn("the cache can't be reached yet", "cause", err)
+		}
+		<-ctx.Done()
+		return nil
+	}}
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.

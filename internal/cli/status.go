@@ -194,10 +194,12 @@ Example:
 type answered struct {
 	Socket string `json:"socket"`
 	admin.Report
+	// Differs: it has read another configuration than the one that was asked for.
+	Differs bool `json:"configuration_differs,omitempty"`
 }
 
 func (c *statusCmd) Run(e *env) error {
-	sockets, err := c.sockets()
+	sockets, read, err := c.sockets()
 	if err != nil {
 		return misconfigured(err)
 	}
@@ -210,7 +212,8 @@ func (c *statusCmd) Run(e *env) error {
 		if err != nil {
 			return fmt.Errorf("status: %w", err)
 		}
-		found = append(found, answered{socket, report})
+		differs := read != "" && report.Facts.(*facts).Fingerprint != read
+		found = append(found, answered{socket, report, differs})
 	}
 	if len(found) == 0 {
 		return fmt.Errorf("status: no gateway, sidecar or up runs here that this user may ask (sockets in %s are their owner's)", socketDir)
@@ -236,24 +239,28 @@ func (c *statusCmd) Run(e *env) error {
 // named says whether one process was asked for.
 func (c *statusCmd) named() bool { return c.Dir != "" || c.Config != "" || c.Socket != "" }
 
-func (c *statusCmd) sockets() ([]string, error) {
+// sockets are where to ask, and the fingerprint of the configuration that was named.
+func (c *statusCmd) sockets() (all []string, read string, err error) {
 	switch {
 	case c.Socket != "":
-		return []string{c.Socket}, nil
+		return []string{c.Socket}, "", nil
 	case c.Dir != "":
-		return []string{filepath.Join(c.Dir, statedir.AdminSocket)}, nil
+		return []string{filepath.Join(c.Dir, statedir.AdminSocket)}, "", nil
 	case c.Config != "":
 		role, err := loadEither(c.Config)
-		return []string{role.socket}, err
+		if err != nil {
+			return nil, "", err
+		}
+		return []string{role.socket}, role.fingerprint(), nil
 	}
-	all, err := filepath.Glob(filepath.Join(socketDir, "*", "*.sock"))
+	all, err = filepath.Glob(filepath.Join(socketDir, "*", "*.sock"))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if dir, err := statedir.Default(); err == nil {
 		all = append(all, filepath.Join(dir, statedir.AdminSocket))
 	}
-	return all, nil
+	return all, "", nil
 }
 
 // configured is a role's configuration: one of the two, and where its process answers.
@@ -261,6 +268,13 @@ type configured struct {
 	gateway *config.Gateway
 	sidecar *config.Sidecar
 	socket  string
+}
+
+func (c configured) fingerprint() string {
+	if c.gateway != nil {
+		return fingerprint(c.gateway)
+	}
+	return fingerprint(c.sidecar)
 }
 
 // loadEither reads either role's file.
@@ -297,6 +311,9 @@ func printStatus(p *paper, found []answered) {
 		row(f.Role, "redoubt %s, FIPS 140-3 mode %s, up for %s", f.Build.Version, f.Build.FIPS140, since(f.Started))
 		if installed := readBuild().Version; installed != f.Build.Version {
 			row("installed", "redoubt %s, which runs from the next start on (%s)", installed, nextStart(f.Role))
+		}
+		if a.Differs {
+			row("differs", "it has read another configuration than the one that is named: that was changed since its start, or this is another process of the same name")
 		}
 		for _, c := range f.Certificates {
 			row("certificate", "%s, until %s (%s left)", c.Identity, c.Until.UTC().Format(time.RFC3339), time.Until(c.Until).Round(time.Minute))

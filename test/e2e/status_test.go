@@ -54,14 +54,11 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 // TestStatusSaysWhoServes, and that nobody does also while no application asks.
 func TestStatusSaysWhoServes(t *testing.T) {
 	s := newSite(t)
-	file, err := os.OpenFile(s.path("web-1", "sidecar.yaml"), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = file.WriteString("admin: {socket: admin.sock}\n")
-		err = errors.Join(err, file.Close())
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	add(t, s.path("web-1", "sidecar.yaml"), "admin: {socket: admin.sock}\n")
+	add(t, s.path("cache-1", "gateway.yaml"), "admin: {socket: admin.sock}\n")
+	early := s.sidecar(s.web) // no gateway yet
+	within(t, 20*time.Second, "that no gateway serves yet", func() bool { return strings.Contains(early.Output(), "the cache can't be reached yet") })
+	early.Stop()
 	gateway := s.gateway()
 	s.sidecar(s.web)
 	ask := func() (string, int) {
@@ -80,4 +77,47 @@ func TestStatusSaysWhoServes(t *testing.T) {
 		out, code := ask()
 		return code == 0 && strings.Contains(out, "gateway cache-1 at 10.77.0.2:6379")
 	})
+	if out, _ := ask(); strings.Contains(out, "differs") {
+		t.Errorf("its own configuration is called another: %s", out)
+	}
+	add(t, s.path("web-1", "sidecar.yaml"), "limits: {connections: 99}\n")
+	if out, code := ask(); code != 0 || !strings.Contains(out, "differs      it has read another configuration") {
+		t.Errorf("another configuration: %d\n%s", code, out)
+	}
+}
+
+// TestExplainAsksWhatRuns: a file that was changed since the start is not the policy that
+// applications meet.
+func TestExplainAsksWhatRuns(t *testing.T) {
+	s := newSite(t)
+	file := s.path("cache-1", "gateway.yaml")
+	add(t, file, "admin: {socket: admin.sock}\n")
+	explain := func() string {
+		out, _ := lab.Run(t, exec.Command(lab.Redoubt(t), "explain", "--config", file, "EVAL"))
+		return out
+	}
+	if out := explain(); !strings.HasPrefix(out, "Under the policy of "+file+" (uses: cache):") {
+		t.Errorf("nothing runs: %s", out)
+	}
+	s.gateway()
+	before := read(t, file)
+	if err := os.WriteFile(file, []byte(strings.Replace(before, "engine: {", "engine: {uses: [locks], ", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out := explain(); !strings.HasPrefix(out, "Under the policy of the gateway that runs (uses: cache); "+file+" says otherwise (uses: locks)") || !strings.Contains(out, "refused by the engine") {
+		t.Errorf("another policy runs: %s", out)
+	}
+}
+
+// add appends to a file.
+func add(t *testing.T, path, text string) {
+	t.Helper()
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteString(text)
+		err = errors.Join(err, file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
