@@ -85,6 +85,7 @@ func (l *loop) welcome(fd int, at net.Addr) {
 		return
 	}
 	g := &guest{loop: l, fd: fd, since: time.Now(), at: at}
+	g.socket.unix = at.Network() == "unix"
 	g.known.profile = profile{id: l.car.lastID.Add(1), protocol: 2}
 	if err := l.add(fd, entity{guest: g}); err != nil {
 		l.turnAway(fd)

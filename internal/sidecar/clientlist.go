@@ -125,7 +125,7 @@ func (g *guest) flags() string {
 		name byte
 		set  bool
 	}{
-		{'P', g.course.subscribed}, {'x', g.known.transaction}, {'b', g.blocked()}, {'t', g.known.tracking}, {'U', g.at.Network() == "unix"},
+		{'P', g.course.subscribed}, {'x', g.known.transaction}, {'b', g.blocked()}, {'t', g.known.tracking}, {'U', g.socket.unix},
 	} {
 		if f.set {
 			flags = append(flags, f.name)

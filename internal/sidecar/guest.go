@@ -84,6 +84,7 @@ type socket struct {
 	ended    bool // and then its end: a short read is not the last
 	over     bool // its end was read
 	blocked  bool // it is full
+	unix     bool // it is a unix socket
 }
 
 type phase uint8
@@ -161,7 +162,7 @@ func (l *loop) stir(g *guest, ev eventloop.Event) {
 	g.socket.ended = g.socket.ended || ev.Ended
 	g.socket.readable = g.socket.readable || ev.Readable
 	if ev.Writable && g.socket.blocked {
-		g.socket.blocked = false
+		g.filled(false)
 		g.flush()
 	}
 	l.goOn(g)

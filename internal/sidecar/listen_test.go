@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -201,4 +202,29 @@ func FuzzDiagUID(f *testing.F) {
 			t.Fatalf("%x tells a user", b)
 		}
 	})
+}
+
+// TestAUnixSocketThatWasFullGoesOn: the poller tells that such a socket has room only
+// when it is asked to.
+func TestAUnixSocketThatWasFullGoesOn(t *testing.T) {
+	l := &lanes{socket: startEngine(t)}
+	socket := filepath.Join(t.TempDir(), "app.sock")
+	startSidecar(t, Options{Gateways: one(l.dial), Unix: &UnixListener{Path: socket}})
+	c := dialUnix(t, socket).login()
+	value := strings.Repeat("v", 100<<10)
+	c.expect("+OK\r\n", "SET", "k", value)
+	c.expect("+OK\r\n", "SET", "small", "v")
+	want := fmt.Sprintf("$%d\r\n%s\r\n", len(value), value)
+	for range 2 { // full, with room, and full again
+		const asked = 20
+		for range asked {
+			c.send("GET", "k")
+		}
+		for range asked {
+			if c.reply() != want {
+				t.Fatal("not what was set")
+			}
+		}
+	}
+	c.expect("$1\r\nv\r\n", "GET", "small")
 }

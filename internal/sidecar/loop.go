@@ -204,7 +204,15 @@ func (l *loop) add(fd int, e entity) error {
 	l.generation = (l.generation + 1) & 0x7fffffff
 	e.generation = l.generation
 	l.entities[fd] = e
-	return l.poll.Add(fd, eventloop.Token{Index: int32(fd), Generation: e.generation})
+	if e.guest != nil && e.guest.socket.unix {
+		return l.poll.AddReader(fd, l.token(fd))
+	}
+	return l.poll.Add(fd, l.token(fd))
+}
+
+// token is what the poller tells of a descriptor under.
+func (l *loop) token(fd int) eventloop.Token {
+	return eventloop.Token{Index: int32(fd), Generation: l.entities[fd].generation}
 }
 
 // nextDue is how long the poller may sleep: until a batch is due, or something

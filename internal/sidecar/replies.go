@@ -49,7 +49,7 @@ func (g *guest) Deliver(b []byte, n int) {
 			return
 		}
 		b = b[k:]
-		g.socket.blocked = len(b) > 0
+		g.filled(len(b) > 0)
 	}
 	if g.keep(b); g.phase != gone {
 		g.settled()
@@ -150,6 +150,23 @@ func (g *guest) unchoke() {
 	}
 }
 
+// filled notes whether the application's socket is full. A unix socket tells each time
+// that its peer has read, so the poller is asked for that only while it matters.
+func (g *guest) filled(full bool) {
+	if g.socket.blocked == full {
+		return
+	}
+	g.socket.blocked = full
+	if !g.socket.unix {
+		return
+	}
+	l := g.loop
+	if err := l.poll.WatchWrite(g.fd, l.token(g.fd), full); err != nil {
+		l.car.log.Error("an application connection can't be watched", "cause", err)
+		g.close()
+	}
+}
+
 // flush writes what the application's socket takes.
 func (g *guest) flush() {
 	if g.phase == gone || len(g.out) == 0 {
@@ -160,8 +177,7 @@ func (g *guest) flush() {
 		g.close()
 		return
 	}
-	g.socket.blocked = n < len(g.out)
-	if g.socket.blocked {
+	if g.filled(n < len(g.out)); g.socket.blocked {
 		g.out = g.out[n:] // not moved: it may be much, and this happens often
 	} else {
 		g.out = g.out[:0]
