@@ -100,8 +100,8 @@ func (s *site) startGateway() {
 	s.gateway = s.start("gateway", s.address)
 }
 
-// startSidecar starts one on an address of its own.
-func (s *site) startSidecar() *process {
+// startSidecar starts one on an address of its own, with further lines of sidecar.yaml.
+func (s *site) startSidecar(more ...string) *process {
 	s.t.Helper()
 	address := freeAddress(s.t)
 	config := "sidecar" + strings.ReplaceAll(address, ":", "-")
@@ -111,7 +111,7 @@ listen: %s
 gateways: [{name: cache, address: %q}]
 tls: {certificate: web/tls.pem, ca: web/ca.crt}
 limits: {connections: 11000}
-`, deployment, address, s.address))
+%s`, deployment, address, s.address, strings.Join(more, "\n")))
 	return s.start(config, address)
 }
 
