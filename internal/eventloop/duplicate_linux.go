@@ -19,8 +19,9 @@ var acceptedOptions = []struct{ level, option, value int }{
 	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3},
 }
 
-// Listener gives a loop a listener's descriptor to Accept on. What it accepts
-// on TCP has no delay and is kept alive, which is inherited (tcp(7)).
+// Listener gives a loop a listener's descriptor to Accept on, and closes the listener:
+// Go's poller would be woken for each connection too. A unix socket's file stays. What
+// is accepted on TCP has no delay and is kept alive, which is inherited (tcp(7)).
 func Listener(l net.Listener) (int, error) {
 	raw, ok := l.(syscall.Conn)
 	if !ok {
@@ -37,6 +38,13 @@ func Listener(l net.Listener) (int, error) {
 				return -1, fmt.Errorf("eventloop: %w", err)
 			}
 		}
+	}
+	if socket, ok := l.(*net.UnixListener); ok {
+		socket.SetUnlinkOnClose(false)
+	}
+	if err := l.Close(); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("eventloop: %w", err)
 	}
 	return fd, nil
 }

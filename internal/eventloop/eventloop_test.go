@@ -472,3 +472,28 @@ func TestWhatIsDiscardedNeverArrives(t *testing.T) {
 		})
 	}
 }
+
+// TestAListenersDescriptorIsTheLoopsAlone: Go's poller would be woken for each
+// connection too.
+func TestAListenersDescriptorIsTheLoopsAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": path} {
+		l, err := net.Listen(network, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, err := eventloop.Listener(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer eventloop.Close(fd)
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s: Go's listener is still open: %v", network, err)
+		}
+		conn, err := net.Dial(network, l.Addr().String())
+		if err != nil {
+			t.Fatalf("%s: the loop doesn't listen: %v", network, err)
+		}
+		conn.Close()
+	}
+}

@@ -42,7 +42,7 @@ func (l *loop) accept(from *listener) {
 		if from.shortage.Accepted() {
 			l.car.log.Info(acceptsAgain)
 		}
-		l.car.deal(fd, from.Addr(), l)
+		l.car.deal(fd, from.addr, l)
 	}
 }
 

@@ -25,15 +25,27 @@ type UnixListener struct {
 	Mode os.FileMode
 }
 
-// listener is a net.Listener with the rule of who may connect.
+// listener is a socket with the rule of who may connect.
 type listener struct {
-	net.Listener
-	allowed []int // uids; none: everybody
-	uid     func(net.Conn) (int, error)
-	fd      int // the loop's own, where everybody is admitted; else -1
+	net.Listener     // nil: the loop accepts, on fd
+	fd           int // -1: a goroutine does
+	addr         net.Addr
+	path         string // of a unix socket, which goes with it
+	allowed      []int  // uids; none: everybody
+	uid          func(net.Conn) (int, error)
 
 	shortage eventloop.Shortage
 	retrying bool // the loop accepts again in acceptPause
+}
+
+// close ends it; what the loop has of it, the loop closes.
+func (l listener) close() {
+	if l.Listener != nil {
+		l.Close()
+	}
+	if l.path != "" {
+		os.Remove(l.path)
+	}
 }
 
 // admits says whether the connection's user may use this listener.
@@ -70,7 +82,7 @@ func listenTCP(o Options) (listener, error) {
 // newListener gives the loop the listener's descriptor, if it may accept by
 // itself: a question to the kernel for each connection would hold it up.
 func newListener(l net.Listener, allowed []int, uid func(net.Conn) (int, error)) (listener, error) {
-	made := listener{Listener: l, allowed: allowed, uid: uid, fd: -1}
+	made := listener{Listener: l, fd: -1, addr: l.Addr(), allowed: allowed, uid: uid}
 	if len(allowed) > 0 {
 		return made, nil
 	}
@@ -79,7 +91,7 @@ func newListener(l net.Listener, allowed []int, uid func(net.Conn) (int, error))
 		l.Close()
 		return listener{}, fmt.Errorf("sidecar: listening on %s: %w", l.Addr(), err)
 	}
-	made.fd = fd
+	made.Listener, made.fd = nil, fd
 	return made, nil
 }
 
@@ -127,7 +139,9 @@ func listenUnix(u *UnixListener) (listener, error) {
 		l.Close()
 		return listener{}, fmt.Errorf("sidecar: %w", err)
 	}
-	return newListener(l, u.AllowUIDs, uidOfUnix)
+	made, err := newListener(l, u.AllowUIDs, uidOfUnix)
+	made.path = u.Path
+	return made, err
 }
 
 // clearStale removes a socket that a sidecar which was killed has left. One
@@ -191,10 +205,10 @@ func (c *Sidecar) admit(l listener, conn net.Conn) {
 	uid, admitted, err := l.admits(conn)
 	switch {
 	case err != nil:
-		c.log.Warn("connection refused: its user can't be told", "listener", l.Addr().String(), "cause", err)
+		c.log.Warn("connection refused: its user can't be told", "listener", l.addr.String(), "cause", err)
 		sayAndClose(conn, errUser)
 	case !admitted:
-		c.log.Warn("connection refused: its user is not allowed", "listener", l.Addr().String(), "uid", uid)
+		c.log.Warn("connection refused: its user is not allowed", "listener", l.addr.String(), "uid", uid)
 		sayAndClose(conn, errUser)
 	default:
 		c.detach(conn)

@@ -126,8 +126,9 @@ func TestAStaleSocketIsReplacedAndNothingElse(t *testing.T) {
 		car, err := New(Options{Listen: "127.0.0.1:0", Gateways: one(l.dial), Unix: &UnixListener{Path: path}})
 		if err == nil {
 			for _, l := range car.listeners {
-				l.Close()
+				l.close()
 			}
+			car.loops[0].deafen()
 		}
 		return err
 	}

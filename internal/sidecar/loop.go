@@ -257,8 +257,7 @@ func (l *loop) drain() {
 	}
 }
 
-// deafen closes the loop's listeners: Run has closed its own duplicates, and
-// whoever connects is to be refused, not left waiting.
+// deafen closes the listeners: whoever connects is to be refused, not left waiting.
 func (l *loop) deafen() {
 	if l.deaf || !l.listens {
 		return

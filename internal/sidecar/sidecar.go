@@ -126,7 +126,7 @@ func New(o Options) (*Sidecar, error) {
 	}
 	if err := c.open(o); err != nil {
 		for _, l := range c.listeners {
-			l.Close()
+			l.close()
 		}
 		c.loops[0].deafen()
 		c.closePollers()
@@ -205,7 +205,7 @@ func (c *Sidecar) open(o Options) error {
 }
 
 // Addr is the TCP address that New opened.
-func (c *Sidecar) Addr() net.Addr { return c.listeners[0].Addr() }
+func (c *Sidecar) Addr() net.Addr { return c.listeners[0].addr }
 
 // Run serves until ctx ends, then lets what is under way end, within
 // Limits.Drain, and returns when all has ended. ready is called once
@@ -238,7 +238,7 @@ func (c *Sidecar) Run(ctx context.Context, ready func()) error {
 	}
 	<-soft.Done()
 	for _, l := range c.listeners {
-		l.Close()
+		l.close()
 	}
 	late := time.AfterFunc(c.limits.Drain, cut)
 	defer late.Stop()
