@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 )
 
 type execCmd struct {
@@ -68,7 +69,7 @@ func (c *execCmd) Run(e *env) error {
 		<-running.Done()
 		return nil
 	}}
-	roomForLoops(conf.Loops)
+	eventloop.Room(conf.Loops)
 	if err := daemon.Run(ctx, log, func() {}, keeping(keeper, conf.TLS.WorkloadAPI), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
 		return err
 	}

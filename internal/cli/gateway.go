@@ -12,6 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/secret"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -65,7 +66,7 @@ func (c *gatewayCmd) Run(e *env) error {
 		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw, fingerprint: fingerprint(conf),
 	}
 	report.watch(target, conf.Exceptions, log)
-	roomForLoops(gw.Loops())
+	eventloop.Room(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},

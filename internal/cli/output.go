@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"syscall"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
@@ -121,12 +120,6 @@ func isTerminal(w io.Writer) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
-
-// roomForLoops gives Go a processor more for each event loop. A loop holds one
-// for itself, and where none is left idle the runtime takes a loop's away each
-// time that it sleeps in the poller, at the price of a wake-up
-// (docs/performance.md).
-func roomForLoops(loops int) { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + loops) }
 
 // protected keeps a process that stays out of core dumps, and other processes of its
 // user out of its memory. It is for those that hold patient data.

@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/explain"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -57,7 +58,7 @@ func (c *sidecarCmd) Run(e *env) error {
 		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
 	}
 	report.watch(target, conf.Exceptions, log)
-	roomForLoops(conf.Loops)
+	eventloop.Room(conf.Loops)
 	return daemon.Run(e.ctx, log, ready,
 		keeping(keeper, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},

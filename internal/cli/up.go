@@ -11,6 +11,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/up"
@@ -85,7 +86,7 @@ func (c *upCmd) Run(e *env) error {
 	target.Cache.Own(d.Engine)
 	report := &reporter{role: "up", certificates: d.Credentials(), engine: d.Engine, gateway: d.Gateway, sidecar: d.Sidecar}
 	report.watch(target, nil, log)
-	roomForLoops(d.Gateway.Loops() + 1)
+	eventloop.Room(d.Gateway.Loops() + 1)
 	return daemon.Run(e.ctx, log, ready,
 		daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 			ready()

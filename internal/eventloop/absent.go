@@ -31,6 +31,9 @@ func (p *Poller) AddReader(int, Token) error { return errPlatform }
 // WatchWrite does nothing.
 func (p *Poller) WatchWrite(int, Token, bool) error { return errPlatform }
 
+// Room does nothing.
+func Room(int) {}
+
 // Wake does nothing.
 func (p *Poller) Wake() {}
 

@@ -3,6 +3,7 @@ package eventloop
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -102,10 +103,18 @@ func (p *Poller) Wake() {
 // Wait returns what has happened: at once if something has, else within limit
 // (0: don't wait; negative: for ever). The slice is good until the next Wait.
 func (p *Poller) Wait(limit time.Duration) []Event {
-	// A call that can't sleep needs no word with Go's scheduler; one that can
-	// must have it, or a garbage collection would wait for a packet.
-	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, 0, 0, 0)
-	if int(n) <= 0 && limit != 0 {
+	nap := limit
+	switch {
+	case !roomy.Load():
+		nap = 0
+	case limit < 0 || limit > briefly:
+		nap = briefly
+	}
+	n := p.nap(nap)
+	if int(n) <= 0 && limit != nap {
+		if limit > 0 && n == 0 { // else it was interrupted
+			limit -= nap
+		}
 		n = p.sleep(limit)
 	}
 	if int(n) <= 0 { // none, or EINTR
@@ -127,6 +136,37 @@ func (p *Poller) Wait(limit time.Duration) []Event {
 		})
 	}
 	return events
+}
+
+// Room gives Go a processor more for each event loop of this process, which the loops
+// keep while they wait briefly. Call it once.
+func Room(loops int) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + loops)
+	roomy.Store(true)
+}
+
+var roomy atomic.Bool
+
+// briefly is how long a loop waits at first without a word to Go's scheduler, where
+// there is room: between the packets of connections that are in use. The word costs
+// more than the call: the scheduler's monitor wakes up each time, and may take the
+// processor away. A garbage collection, which must wait for the loop, is held up for as
+// long at most; as a rule it isn't, since the signal by which it asks ends the call.
+const briefly = time.Millisecond
+
+// nap waits without that word.
+func (p *Poller) nap(limit time.Duration) uintptr {
+	if limit > 0 && !p.coarse {
+		ts := unix.NsecToTimespec(int64(limit))
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(unsafe.Pointer(&ts)), 0, 0)
+		if errno == 0 || errno == unix.EINTR {
+			return n
+		}
+		p.coarse = true
+	}
+	ms := (limit + time.Millisecond - 1) / time.Millisecond
+	n, _, _ := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll), uintptr(unsafe.Pointer(&p.raw[0])), maxEvents, uintptr(ms), 0, 0)
+	return n
 }
 
 // sleep is for as long as limit says, to the nanosecond where epoll_pwait2 may be
