@@ -139,7 +139,7 @@ func (p *Private) done() {
 const mostPlaces = 256
 
 // Received hands out what came. An error is a fault of the lane: close the
-// connection and call Abandon.
+// connection.
 func (p *Private) Received(b []byte) error {
 	from, ended := 0, 0 // b[from:i] isn't handed out yet, and that many replies end in it
 	give := func(to int) {
@@ -251,23 +251,5 @@ func (p *Private) answers() {
 		made := f.made()
 		p.done()
 		p.Client.Deliver(made, 1)
-	}
-}
-
-// Abandon fails what is still to come, in order, as far as that can be told: nothing
-// behind a reply that is torn, or where replies aren't counted. The lane's connection
-// is gone.
-func (p *Private) Abandon() {
-	left := p.places[p.first:]
-	p.places, p.first = nil, 0
-	for _, f := range left {
-		switch {
-		case f.kind == uncounted, !p.scan.Between():
-			return
-		case f.kind == ours:
-			p.Client.Deliver(f.made(), 1)
-		default:
-			p.Client.Fail(f.n, Unknown)
-		}
 	}
 }

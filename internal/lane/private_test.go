@@ -96,36 +96,6 @@ func TestAPrivateLaneSeesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAnAbandonedPrivateLaneTellsWhatItCan(t *testing.T) {
-	for came, want := range map[string]string{
-		"":        "2 failed, +ours\r\n, 1 failed",
-		"+a\r\n":  "1 failed, +ours\r\n, 1 failed",
-		"+a\r\n+": "", // torn: what follows would be taken for its rest
-	} {
-		told := &teller{}
-		p := &lane.Private{Client: told}
-		p.Expect(2)
-		p.Answer(func() []byte { return []byte("+ours\r\n") })
-		p.Expect(2)
-		p.TakeBack()
-		p.Uncount()
-		if err := p.Received([]byte(came)); err != nil {
-			t.Fatal(err)
-		}
-		told.all = nil
-		p.Abandon()
-		if got := strings.Join(told.all, ", "); got != want {
-			t.Errorf("after %q: %q, want %q", came, got, want)
-		}
-	}
-}
-
-// A teller notes what it is told.
-type teller struct{ all []string }
-
-func (c *teller) Deliver(b []byte, _ int)      { c.all = append(c.all, string(b)) }
-func (c *teller) Fail(n int, how lane.Failure) { c.all = append(c.all, fmt.Sprintf("%d failed", n)) }
-
 // TestASeizedLaneGoesOnWhereItWas: a large reply is under way to the client that has the
 // lane alone; its rest goes to that client, and what others would have sent comes back,
 // in order.

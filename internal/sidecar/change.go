@@ -50,6 +50,8 @@ func (l *loop) stranger(g *guest, c *command.Command, args [][]byte) {
 	case c.Name == "quit":
 		g.answer(okReply)
 		g.end()
+	case g.untried:
+		g.cut()
 	case c.Name == "exec":
 		g.answer(errorReply(errExecNoAuth))
 	default:

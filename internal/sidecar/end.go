@@ -67,6 +67,16 @@ func (g *guest) end() {
 	}
 }
 
+// cut ends a guest as an engine that has ended does: it gets the replies that have
+// come, and no word for those that were due. An error would say that a command has
+// failed; from a close, every client library knows that it must connect again.
+func (g *guest) cut() {
+	g.phase, g.pending = ending, 0
+	g.keep(g.last)
+	g.last = nil
+	g.finish()
+}
+
 // finish closes a guest that ends, if all is done. It is called whenever the last
 // thing may be.
 func (g *guest) finish() {

@@ -29,7 +29,8 @@ const (
 	errCrowded     = "LOADING redoubt: too many passwords are being tried on this host"
 	errAwayRefused = "LOADING redoubt: the cache cannot be reached: " // and the words of tunnel.Refusal
 
-	// No client library may take this for safe to run again, hence ERR.
+	// No client library may take this for safe to run again, hence ERR. The connection
+	// stays; one that ends is closed without a word (docs/decisions/0166).
 	errLost = "ERR redoubt: connection to the cache was lost; the command may or may not have run"
 
 	// A reply that its batch can't hold is dropped for the others' sake.

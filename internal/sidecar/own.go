@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/lane"
+	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // How a guest gets a lane of its own, and goes back to the shared one
@@ -36,7 +37,7 @@ func (l *loop) leave(g *guest) outcome {
 }
 
 // left goes on with a guest that was to get a private lane. If there is none, it is
-// told why and closed: most applications come back by themselves.
+// closed, and told why where it is refused: most applications come back by themselves.
 func (l *loop) left(g *guest, p proven) {
 	l.car.own.Add(-1)
 	l.car.noteReach(p)
@@ -45,9 +46,11 @@ func (l *loop) left(g *guest, p proven) {
 		return
 	}
 	switch {
-	case p.err != nil:
+	case p.err != nil && tunnel.Refusal(p.err) != "": // for a person, it doesn't pass by itself
 		g.answer(errorReply(awayText(p.err)))
 		g.end()
+	case p.err != nil:
+		g.cut()
 	case p.refusal != nil:
 		g.answer(p.refusal)
 		g.end()
@@ -56,8 +59,7 @@ func (l *loop) left(g *guest, p proven) {
 	default:
 		if k, err := l.newLink(p); err != nil {
 			l.car.log.Warn("a private lane is lost", "cause", err)
-			g.answer(errorReply(errAway))
-			g.end()
+			g.cut()
 		} else {
 			l.give(g, k, l.car.privateBooks(g))
 		}
@@ -138,11 +140,10 @@ func (l *loop) dropOwn(g *guest) {
 	}
 }
 
-// loseOwn tells a guest that its private lane has ended, and what of its commands
-// may have run, and ends it.
+// loseOwn ends a guest whose private lane has ended.
 func (l *loop) loseOwn(k *link, cause error) {
 	g := k.guest
-	due, uncounted, books := g.pending, g.course.uncounted, k.private
+	due, uncounted := g.pending, g.course.uncounted
 	l.dropOwn(g)
 	if g.phase >= parting {
 		return
@@ -153,13 +154,7 @@ func (l *loop) loseOwn(k *link, cause error) {
 	case due > 0 && !g.left && !uncounted:
 		l.car.log.Warn("lane lost with commands under way", "waiting", due, "cause", cause)
 	}
-	g.phase = ending
-	g.pending++ // it isn't done before it has been told all
-	books.Abandon()
-	g.pending = 0
-	g.keep(g.last)
-	g.last = nil
-	g.finish()
+	g.cut()
 	l.later(g)
 }
 

@@ -102,7 +102,7 @@ type handshake struct {
 
 // enter makes a guest what it wanted to be, and answers it.
 func (g *guest) enter(to *group, who credential, as handshake, hello []byte) {
-	g.struck = false
+	g.struck, g.untried = false, false
 	g.join(to)
 	g.known.user, g.known.protocol, g.known.db, g.known.name = string(who.user), as.protocol, as.db, as.name
 	if as.hello {
@@ -194,9 +194,10 @@ func (l *loop) judged(p *proof, r proven) {
 			if r.wrong() {
 				l.strike(g)
 			}
+			g.untried = !r.final()
 			g.answer(r.refusal)
 		case r.queued:
-			g.answer(errorReply(errCrowded))
+			g.untaken(errCrowded)
 		case tooMany: // for a lane of his own too
 			l.enroll(g, p.who, a.as)
 			continue
@@ -205,11 +206,22 @@ func (l *loop) judged(p *proof, r proven) {
 				g.enter(to, p.who, a.as, to.hello)
 			}
 		default:
-			g.answer(errorReply(awayText(r.err)))
+			g.untaken(awayText(r.err))
 		}
 		l.resume(g)
 	}
 	clear(p.who.password)
+}
+
+// untaken tells a guest that it can't be what it wanted to be now. No engine says that,
+// and client libraries go on all the same: in another database, if they had asked for one,
+// so the connection ends; unauthenticated, so a stranger may only ask again, which some do,
+// and is closed for anything else (stranger).
+func (g *guest) untaken(text string) {
+	g.answer(errorReply(text))
+	if g.untried = g.stranger(); !g.untried {
+		g.end()
+	}
 }
 
 // apart gives a guest the lane on which its credential was proved for its own, since

@@ -321,13 +321,12 @@ func (g *guest) sees(generation uint64) bool {
 func (g *guest) stale(now uint64) bool { return g.seen != 0 && g.seen != now }
 
 // keepsTo says whether a guest may use a lane of a generation. One that may not is
-// told that the cache is away, and ended.
+// ended.
 func (g *guest) keepsTo(generation uint64) bool {
 	if g.sees(generation) {
 		return true
 	}
-	g.answer(errorReply(errAway))
-	g.end()
+	g.cut()
 	return false
 }
 
@@ -350,8 +349,7 @@ func (l *loop) forsake(now uint64) {
 		}
 		for _, g := range to.waiters {
 			if g.phase == waiting {
-				g.answer(errorReply(errAway))
-				g.end()
+				g.cut()
 			}
 		}
 		to.waiters = nil

@@ -228,6 +228,12 @@ func TestAnEngineThatIsFullForAWhileCostsNobodyItsConnection(t *testing.T) {
 	m.cut()
 	waitFor(t, func() bool { return l.dialed.Load() > before+1 })
 	c.expect(errorLine(errAway), "PING")
+	newcomer := dialCar(t, car)
+	newcomer.expect("-ERR max number of clients reached\r\n", "AUTH", password)
+	newcomer.send("PING")
+	if got := newcomer.rest(); got != "" { // no NOAUTH: a library would keep it
+		t.Errorf("%q", got)
+	}
 	direct.expect("+OK\r\n", "CONFIG", "SET", "maxclients", "100")
 	waitFor(t, func() bool { return c.do("PING") == "+PONG\r\n" })
 	direct.do("CONFIG", "SET", "requirepass", "other")
