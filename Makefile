@@ -64,6 +64,7 @@ test: ## every test but the slow ones, with the race detector where things happe
 	go test -count=1 -timeout 20m ./test/sabotage
 	go test -count=1 -timeout 20m $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/sabotage)")
 	CGO_ENABLED=1 go test -race -count=1 -timeout 10m -tags spiffe ./internal/workload/...
+	go test -tags simulation -count=1 -timeout 10m ./test/simulation
 
 # The libraries whose commands are recorded for redoubt explain --for.
 LIBRARY_NEEDS := /usr/lib/python3/dist-packages/celery=python3-celery /usr/lib/python3/dist-packages/rq=python3-rq \
@@ -80,6 +81,7 @@ test-slow: ## every generation of engines, whole hosts, TLS scanners, a short so
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix test/terraform
 	go test -tags slow -count=1 -timeout 40m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
 	go test -tags slow -count=1 -timeout 30m ./test/automation/...
+	go test -tags simulation -count=1 -timeout 20m -run TestSeeds ./test/simulation -seeds 100000
 
 .PHONY: test-libraries
 test-libraries: ## what client libraries send, held against the record of redoubt explain --for (5 min)
@@ -102,6 +104,14 @@ model: ## the shortest attack that a mend stops: make model MEND=LEDGER (1 min)
 mutate-checks: ## alters what the checks read, a field at a time; fails for what none notices and docs/sabotage.md doesn't explain (10 min)
 	@$(NEED) $(TEST_NEEDS)
 	go test -tags slow -count=1 -timeout 30m -v -run TestMutantsAreNoticed ./test/sabotage
+
+.PHONY: simulate
+simulate: ## the data path from seeds, until one fails: make simulate SEEDS=10000000; one of them, told in full: SEED=4711
+	go test -tags simulation -count=1 -timeout 0 -v -run TestSeeds ./test/simulation $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),100000) -from $(or $(FROM),1))
+
+.PHONY: mutate-simulation
+mutate-simulation: ## takes mends out of the data path; fails for a fault that the simulation doesn't find again (3 min)
+	go test -tags simulation,slow -count=1 -timeout 30m -v -run TestMutantsAreFound ./test/simulation
 
 .PHONY: soak
 soak: ## a mixed load that must be answered right, in memory that must not grow (5 min; make soak FOR=1h)
@@ -140,9 +150,11 @@ lint: ## formatting, vet, staticcheck, on every platform that we build for
 	go vet ./...
 	go vet -tags slow ./test/engines/... ./test/scale/... ./test/scan/... ./test/browser/... ./test/hosts/... ./test/terraform/... ./test/packages/... ./test/automation/... ./test/libraries/... ./test/sabotage/...
 	go vet -tags sabotage ./internal/engine/... ./internal/sandbox/...
+	go vet -tags simulation,slow ./internal/eventloop ./internal/gateway ./internal/sidecar ./test/simulation
 	go vet -tags slow,spiffe ./internal/workload/... ./internal/cli/... ./test/spire/...
 	$(TOOL) staticcheck ./...
 	$(TOOL) staticcheck -tags slow,spiffe ./internal/workload/... ./test/spire/... ./test/scan/...
+	$(TOOL) staticcheck -tags simulation,slow ./internal/eventloop/... ./internal/gateway/... ./internal/sidecar/... ./test/simulation/...
 	GOOS=linux GOARCH=arm64 go vet ./cmd/... ./internal/...
 	GOOS=darwin go build ./cmd/... ./internal/...
 	go mod tidy -diff

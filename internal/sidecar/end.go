@@ -75,6 +75,7 @@ func (g *guest) cut() {
 	g.keep(g.last)
 	g.last = nil
 	g.finish()
+	g.loop.later(g) // what it still says is dropped
 }
 
 // finish closes a guest that ends, if all is done. It is called whenever the last

@@ -71,3 +71,40 @@ func TestASelectThatFailsWhileTheSidecarGoesOn(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestADrainDoesntWaitForTheRestOfACommand: nobody reads it.
+func TestADrainDoesntWaitForTheRestOfACommand(t *testing.T) {
+	l := &lanes{socket: startEngine(t)}
+	car, stop := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: 2 * patience}})
+	c := dialCar(t, car).login()
+	c.write([]byte("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n" + strings.Repeat("x", 3*maxShared)))
+	waitFor(t, func() (body bool) {
+		inLoop(t, car, func() {
+			for g := range car.loops[0].guests {
+				body = g.own != nil && g.course.body && len(g.in) == 0
+			}
+		})
+		return body
+	})
+	stopped := make(chan struct{})
+	go func() { stop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Fatal("it waits")
+	}
+}
+
+// TestWhoHasEndedGetsNothingOutOfTurn: the engine ends a client that waits when it ends,
+// and what we would have answered behind that is no answer to what it waited for.
+func TestWhoHasEndedGetsNothingOutOfTurn(t *testing.T) {
+	car, l := pair(t)
+	for _, c := range []*client{dialUnix(t, l.socket).login(), dialCar(t, car).login()} {
+		c.send("BLPOP", "none", "0")
+		c.send("CONFIG", "GET", "save")
+		c.conn.(interface{ CloseWrite() error }).CloseWrite()
+		if got := c.rest(); got != "" {
+			t.Errorf("%q", got)
+		}
+	}
+}

@@ -248,6 +248,7 @@ func (l *loop) drain() {
 	l.draining = true
 	l.deafen()
 	for g := range l.guests {
+		g.tear()
 		switch {
 		case g.own != nil && g.course.uncounted, g.phase <= barred && g.pending == 0 && len(g.out) == 0:
 			g.close()

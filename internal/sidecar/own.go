@@ -155,7 +155,6 @@ func (l *loop) loseOwn(k *link, cause error) {
 		l.car.log.Warn("lane lost with commands under way", "waiting", due, "cause", cause)
 	}
 	g.cut()
-	l.later(g)
 }
 
 // mayReturn sends a guest back to the shared lane if it has asked for nothing else for

@@ -342,12 +342,17 @@ func (g *guest) sayInstead(c *command.Command, text string) {
 // malformed ends the guest with redis-server's own words, behind the replies that
 // are due.
 func (g *guest) malformed(r *run) {
-	torn := g.course.body && g.course.instead == nil && !g.course.uncounted // only a part of it is sent
 	r.send()
-	if torn {
+	g.tear()
+	g.farewell(errProtocol + g.scan.Fault())
+}
+
+// tear gives up a command of which only a part was sent over a private lane, and the
+// rest never will be: there is no reply to wait for.
+func (g *guest) tear() {
+	if g.course.body && g.course.instead == nil && !g.course.uncounted {
 		g.own.private.TakeBack()
 		g.pending--
 	}
 	g.course.body = false
-	g.farewell(errProtocol + g.scan.Fault())
 }

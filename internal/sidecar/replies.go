@@ -100,7 +100,7 @@ func (g *guest) answer(b []byte) {
 // Fail implements lane.Client.
 func (g *guest) Fail(n int, how lane.Failure) {
 	g.pending -= n
-	if g.phase == gone || g.left {
+	if g.phase == gone {
 		return
 	}
 	text := errLost

@@ -1,0 +1,206 @@
+//go:build simulation
+
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+)
+
+// ByHand is a sidecar that a simulation turns (test/simulation). It listens nowhere.
+type ByHand struct {
+	car *Sidecar
+	cut context.CancelFunc
+}
+
+// NewByHand makes one. What would be done in goroutines is handed to start.
+func NewByHand(o Options, start func(func())) (*ByHand, error) {
+	c, err := newSidecar(o)
+	if err != nil {
+		return nil, err
+	}
+	c.start = start
+	b := &ByHand{car: c}
+	c.hard, b.cut = context.WithCancel(context.Background())
+	return b, nil
+}
+
+// Loops is how many it has.
+func (b *ByHand) Loops() int { return len(b.car.loops) }
+
+// Welcome makes a guest of a connection.
+func (b *ByHand) Welcome(fd int) {
+	b.car.deal(fd, &net.UnixAddr{Name: "application", Net: "unix"}, nil)
+}
+
+// Ready says whether a turn of a loop would do something now.
+func (b *ByHand) Ready(loop int) bool {
+	l := b.car.loops[loop]
+	return l.poll.Pending() || len(l.again) > 0 || l.nextDue(time.Now()) == 0
+}
+
+// Due is when a loop has something to do without an event; negative: never.
+func (b *ByHand) Due(loop int) time.Duration { return b.car.loops[loop].nextDue(time.Now()) }
+
+// Turn is a loop's. Guests go on in an order that shuffle makes, not in that of Go's maps.
+func (b *ByHand) Turn(loop int, shuffle func(n int, swap func(i, j int))) {
+	l := b.car.loops[loop]
+	slices.SortFunc(l.again, byNumber)
+	shuffle(len(l.again), func(i, j int) { l.again[i], l.again[j] = l.again[j], l.again[i] })
+	l.turn(l.poll.Wait(0))
+}
+
+func byNumber(a, b *guest) int { return int(a.known.id - b.known.id) }
+
+// Refresh is Sidecar's.
+func (b *ByHand) Refresh() { b.car.Refresh() }
+
+// Cut closes lanes, as CutIf does, which judges by TLS.
+func (b *ByHand) Cut(bad func() bool) {
+	b.car.each(func(l *loop) {
+		for _, e := range l.entities {
+			if e.link != nil && bad() {
+				l.lose(e.link, errors.New("cut"))
+			}
+		}
+	})
+}
+
+// Drain begins one.
+func (b *ByHand) Drain() { b.car.each((*loop).drain) }
+
+// End closes what is left.
+func (b *ByHand) End() {
+	b.cut()
+	for _, l := range b.car.loops {
+		l.end()
+	}
+}
+
+// Guests are how many there are.
+func (b *ByHand) Guests() (n int) {
+	for _, l := range b.car.loops {
+		n += len(l.guests)
+	}
+	return n
+}
+
+// Lanes are how many there are, shared and private, or being made.
+func (b *ByHand) Lanes() (shared, private int) {
+	for _, l := range b.car.loops {
+		for _, g := range l.order {
+			if g.link != nil {
+				shared++
+			}
+		}
+	}
+	return shared, int(b.car.own.Load())
+}
+
+// Tell describes guests and groups, for who looks for the reason of their waiting.
+func (b *ByHand) Tell() (lines []string) {
+	for i, l := range b.car.loops {
+		for _, g := range slices.SortedFunc(maps.Keys(l.guests), byNumber) {
+			lines = append(lines, fmt.Sprintf("loop %d, guest %d: phase %d, stop %d, listed %v, pending %d, in %d (partial %v), out %d, socket %+v, private %v, db %d",
+				i, g.known.id-firstID, g.phase, g.stopped(), g.listed, g.pending, len(g.in), g.partial, len(g.out), g.socket, g.own != nil, g.known.db))
+		}
+		for _, of := range l.order {
+			lines = append(lines, fmt.Sprintf("loop %d, group db %d protocol %d: guests %d, lane %v, away %v, trying %v, waiters %d",
+				i, of.key.db, of.key.protocol, of.guests, of.link != nil, of.away, of.trying != nil, len(of.waiters)))
+			if k := of.link; k != nil {
+				lines = append(lines, fmt.Sprintf("  lane: outstanding %d, awaits %v, waiting %d, unsent %d, held %d, succeeded %v",
+					k.books.Outstanding(), k.books.Awaits(), k.books.Waiting(), k.wire.Unsent(), len(k.held), k.next != nil))
+			}
+		}
+	}
+	return lines
+}
+
+// Check says what of that which always holds (guest.go) doesn't.
+func (b *ByHand) Check() error {
+	private := 0
+	for _, l := range b.car.loops {
+		for g := range l.guests {
+			if err := l.check(g); err != nil {
+				return fmt.Errorf("guest %d: %w", g.known.id-firstID, err)
+			}
+			if g.own != nil {
+				private++
+			}
+		}
+		if err := l.checkGroups(); err != nil {
+			return err
+		}
+	}
+	if n := int(b.car.own.Load()); private > n {
+		return fmt.Errorf("%d private lanes, %d counted", private, n)
+	}
+	return nil
+}
+
+func (l *loop) checkGroups() error {
+	counted := map[*group]int{}
+	for g := range l.guests {
+		counted[g.group]++
+	}
+	if len(l.order) != len(l.groups) {
+		return fmt.Errorf("%d groups, %d in order", len(l.groups), len(l.order))
+	}
+	for _, of := range l.order {
+		switch k := of.link; {
+		case l.groups[of.key] != of:
+			return errors.New("a group is in order and not to be found")
+		case counted[of] != of.guests:
+			return fmt.Errorf("a group counts %d guests and has %d", of.guests, counted[of])
+		case k == nil:
+		case k.lost, k.group != of, l.entities[k.fd].link != k:
+			return errors.New("a group's lane isn't its own")
+		case k.books.Waiting() > maxBacklog+len(l.guests)*(maxShared+readSize):
+			return fmt.Errorf("%d bytes wait on a shared lane", k.books.Waiting())
+		}
+	}
+	return nil
+}
+
+func (l *loop) check(g *guest) error {
+	listed := 0
+	for _, other := range l.again {
+		if other == g {
+			listed++
+		}
+	}
+	for _, e := range l.entities {
+		if e.link == nil {
+			continue
+		}
+		for _, other := range e.link.held {
+			if other == g {
+				listed++
+			}
+		}
+	}
+	switch {
+	case g.phase == gone:
+		return errors.New("it is gone and still there")
+	case l.entities[g.fd].guest != g:
+		return errors.New("its descriptor is another's")
+	case g.listed != (listed == 1):
+		return fmt.Errorf("listed %v, on %d lists", g.listed, listed)
+	case g.pending < 0:
+		return fmt.Errorf("%d replies are due", g.pending)
+	case len(g.in) > largestFrame+readSize:
+		return fmt.Errorf("%d bytes of commands are kept", len(g.in))
+	case len(g.out) > maxUnread:
+		return fmt.Errorf("%d bytes of replies are kept", len(g.out))
+	case g.own != nil && g.phase == serving && len(g.out) > seizeAt+unreadShared+2*readSize+saidATurn:
+		return fmt.Errorf("%d bytes of replies are kept of a private lane", len(g.out))
+	case g.own != nil && (g.own.lost || l.entities[g.own.fd].link != g.own):
+		return errors.New("its private lane isn't its own")
+	}
+	return nil
+}
