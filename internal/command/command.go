@@ -54,6 +54,9 @@ type Command struct {
 	Returns             Return
 	// MayBlock: Shared unless [Blocks] says that its arguments ask to wait.
 	MayBlock bool
+	// Listens: what other connections do after it is told to its own, and what they do
+	// before never is.
+	Listens bool
 	// Arity as COMMAND gives it: how many arguments, the name (two for a
 	// subcommand) included; negative: at least so many.
 	Arity int

@@ -72,6 +72,10 @@ var uses = []use{
 		client|setinfo config|get readonly readwrite role`},
 }
 
+// listening are the commands that miss for good what others do before them. What is
+// pushed is there for a BLPOP that comes later, and whoever watches waits for the reply.
+const listening = `subscribe psubscribe ssubscribe xread client|tracking`
+
 // byClass is the use of a command that isn't in uses. Of the refused ones that
 // aren't barred the engine's ACL refuses each with one reply.
 func byClass(c *Command) use {
@@ -96,6 +100,9 @@ func setUses(t map[string]*entry) {
 		for _, name := range strings.Fields(u.names) {
 			set(t[name], u)
 		}
+	}
+	for _, name := range strings.Fields(listening) {
+		t[name].Listens = true
 	}
 }
 

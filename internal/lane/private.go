@@ -27,6 +27,11 @@ type Private struct {
 	head   [replyHead]byte
 	deaf   bool // what isn't counted is no RESP
 	kept   int  // head[:kept] is the beginning of the frame under way, if it is looked at
+
+	astray bool // a skipped one was another's
+
+	unconfirmed int      // channels that were subscribed to, and not confirmed yet
+	confirmed   []func() // are called when none is left
 }
 
 // replyHead is how much of a reply its watcher sees: enough for the id in HELLO's.
@@ -36,7 +41,7 @@ const replyHead = 256
 type place struct {
 	kind placeKind
 	n    int          // replies that pass
-	told func([]byte) // of a watched or doubtful one: it is called with the reply's beginning
+	told func([]byte) // of a watched, doubtful or skipped one: it is called with the reply's beginning
 	made func() []byte
 	over func([]byte) []byte
 }
@@ -49,6 +54,7 @@ const (
 	replaced                  // one, an error, instead of which what is made is given
 	remade                    // one, short, which is made over unless it is an error
 	doubtful                  // one, or the end of what can be counted
+	skipped                   // one, which is for nobody
 	ours                      // what is made, no reply of the engine
 	uncounted
 )
@@ -79,6 +85,28 @@ func (p *Private) Doubt(told func(first []byte)) { p.add(place{kind: doubtful, n
 // Replace says that a command was sent that the engine must reject. What is made
 // when that is its turn goes to the client in the error's place.
 func (p *Private) Replace(made func() []byte) { p.add(place{kind: replaced, n: 1, made: made}) }
+
+// Skip says that a command of our own was sent. Its reply, this one or an error, is for
+// nobody; told is called when it has come, unless it is nil.
+func (p *Private) Skip(want string, told func()) {
+	p.add(place{kind: skipped, n: 1, told: func(head []byte) {
+		if head[0] != '-' && string(head) != want {
+			p.astray = true
+		} else if told != nil {
+			told()
+		}
+	}})
+}
+
+// Subscribe says that so many channels are subscribed to by what is sent where replies
+// aren't counted, or may be the last that is. told, unless it is nil, is called when the
+// engine has confirmed these and all before, or has answered with an error.
+func (p *Private) Subscribe(channels int, told func()) {
+	p.unconfirmed += channels
+	if told != nil {
+		p.confirmed = append(p.confirmed, told)
+	}
+}
 
 // Answer puts an answer of our own behind the replies that are to come, of which
 // there must be some. It is made when its turn comes.
@@ -182,7 +210,7 @@ func (p *Private) Received(b []byte) error {
 			}
 			p.kept += copy(p.head[p.kept:], b[i:i+n])
 		}
-		if p.held {
+		if p.held || kind == skipped {
 			give(i)
 			from = i + n
 		}
@@ -197,12 +225,20 @@ func (p *Private) Received(b []byte) error {
 		case kind == watched, kind == doubtful:
 			f.told(p.head[:p.kept])
 			ended++
+			if kind == doubtful {
+				p.unconfirmed = 0
+				p.tellConfirmed()
+			}
 		case kind == replaced && p.head[0] != '-':
 			return ErrNotRejected
 		case kind == replaced:
 			p.Client.Deliver(f.made(), 1)
 		case p.held:
 			p.Client.Deliver(f.over(p.head[:p.kept]), 1)
+		case kind == skipped:
+			if f.told(p.head[:p.kept]); p.astray {
+				return ErrFence
+			}
 		default:
 			ended++
 		}
@@ -227,16 +263,52 @@ func confirms(push []byte) bool {
 
 var crlf = []byte("\r\n")
 
-// overhear looks for errors in what is passed on uncounted.
+// overhear looks for errors in what is passed on uncounted, and for confirmations.
 func (p *Private) overhear(b []byte) {
 	for len(b) > 0 && !p.deaf {
+		if p.scan.Between() {
+			p.kept = 0
+		}
 		n, outcome := p.scan.Scan(b)
+		if p.unconfirmed > 0 && p.kept < confirmationHead {
+			p.kept += copy(p.head[p.kept:confirmationHead], b[:n])
+		}
 		b = b[n:]
 		p.deaf = outcome == resp.Malformed
 		if outcome == resp.Whole {
 			p.tellError()
+			p.confirm()
 		}
 	}
+}
+
+// confirmationHead is how much of a frame tells that it confirms a subscription.
+const confirmationHead = len("*3\r\n$10\r\npsubscribe\r\n")
+
+// confirm takes the frame that has ended for what it may be.
+func (p *Private) confirm() {
+	if p.unconfirmed == 0 || p.kept == 0 {
+		return
+	}
+	switch head := p.head[1:p.kept]; {
+	case p.head[0] == '-': // to whatever: nobody is to wait in vain
+		p.unconfirmed = 0
+	case bytes.HasPrefix(head, []byte("3\r\n$9\r\nsubscribe\r\n")),
+		bytes.HasPrefix(head, []byte("3\r\n$10\r\npsubscribe\r\n")),
+		bytes.HasPrefix(head, []byte("3\r\n$10\r\nssubscribe\r\n")):
+		p.unconfirmed--
+	}
+	p.tellConfirmed()
+}
+
+func (p *Private) tellConfirmed() {
+	if p.unconfirmed > 0 {
+		return
+	}
+	for _, told := range p.confirmed {
+		told()
+	}
+	p.confirmed = nil
 }
 
 func (p *Private) tellError() {

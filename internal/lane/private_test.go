@@ -12,8 +12,8 @@ import (
 )
 
 // TestAPrivateLaneGivesEachReplyItsPlace, cut anywhere: plain ones, watched ones,
-// replaced ones, answers of our own, pushes between them, and in the end what isn't
-// counted.
+// replaced ones, ones that are for nobody, answers of our own, pushes between them, and
+// in the end what isn't counted.
 func TestAPrivateLaneGivesEachReplyItsPlace(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 5))
@@ -21,11 +21,11 @@ func TestAPrivateLaneGivesEachReplyItsPlace(t *testing.T) {
 		p := &lane.Private{Client: c}
 		var stream, want bytes.Buffer
 		var watched, told []string
-		expected, ours := 0, 0
+		expected, ours, skipped := 0, 0, 0
 		reply := func(n int) string { return c.reply(n) }
 		for n := range 200 {
-			kind := r.IntN(4)
-			if kind < 3 && r.IntN(10) == 0 {
+			kind := r.IntN(5)
+			if kind < 4 && r.IntN(10) == 0 {
 				push := ">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n"
 				stream.WriteString(push)
 				want.WriteString(push)
@@ -44,6 +44,11 @@ func TestAPrivateLaneGivesEachReplyItsPlace(t *testing.T) {
 				p.Replace(func() []byte { return []byte("+instead\r\n") })
 				stream.WriteString("-ERR wrong\r\n")
 				want.WriteString("+instead\r\n")
+			case 3:
+				p.Skip("+for nobody\r\n", func() { skipped++ })
+				stream.WriteString("+for nobody\r\n")
+				expected--
+				skipped--
 			default:
 				if stream.Len() == 0 || r.IntN(2) == 0 {
 					continue
@@ -65,6 +70,9 @@ func TestAPrivateLaneGivesEachReplyItsPlace(t *testing.T) {
 		}
 		if !bytes.Equal(c.got, want.Bytes()) {
 			t.Fatalf("seed %d: got %.300q, want %.300q", seed, c.got, want.Bytes())
+		}
+		if skipped != 0 {
+			t.Fatalf("seed %d: %d too few or many are told of what is for nobody", seed, skipped)
 		}
 		if c.answered != expected+ours || fmt.Sprint(told) != fmt.Sprint(watched) {
 			t.Fatalf("seed %d: %d answered of %d, told %q, want %q", seed, c.answered, expected+ours, told, watched)
@@ -206,5 +214,68 @@ func TestAReplyIsMadeOver(t *testing.T) {
 	p.Remake(func(reply []byte) []byte { return reply })
 	if err := p.Received([]byte("$300\r\n" + strings.Repeat("x", 300) + "\r\n")); !errors.Is(err, lane.ErrMalformed) {
 		t.Errorf("a reply that is too long: %v", err)
+	}
+}
+
+// TestAPrivateLaneKnowsWhenSubscriptionsStand: where replies aren't counted, messages
+// and the ends of other subscriptions are no confirmations.
+func TestAPrivateLaneKnowsWhenSubscriptionsStand(t *testing.T) {
+	frame := func(kind string) string {
+		return fmt.Sprintf("*3\r\n$%d\r\n%s\r\n$1\r\nc\r\n:1\r\n", len(kind), kind)
+	}
+	message := "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$19\r\n*3\r\n$9\r\nsubscribe\r\n\r\n"
+	for name, given := range map[string]struct {
+		channels int
+		before   string // nothing is told yet
+		last     string
+	}{
+		"one":               {1, "", frame("subscribe")},
+		"patterns":          {1, "", frame("psubscribe")},
+		"shards":            {1, "", frame("ssubscribe")},
+		"a push":            {1, "", ">" + frame("subscribe")[1:]},
+		"three":             {3, frame("subscribe") + frame("psubscribe"), frame("subscribe")},
+		"behind messages":   {1, strings.Repeat(message, 3), frame("subscribe")},
+		"behind an end":     {1, frame("unsubscribe") + frame("punsubscribe"), frame("subscribe")},
+		"behind a pong":     {2, frame("subscribe") + "*2\r\n$4\r\npong\r\n$0\r\n\r\n", frame("subscribe")},
+		"refused":           {5, frame("subscribe"), "-NOPERM no\r\n"},
+		"in a simple reply": {1, "+3\r\n:3\r\n$19\r\n*3\r\n$9\r\nsubscribe\r\n\r\n", frame("subscribe")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, size := range []int{1, 7, 1000} {
+				c := &client{}
+				p := &lane.Private{Client: c}
+				told := 0
+				p.Uncount()
+				p.Subscribe(given.channels, func() { told++ })
+				for _, part := range []struct {
+					bytes string
+					told  int
+				}{{given.before, 0}, {given.last, 1}, {frame("subscribe"), 1}} {
+					for rest := part.bytes; rest != ""; rest = rest[min(size, len(rest)):] {
+						if err := p.Received([]byte(rest[:min(size, len(rest))])); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if told != part.told {
+						t.Fatalf("behind %q, %d bytes at a time: told %d times", part.bytes, size, told)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestAReplyForNobodyMustBeThatReply.
+func TestAReplyForNobodyMustBeThatReply(t *testing.T) {
+	for reply, want := range map[string]error{"+OK\r\n": nil, "-BUSY a script\r\n": nil, "+other\r\n": lane.ErrFence, "$2\r\nOK\r\n": lane.ErrFence} {
+		c := &client{}
+		p := &lane.Private{Client: c}
+		told := false
+		p.Skip("+OK\r\n", func() { told = true })
+		p.Expect(1)
+		err := p.Received([]byte(reply + "+for the client\r\n"))
+		if !errors.Is(err, want) || told != (want == nil) || strings.Contains(string(c.got), reply) {
+			t.Errorf("%q: %v, told %v, the client got %q", reply, err, told, c.got)
+		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 type meddler struct {
 	socket, engine string
 	spoil          func(frame []byte) (out []byte, cut bool)
+	hold           func(commands []byte) // called before they are passed on; nil: at once
 
 	listener net.Listener
 	work     sync.WaitGroup
@@ -116,6 +117,9 @@ func (m *meddler) carry(down net.Conn) {
 		for {
 			n, err := down.Read(buf)
 			if n > 0 {
+				if m.hold != nil {
+					m.hold(buf[:n])
+				}
 				if _, err := up.Write(buf[:n]); err != nil {
 					return
 				}

@@ -20,6 +20,9 @@
 //     says how, and what remains.
 //   - Replies come in the order of the commands, its own answers among them. A
 //     guest changes lanes only when no reply is due to it.
+//   - What comes over one connection is not overtaken, on its way to a private lane, by
+//     what comes later over another of the same credential; nor is a subscription.
+//     That takes others a round trip, and is bounded (order.go, docs/decisions/0163).
 //   - Commands that could stop or poison the cache ([command.Command.Barred])
 //     never leave it, in whatever case, form or place they come: they get
 //     redis-server's NOPERM, and an open MULTI fails.
@@ -46,9 +49,12 @@
 // shared.go, private.go and change.go are what commands come to: on a shared lane,
 // on a private one, and where they change who asks (with all that a stranger says).
 // replies.go is what comes back, link.go a lane's bytes, group.go how shared lanes
-// come and go, route.go where lanes go, proof.go and stranger.go how a password is proved, own.go how private ones do, end.go how a guest ends.
+// come and go, own.go how private ones do, order.go who waits for whom, route.go where
+// lanes go, proof.go and stranger.go how a password is proved, end.go how a guest ends.
 //
-// Known limits: answers of our own end where replies can't be counted any more
+// Known limits: what is sent over a shared lane and not waited for may be overtaken by
+// what comes later over a private one, and several event loops know nothing of each
+// other's order. Answers of our own end where replies can't be counted any more
 // (subscriptions with RESP2, CLIENT REPLY, commands that the engine knows and we don't);
 // what is barred stays so. A guest
 // with maxPlaces answers of ours waiting behind a blocked command isn't read, so its

@@ -22,6 +22,7 @@ type group struct {
 	guests     int
 	idle       time.Time // when its last guest left
 	generation uint64    // of the route, for all of its lanes
+	order      *order    // of all groups of this credential
 
 	large  time.Time     // when a reply was last too large to be held
 	unsent []lane.Unsent // of a lane that was seized (own.go)

@@ -41,8 +41,9 @@ import (
 //   - Readiness is remembered, since the poller tells of it once: socket.readable is
 //     cleared only by a read that found nothing more.
 //   - stopped says whether it may be read, and why not. Each reason has one event that
-//     ends it: the last reply (settled), the proof or lane (resume), room on its lane
-//     (relieve). listed: it is on the loop's list, or on its lane's held, not on both.
+//     ends it: the last reply (settled), the proof or lane (resume), its turn (advance),
+//     room on its lane (relieve). listed: it is on the loop's list, in line, or on its
+//     lane's held, on one of them only.
 //   - A full socket doesn't keep it from being read: who only writes until he is done,
 //     as most client libraries do with a pipeline, would wait for ever. On a shared lane
 //     it gets a private one when much is unread, and there the engine keeps the replies,
@@ -56,6 +57,8 @@ type guest struct {
 	group  *group // whose credential it has proved; nil: a stranger
 	own    *link  // its private lane
 	course course // of its commands on it
+
+	barrier *barrier // has others of its credential wait (order.go)
 
 	fd      int
 	socket  socket
@@ -106,6 +109,7 @@ const (
 	goes stop = iota
 	forReplies
 	forLane
+	forTurn
 	forRoom
 	forNothing // it is over
 )
@@ -134,19 +138,27 @@ func (g *guest) stopped() stop {
 		return forNothing
 	case g.pending > 0 && (g.phase == barred || k == nil): // or sent nowhere yet
 		return forReplies
+	case g.behind():
+		return forTurn
 	case k != nil && k.backlogged():
 		return forRoom
 	}
 	return goes
 }
 
-// mayGo says the same, and lists the guest where it waits for room.
+// mayGo says the same, and lists the guest where it waits.
 func (l *loop) mayGo(g *guest) bool {
 	switch g.stopped() {
 	case goes:
 		return true
 	case forReplies:
 		g.phase = barred
+	case forTurn:
+		if !g.listed {
+			g.listed = true
+			o := g.group.order
+			o.line = append(o.line, inLine{guest: g})
+		}
 	case forRoom:
 		if !g.listed {
 			g.listed = true
@@ -200,6 +212,7 @@ func (l *loop) take(g *guest) {
 		}
 	}
 	if !g.socket.readable || l.draining {
+		g.shut()
 		return
 	}
 	n, err := eventloop.Read(g.fd, l.buf)
@@ -222,6 +235,7 @@ func (l *loop) take(g *guest) {
 			l.later(g)
 		}
 	}
+	g.shut()
 	if k := g.link(); k != nil && k.books != nil && k.books.Full() {
 		l.flush(k) // the engine needn't wait for the rest of the turn
 	}
@@ -234,6 +248,9 @@ func (l *loop) consume(g *guest, b []byte) {
 		b = g.in
 	}
 	g.partial, g.phase, g.said = false, serving, 0
+	if g.barrier != nil {
+		g.barrier.fenced = false
+	}
 	used := l.commands(g, b)
 	switch {
 	case g.phase >= parting:

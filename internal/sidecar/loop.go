@@ -68,6 +68,7 @@ type loop struct {
 	answers    []lateAnswer // to repeated wrong passwords
 	arrived    []*link      // have replies to be read in this turn
 	again      []*guest     // have more to be read, or may go on
+	lines      []*order     // where guests stand in line
 	reminders  map[*guest]struct{}
 	tick       time.Time // when the first of these is due
 	roll       []entry   // CLIENT LIST, made once a turn
@@ -77,6 +78,7 @@ type loop struct {
 	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
 
 	turns, commandsSent, lanesLost int64 // since the start
+	unordered                      int64 // the same: barriers that fell in vain (order.go)
 
 	mu     sync.Mutex
 	posts  []func() // from other goroutines, to be done by the loop
@@ -165,6 +167,7 @@ func (l *loop) turn(events []eventloop.Event) {
 	clear(l.arrived) // so that nothing holds on to a lane that has ended
 	l.arrived = l.arrived[:0]
 	l.expire(now)
+	l.advance(now)
 	l.lookAtReminders(now)
 }
 
@@ -219,6 +222,9 @@ func (l *loop) token(fd int) eventloop.Token {
 // expires.
 func (l *loop) nextDue(now time.Time) time.Duration {
 	wait := l.nextExpiry(now)
+	if due := l.nextBarrier(now); due >= 0 && (wait < 0 || due < wait) {
+		wait = due
+	}
 	if !l.tick.IsZero() && (wait < 0 || l.tick.Sub(now) < wait) {
 		wait = max(0, l.tick.Sub(now))
 	}

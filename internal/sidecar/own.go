@@ -15,6 +15,7 @@ import (
 // is looked at again then, so it always returns again.
 func (l *loop) leave(g *guest) outcome {
 	g.partial = false
+	l.raise(g)
 	if g.pending > 0 {
 		g.phase = barred
 		return again

@@ -104,6 +104,7 @@ func (l *loop) atHead(g *guest, r *run) resp.Outcome {
 	if g.course.wantsAll(c) {
 		return l.atWhole(g, r, c, h)
 	}
+	l.precede(g, r, c, h.Argc)
 	counted := !g.course.uncounted
 	use := g.course.next(c, h.Argc)
 	switch {
@@ -199,6 +200,7 @@ func (l *loop) whole(g *guest, r *run, a ask, size int) outcome {
 		}
 		return again
 	}
+	l.precede(g, r, c, len(a.args))
 	r.take(size)
 	if nameTheUser(c, a.args) {
 		a.frame = resp.AppendCommand(nil, a.args...)

@@ -177,7 +177,7 @@ func (l *loop) judged(p *proof, r proven) {
 	case len(l.groups) >= l.share(maxGroups):
 		tooMany = l.apart(p, r)
 	default:
-		to = &group{key: p.key, who: p.who.clone(), generation: r.from}
+		to = &group{key: p.key, who: p.who.clone(), generation: r.from, order: l.orderOf(p.key.credential)}
 		l.groups[p.key], l.order = to, append(l.order, to)
 		if !l.attach(to, r) {
 			l.drop(to)

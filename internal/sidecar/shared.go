@@ -49,6 +49,9 @@ func request(h resp.Head, b []byte) (a ask, err error) {
 // commands that are sent on as they are is sent at once.
 func (l *loop) onShared(g *guest, b []byte) (used int) {
 	of := g.group
+	if g.behind() { // it has just become one of the group
+		return 0
+	}
 	if len(g.out) > unreadShared || of.keepsApart(g) { // it writes and doesn't read: the engine is to keep the rest
 		l.leave(g)
 		return 0

@@ -18,6 +18,7 @@ type Status struct {
 	Commands       int64           `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
 	WrongPasswords int64           `json:"wrong_passwords" metric:"redoubt_sidecar_wrong_passwords_total" help:"Logins of local programs with a wrong password, since the start."`
 	LanesLost      int64           `json:"lanes_lost" metric:"redoubt_sidecar_shared_lanes_lost_total" help:"Shared lanes that ended while they were in use, since the start."`
+	Unordered      int64           `json:"unordered" metric:"redoubt_sidecar_unordered_total" help:"Commands on their way to a private lane that those which came later over other connections have not waited for, since that would have taken too long (docs/decisions/0163), since the start."`
 	Gateways       []GatewayStatus `json:"gateways"`
 	Steps          int64           `json:"gateway_steps" metric:"redoubt_sidecar_gateway_steps_total" help:"Times that the sidecar went on to another gateway, whose cache is another one, since the start."`
 
@@ -64,13 +65,14 @@ func (l *loop) count() func(*Status) {
 			outstanding += g.link.books.Outstanding()
 		}
 	}
-	guests := len(l.guests)
+	guests, unordered := len(l.guests), l.unordered
 	return func(s *Status) {
 		s.Connections += guests
 		s.SharedLanes += lanes
 		s.Outstanding += outstanding
 		s.Commands += commands
 		s.LanesLost += lost
+		s.Unordered += unordered
 	}
 }
 
