@@ -49,7 +49,8 @@
 // shared.go, private.go and change.go are what commands come to: on a shared lane,
 // on a private one, and where they change who asks (with all that a stranger says).
 // replies.go is what comes back, link.go a lane's bytes, group.go how shared lanes
-// come and go, own.go how private ones do, order.go who waits for whom, route.go where
+// come and go, own.go and standby.go how
+// private ones do, order.go who waits for whom, route.go where
 // lanes go, proof.go and stranger.go how a password is proved, end.go how a guest ends.
 //
 // Known limits: what is sent over a shared lane and not waited for may be overtaken by

@@ -170,6 +170,8 @@ func (l *loop) timeOut(g *guest, now time.Time) {
 		g.close()
 	case len(g.last) > 0: // the engine doesn't end
 		l.lose(g.own, errQuiet)
+	case g.own != nil && !g.own.unheard.IsZero():
+		l.lookForLife(g, now)
 	case g.own != nil:
 		l.mayReturn(g, now)
 	}

@@ -24,6 +24,10 @@ type group struct {
 	generation uint64    // of the route, for all of its lanes
 	order      *order    // of all groups of this credential
 
+	standby      *link // is kept for the next who goes to a lane of his own (standby.go)
+	standbyUntil time.Time
+	preparing    bool // one is being made
+
 	large  time.Time     // when a reply was last too large to be held
 	unsent []lane.Unsent // of a lane that was seized (own.go)
 
@@ -98,6 +102,10 @@ func (l *loop) lose(k *link, cause error) {
 	if k.lost {
 		return
 	}
+	if k.standbyOf != nil {
+		l.dropStandby(k.standbyOf)
+		return
+	}
 	if k.owes() { // who is told that it may have run must not find that it runs later
 		k.wire.Discard()
 	}
@@ -139,7 +147,7 @@ func (l *loop) redial(to *group, number int) {
 		if !pause(ctx, number) {
 			return
 		}
-		p := l.car.prove(ctx, who, to.key.protocol, to.key.db, "")
+		p := l.car.prove(ctx, who, to.key.protocol, to.key.db)
 		l.car.learnMemory(ctx, &p)
 		p.closeUnless(l.post(func() { l.redialled(to, try, p) }))
 	})
@@ -231,6 +239,9 @@ func (l *loop) expire(now time.Time) {
 				l.inquire(k, now)
 			}
 		}
+		if g.standby != nil && !now.Before(g.standbyUntil) {
+			l.dropStandby(g)
+		}
 		if g.guests == 0 && now.Sub(g.idle) >= linger {
 			l.drop(g)
 		}
@@ -251,6 +262,7 @@ func (l *loop) drop(g *group) {
 		g.trying = nil
 	}
 	clear(g.who.password)
+	l.dropStandby(g)
 	g.failUnsent()
 	if g.link != nil {
 		l.lose(g.link, net.ErrClosed)

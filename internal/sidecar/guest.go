@@ -279,6 +279,7 @@ func (l *loop) consume(g *guest, b []byte) {
 func (l *loop) commands(g *guest, b []byte) (used int) {
 	for used < len(b) && g.phase == serving && !g.partial && g.said < saidATurn {
 		var n int
+		on := g.own
 		switch {
 		case g.own != nil:
 			n = l.onPrivate(g, b[used:])
@@ -287,7 +288,7 @@ func (l *loop) commands(g *guest, b []byte) (used int) {
 		default:
 			n = l.asStranger(g, b[used:])
 		}
-		if n == 0 && g.phase == serving {
+		if n == 0 && g.phase == serving && g.own == on { // else the same on a lane of its own
 			break
 		}
 		used += n

@@ -28,6 +28,10 @@ type link struct {
 	choked  bool          // it isn't read until the guest has taken more
 	fin     bool          // our end follows what is unsent
 	fault   error         // of a send, until flushOwn
+	met     bool          // it knows its guest's name
+	unheard time.Time     // since when nothing has come over it, of one that was on standby
+
+	standbyOf *group // it is nobody's yet (standby.go)
 
 	next      *proven // takes over when nothing is under way (refresh.go)
 	holdUntil time.Time
@@ -231,9 +235,13 @@ func (l *loop) receive(k *link) {
 
 // readLink reads a lane once and hands out what came.
 func (l *loop) readLink(k *link) (n int, err error) {
-	if k.guest != nil {
+	if k.books == nil {
 		n, err = k.read(l.plain)
-		if n > 0 {
+		switch {
+		case n == 0:
+		case k.standbyOf != nil:
+			err = lane.ErrUnasked
+		default:
 			if fault := k.private.Received(l.plain[:n]); fault != nil {
 				err = fault
 			}

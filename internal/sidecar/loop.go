@@ -239,6 +239,9 @@ func (l *loop) nextDue(now time.Time) time.Duration {
 				due = min(due, max(0, k.holdUntil.Sub(now)))
 			}
 		}
+		if g.standby != nil {
+			due = min(due, max(0, g.standbyUntil.Sub(now)))
+		}
 		if g.guests == 0 {
 			due = min(due, max(0, g.idle.Add(linger).Sub(now)))
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/lane"
+	"github.com/redoubt-cache/redoubt/internal/resp"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
@@ -20,18 +21,25 @@ func (l *loop) leave(g *guest) outcome {
 		g.phase = barred
 		return again
 	}
+	if g.group.standby != nil {
+		l.adopt(g)
+		return again
+	}
 	if l.car.own.Load() >= int64(l.car.limits.OwnLanes) {
 		g.answer(errorReply(errMaxClients))
 		g.end()
 		return again
 	}
+	if l.ownLanes() >= l.car.limits.OwnLanes {
+		l.makeRoom()
+	}
 	l.car.own.Add(1)
 	g.phase = waiting
 	who := g.group.who.clone() // the group may be dropped meanwhile
-	key, name := g.group.key, g.known.name
+	key := g.group.key
 	l.car.start(func() {
 		defer clear(who.password)
-		p := l.car.prove(l.car.hard, who, key.protocol, key.db, name)
+		p := l.car.prove(l.car.hard, who, key.protocol, key.db)
 		p.closeUnless(l.post(func() { l.left(g, p) }))
 	})
 	return again
@@ -63,6 +71,7 @@ func (l *loop) left(g *guest, p proven) {
 			g.cut()
 		} else {
 			l.give(g, k, l.car.privateBooks(g))
+			l.keepStandby(g.group)
 		}
 	}
 	l.resume(g)
@@ -79,7 +88,21 @@ func (l *loop) give(g *guest, k *link, books *lane.Private) {
 	k.group, k.books = nil, nil
 	g.own, g.course = k, course{needed: time.Now()}
 	l.car.own.Add(1)
-	l.remind(g, g.course.needed.Add(l.car.limits.Own))
+	l.remind(g, g.course.needed.Add(min(l.car.limits.Own, l.car.limits.Dial)))
+}
+
+// introduce is the first that a private lane hears of its guest: the guest's name, and
+// where nobody has heard of the lane for a while, a fence.
+func (g *guest) introduce() {
+	k := g.own
+	if g.known.name != "" {
+		k.private.Skip("+OK\r\n", nil)
+		k.send(resp.AppendCommand(nil, "CLIENT", "SETNAME", g.known.name))
+	}
+	if !k.unheard.IsZero() {
+		k.private.Skip(fenceReply, func() { k.unheard = time.Time{} })
+		k.send(fence)
+	}
 }
 
 // seize gives the shared lane to the guest that has it alone and takes its reply

@@ -42,17 +42,15 @@ func TestAGuestGoesBackToTheSharedLane(t *testing.T) {
 			for _, command := range needs {
 				c.do(strings.Fields(command)...)
 			}
-			if l.dialed.Load() == before {
-				t.Fatal("it needed no lane of its own")
-			}
+			waitFor(t, func() bool { return l.dialed.Load() > before }) // it needed one: another is made ready
 			waitFor(t, func() bool { return alone(t, car) == 0 })
 			c.expect("+PONG\r\n", "PING")
 			c.expect(id, "CLIENT", "ID")
 			if got := c.do("CLIENT", "GETNAME"); !strings.Contains(got, name) {
 				t.Errorf("its name is %q", got)
 			}
-			if alone(t, car) != 0 || l.dialed.Load() != before+1 {
-				t.Errorf("%d lanes of their own, %d dialled", alone(t, car), l.dialed.Load()-before)
+			if n := alone(t, car); n != 0 {
+				t.Errorf("%d lanes of their own", n)
 			}
 			c.do(strings.Fields(needs[0])...) // and out again
 		})

@@ -56,6 +56,10 @@ func (g *guest) expect(n int) {
 func (l *loop) onPrivate(g *guest, b []byte) int {
 	r := run{g: g, b: b}
 	k := g.own
+	if !k.met {
+		k.met = true
+		g.introduce()
+	}
 	for (r.at < len(b) || g.course.body) && g.phase == serving && g.own == k && !g.partial && g.said < saidATurn {
 		if !g.course.body && k.private.Places() >= maxPlaces {
 			g.bar()

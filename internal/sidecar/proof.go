@@ -137,7 +137,7 @@ func (l *loop) enroll(g *guest, who credential, as handshake) {
 	l.proofs[key] = p
 	if l.knows(key.credential) {
 		l.car.start(func() {
-			r := l.car.prove(l.car.hard, p.who, as.protocol, as.db, "")
+			r := l.car.prove(l.car.hard, p.who, as.protocol, as.db)
 			r.closeUnless(l.post(func() { l.judged(p, r) }))
 		})
 		return
@@ -245,7 +245,7 @@ func (l *loop) apart(p *proof, r proven) bool {
 
 // prove makes a lane for a credential that was proved before. It runs in a goroutine
 // of its own.
-func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int, name string) proven {
+func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) proven {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Dial)
 	defer cancel()
 	select {
@@ -258,17 +258,16 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int, n
 	if err != nil {
 		return proven{err: err}
 	}
-	p := proveOn(ctx, conn, who, protocol, db, name)
+	p := proveOn(ctx, conn, who, protocol, db)
 	if p.from = from; p.conn == nil {
 		conn.Close()
 	}
 	return p
 }
 
-// proveOn brings a lane to where a guest is: HELLO, SELECT, CLIENT SETNAME, each alone,
-// since some engines lose a failing reply when others are pending
-// (redis/redis#15640). Without success the lane is still the caller's.
-func proveOn(ctx context.Context, conn net.Conn, who credential, protocol, db int, name string) (p proven) {
+// proveOn brings a lane to where a group is: HELLO, SELECT, each alone, since some
+// engines lose a failing reply when others are pending (redis/redis#15640). Without success the lane is still the caller's.
+func proveOn(ctx context.Context, conn net.Conn, who credential, protocol, db int) (p proven) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	p.hello, p.err = login(conn, who, protocol)
 	if p.err == nil {
@@ -277,19 +276,9 @@ func proveOn(ctx context.Context, conn net.Conn, who credential, protocol, db in
 	if p.err == nil && p.hello[0] == '-' {
 		p.refusal = p.hello
 	}
-	var then [][]byte
-	if db != 0 {
-		then = append(then, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db)))
-	}
-	if name != "" {
-		then = append(then, resp.AppendCommand(nil, "CLIENT", "SETNAME", name))
-	}
-	for _, command := range then {
-		if p.err != nil || p.refusal != nil {
-			break
-		}
+	if db != 0 && p.err == nil && p.refusal == nil {
 		var reply []byte
-		if reply, p.err = exchange(conn, command); p.err == nil && reply[0] == '-' {
+		if reply, p.err = exchange(conn, resp.AppendCommand(nil, "SELECT", strconv.Itoa(db))); p.err == nil && reply[0] == '-' {
 			p.refusal = reply
 		}
 	}

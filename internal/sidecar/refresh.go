@@ -39,11 +39,16 @@ func (l *loop) rekey(k *link, now time.Time) {
 	l.refresh(k.group)
 }
 
-// Refresh gives every shared lane a fresh connection. It doesn't wait for that.
+// Refresh gives every lane that is shared, or on standby, a fresh connection. It doesn't
+// wait for that.
 func (c *Sidecar) Refresh() {
 	c.each(func(l *loop) {
 		for _, g := range l.order {
 			l.refresh(g)
+			if g.standby != nil {
+				l.dropStandby(g)
+				l.keepStandby(g)
+			}
 		}
 	})
 }
@@ -56,7 +61,7 @@ func (l *loop) refresh(of *group) {
 	who := of.who.clone() // the group may be dropped meanwhile
 	l.car.start(func() {
 		defer clear(who.password)
-		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db, "")
+		p := l.car.prove(l.car.hard, who, of.key.protocol, of.key.db)
 		if p.conn != nil { // else the lane that there is must do
 			p.closeUnless(l.post(func() { l.hold(k, p) }))
 		}

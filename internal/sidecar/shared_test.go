@@ -209,11 +209,10 @@ func TestALargeReplyMakesItsGuestMoveOut(t *testing.T) {
 	car, l := pair(t)
 	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 4<<20))
 	c := dialCar(t, car).login()
-	before := l.dialed.Load()
 	c.do("GET", "big")
 	c.do("GET", "big")
-	if n := l.dialed.Load(); n != before+1 {
-		t.Errorf("%d lanes after a large reply, want one more than %d", n, before)
+	if n := alone(t, car); n != 1 {
+		t.Errorf("%d lanes of their own after a large reply", n)
 	}
 }
 

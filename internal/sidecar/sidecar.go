@@ -47,7 +47,8 @@ type Options struct {
 type Limits struct {
 	// Connections of applications at a time: 10000, as maxclients of redis.conf.
 	Connections int
-	// OwnLanes bounds the connections with a lane of their own: 1536, so that of the
+	// OwnLanes bounds the connections with a lane of their own, and the lanes that are
+	// kept ready for that: 1536, so that of the
 	// 2048 that a gateway lets one host have some are left for shared lanes.
 	OwnLanes int
 	// Dial bounds the time to reach the cache: 3 s, below what client
@@ -110,6 +111,7 @@ type Sidecar struct {
 	start func(func())    // begins one: work.Go, but in a simulation
 
 	own      atomic.Int64                      // private lanes, had or being made
+	standbys atomic.Int64                      // lanes on standby, the same
 	away     atomic.Bool                       // the last dial failed
 	settings atomic.Pointer[map[string]string] // what CONFIG GET tells (memory.go)
 	refusals *refusals

@@ -13,6 +13,7 @@ type Status struct {
 	Most           int             `json:"connections_limit" metric:"redoubt_sidecar_connections_limit" help:"How many there may be (limits.connections)."`
 	OwnLanes       int             `json:"own_lanes" metric:"redoubt_sidecar_own_lanes" help:"Application connections that have, or are getting, a tunnel connection of their own (docs/decisions/0041)."`
 	MostOwn        int             `json:"own_lanes_limit" metric:"redoubt_sidecar_own_lanes_limit" help:"How many there may be (limits.own_lanes)."`
+	Standby        int             `json:"standby_lanes" metric:"redoubt_sidecar_standby_lanes" help:"Tunnel connections that are kept ready for who next needs one of his own (docs/decisions/0164); they count against the same limit."`
 	SharedLanes    int             `json:"shared_lanes" metric:"redoubt_sidecar_shared_lanes" help:"Tunnel connections that all other application connections share."`
 	Outstanding    int             `json:"outstanding" metric:"redoubt_sidecar_outstanding_commands" help:"Commands on shared lanes that wait for their replies."`
 	Commands       int64           `json:"commands" metric:"redoubt_sidecar_commands_total" help:"Commands sent over shared lanes since the start."`
@@ -39,7 +40,7 @@ func (s *Status) Current() string {
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list(), Probed: c.refusals.probes.Load()}
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), Standby: int(c.standbys.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list(), Probed: c.refusals.probes.Load()}
 	now := c.gateways.now()
 	for i, g := range c.gateways.all {
 		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})

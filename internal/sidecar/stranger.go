@@ -195,7 +195,7 @@ func (s *spare) prove(p *proof) proven {
 }
 
 func (s *spare) try(ctx context.Context, p *proof) proven {
-	r := proveOn(ctx, s.conn, p.who, p.key.protocol, p.key.db, "")
+	r := proveOn(ctx, s.conn, p.who, p.key.protocol, p.key.db)
 	r.from = s.from
 	s.car.learnMemory(ctx, &r)
 	switch {

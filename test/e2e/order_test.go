@@ -13,7 +13,7 @@ import (
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-var orderRounds = flag.Int("order", 100, "how often each race of TestNobodyIsOvertaken is run")
+var orderRounds = flag.Int("order", 300, "how often each race of TestNobodyIsOvertaken is run")
 
 // A race is what a program does over connections of its own, in this order, without
 // waiting for replies in between, and how it tells that it was run in this order: by
