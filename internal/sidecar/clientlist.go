@@ -139,7 +139,8 @@ func (g *guest) flags() string {
 
 // blocked says whether it waits for a command that may wait.
 func (g *guest) blocked() bool {
-	return g.own != nil && g.pending > 0 && slices.Contains(g.course.last.Categories, "@blocking")
+	last := g.course.last // nil, if its lane was a shared one that it has seized
+	return g.own != nil && g.pending > 0 && last != nil && slices.Contains(last.Categories, "@blocking")
 }
 
 // remote is the application's end. A unix socket's client has no name, and redis-server

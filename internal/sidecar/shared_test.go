@@ -312,6 +312,9 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 		})
 	}
 	t.Logf("others waited up to %v; %d MB were held", slowest, held>>20)
+	if list := other.do("CLIENT", "LIST"); strings.Count(list, "id=") != 2 {
+		t.Errorf("%q", list)
+	}
 	if held > 4*seizeAt {
 		t.Errorf("%d MB are held for who reads slowly", held>>20)
 	}

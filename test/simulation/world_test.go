@@ -24,6 +24,7 @@ import (
 // goroutine. What happens next is drawn from a seed; time passes when nothing can
 // happen, and a little when the seed says so (testing/synctest).
 type world struct {
+	seed    uint64
 	rng     *mathrand.Rand
 	trace   func(string)
 	hash    uint64
@@ -102,7 +103,7 @@ type seeded struct{ *mathrand.ChaCha8 }
 var buffer = make([]byte, 64<<10)
 
 func newWorld(seed uint64, trace func(string)) *world {
-	w := &world{rng: mathrand.New(mathrand.NewPCG(seed, 0)), trace: trace, hash: 14695981039346656037, buf: buffer,
+	w := &world{seed: seed, rng: mathrand.New(mathrand.NewPCG(seed, 0)), trace: trace, hash: 14695981039346656037, buf: buffer,
 		frozen: map[*eventloop.Socket]time.Time{}, taken: map[string]bool{}}
 	var key [32]byte
 	for i := range 8 {
@@ -180,6 +181,11 @@ func (w *world) note(what string, n ...int) {
 
 // run is the life of a world. It returns what went wrong.
 func (w *world) run() string {
+	defer func() {
+		if r := recover(); r != nil {
+			panic(fmt.Sprintf("seed %d, step %d: %v", w.seed, w.steps, r))
+		}
+	}()
 	for w.failure == "" && !w.allDone() {
 		w.step()
 	}
