@@ -54,6 +54,8 @@ func TestWhatAGatewayDeclinesIsTold(t *testing.T) {
 		t.Errorf("%v, %v", s, err)
 	}
 	served.expect("+PONG\r\n", "PING")
+	dialUnix(t, l.socket).login().do("CLIENT", "KILL", "TYPE", "normal") // its lane too
+	waitFor(t, func() bool { return served.do("PING") == want })
 	if n := strings.Count(log.String(), "limits.per_identity"); n != 1 {
 		t.Errorf("%d lines: %s", n, log.String())
 	}

@@ -31,7 +31,7 @@ type group struct {
 	large  time.Time     // when a reply was last too large to be held
 	unsent []lane.Unsent // of a lane that was seized (own.go)
 
-	away    bool     // the last attempt to make a lane failed
+	away    []byte   // what guests are told since the last attempt to make a lane failed
 	waiters []*guest // wait for the first attempt
 	trying  *attempt // to make a lane again; nil: none is under way
 }
@@ -72,7 +72,7 @@ func (l *loop) attach(to *group, p proven) bool {
 	}
 	k.group, k.books, k.worn = to, lane.New(), wear{time.Now().Add(keyAge), keyBytes}
 	k.books.FencePerClient, k.books.Errors = l.car.perGuest, l.car.refusals.reply
-	to.link, to.away, to.hello = k, false, p.hello
+	to.link, to.away, to.hello = k, nil, p.hello
 	if to.trying != nil {
 		to.trying.cancel()
 		to.trying = nil
@@ -190,7 +190,9 @@ func (l *loop) redialled(to *group, try *attempt, p proven) {
 		}
 		l.drop(to)
 	default:
-		to.away = true
+		if to.away = p.refusal; to.away == nil {
+			to.away = errorReply(awayText(p.err))
+		}
 		if !l.draining {
 			l.redial(to, try.number+1)
 		}
@@ -211,8 +213,8 @@ func (l *loop) wake(to *group) {
 // away deals with a command while its group has no lane: it waits for the first
 // attempt to make one, and is told at once when that has failed.
 func (l *loop) away(g *guest) outcome {
-	if g.group.away {
-		g.answer(errorReply(errAway))
+	if g.group.away != nil {
+		g.answer(g.group.away)
 		return done
 	}
 	g.phase = waiting

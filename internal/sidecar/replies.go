@@ -103,19 +103,22 @@ func (g *guest) Fail(n int, how lane.Failure) {
 	if g.phase == gone {
 		return
 	}
-	text := errLost
+	told := errorReply(errLost)
 	switch how {
 	case lane.Torn: // a part of a reply is out: what follows would be taken for its rest
 		g.close()
 		return
 	case lane.NotSent:
-		text = errAway
+		told = errorReply(errAway)
+		if g.group != nil && g.group.away != nil {
+			told = g.group.away
+		}
 	case lane.Dropped:
-		text = errTooLarge
+		told = errorReply(errTooLarge)
 		g.bulky, g.group.large = true, time.Now()
 	}
 	for range n {
-		g.out = append(g.out, errorReply(text)...)
+		g.out = append(g.out, told...)
 	}
 	g.settled()
 }
