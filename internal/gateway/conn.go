@@ -141,7 +141,7 @@ func (g *Gateway) relay(ctx context.Context, conn *tls.Conn, wire *eventloop.Wir
 	engine, err := g.dialEngine(ctx)
 	if err != nil {
 		log.Error("connection refused: the engine is away", "error", err)
-		decline(conn, raw, "has no engine at the moment: its log says why")
+		decline(conn, raw, "cannot reach its engine: its log says why")
 		hangUp(conn, raw)
 		return false
 	}

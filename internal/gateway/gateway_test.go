@@ -146,7 +146,7 @@ func TestEngineAwayIsACleanEndAndNotForEver(t *testing.T) {
 	must(t, os.Rename(path, away))
 	g := start(t, path, nil)
 	said, err := io.ReadAll(g.dial())
-	if why := tunnel.Refusal(tunnel.Declined(said)); err != nil || why != "the gateway has no engine at the moment: its log says why" {
+	if why := tunnel.Refusal(tunnel.Declined(said)); err != nil || why != "the gateway cannot reach its engine: its log says why" {
 		t.Errorf("%q, %v: want the reason, and a clean end", said, err)
 	}
 	g.line("the engine is away", "peer=spiffe://clinic/app/web", path)
