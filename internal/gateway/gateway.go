@@ -108,6 +108,7 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	o.Limits = o.Limits.fitFiles(o.Log)
 	listener, err := tunnel.Listen(context.Background(), o.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("gateway: %s is taken by another process (ss -ltnp shows it): %w", o.Listen, err)
@@ -177,7 +178,6 @@ func (g *Gateway) Run(ctx context.Context, ready func()) error {
 	defer stop()
 	unlisten := context.AfterFunc(ctx, func() { g.listener.Close() })
 	defer unlisten()
-	g.warnOfFewFiles()
 	for _, l := range g.loops.all {
 		g.running.Go(l.run)
 	}
@@ -237,17 +237,4 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// warnOfFewFiles: running into EMFILE would hit peers at random, long before a
-// limit of ours says a clear word.
-func (g *Gateway) warnOfFewFiles() {
-	const others = 64 // log, listener, engine, admin port
-	need := uint64(2*g.options.Limits.Connections + g.options.Limits.Handshakes + others)
-	var have syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &have); err != nil || uint64(have.Cur) >= need {
-		return
-	}
-	g.options.Log.Warn("the limit on connections is more than this process may open: raise LimitNOFILE (ulimit -n) or lower limits.connections",
-		"connections", g.options.Limits.Connections, "files_needed", need, "files_allowed", have.Cur)
 }
