@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -190,8 +191,9 @@ func (l *loop) redialled(to *group, try *attempt, p proven) {
 		}
 		l.drop(to)
 	default:
-		if to.away = p.refusal; to.away == nil {
-			to.away = errorReply(awayText(p.err))
+		to.away = errorReply(awayText(p.err))
+		if p.refusal != nil {
+			to.away = errorReply(errAwayRefused + "the engine says " + string(bytes.Trim(p.refusal, "-\r\n")))
 		}
 		if !l.draining {
 			l.redial(to, try.number+1)

@@ -226,7 +226,7 @@ func TestAnEngineThatIsFullForAWhileCostsNobodyItsConnection(t *testing.T) {
 	before := l.dialed.Load()
 	m.cut()
 	waitFor(t, func() bool { return l.dialed.Load() > before+1 })
-	c.expect(errorLine(errAway), "PING")
+	c.expect(errorLine(errAwayRefused+"the engine says ERR max number of clients reached"), "PING")
 	newcomer := dialCar(t, car)
 	newcomer.expect("-ERR max number of clients reached\r\n", "AUTH", password)
 	newcomer.send("PING")
