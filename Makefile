@@ -84,10 +84,16 @@ test-slow: ## every generation of engines, whole hosts, TLS scanners, a short so
 	go test -tags simulation -count=1 -timeout 20m -run TestSeeds ./test/simulation -seeds 100000
 
 .PHONY: test-libraries
-test-libraries: ## what client libraries send, held against the record of redoubt explain --for (5 min)
+test-libraries: ## what client libraries send, held against the record of redoubt explain --for, and what they do when the cache is away (10 min)
 	@$(NEED) $(TEST_NEEDS) $(LIBRARY_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/libraries/node
 	go test -tags slow -count=1 -timeout 30m ./test/libraries/...
+
+.PHONY: client-table
+client-table: ## what client libraries do when the cache is away, for docs/clients.md (5 min)
+	@$(NEED) $(TEST_NEEDS) $(LIBRARY_NEEDS)
+	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/libraries/node
+	go test -tags slow -count=1 -timeout 30m -run TestLibrariesComeBack ./test/libraries -update
 
 .PHONY: test-browser
 test-browser: ## the dossier in a real browser: rendering, accessibility, phone, paper (1 min)
