@@ -174,6 +174,13 @@ func (l *loop) check(g *guest) error {
 			listed++
 		}
 	}
+	for _, o := range l.lines {
+		for _, other := range o.line {
+			if other.guest == g && other.barrier == nil {
+				listed++
+			}
+		}
+	}
 	for _, e := range l.entities {
 		if e.link == nil {
 			continue
