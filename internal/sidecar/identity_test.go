@@ -77,6 +77,12 @@ func TestCLIENTLISTTellsWhatAConnectionDoes(t *testing.T) {
 		return seen
 	}
 	direct, mine := dialUnix(t, l.socket).login(), dialCar(t, car).login()
+	last := ""
+	defer func() {
+		if t.Failed() {
+			t.Log(last)
+		}
+	}()
 	for _, kind := range [][]string{nil, {"TYPE", "pubsub"}, {"TYPE", "normal"}, {"TYPE", "replica"}} {
 		waitFor(t, func() bool {
 			a, b := look(direct, 0, kind...), look(mine, 1, kind...)
@@ -85,11 +91,8 @@ func TestCLIENTLISTTellsWhatAConnectionDoes(t *testing.T) {
 				line = strings.NewReplacer("PU", "P", "xU", "x", "tU", "t").Replace(line)
 				a[name] = line
 			}
-			same := fmt.Sprint(a) == fmt.Sprint(b)
-			if !same {
-				t.Logf("%q: %v, want %v", kind, b, a)
-			}
-			return same
+			last = fmt.Sprintf("%q: %v, want %v", kind, b, a)
+			return fmt.Sprint(a) == fmt.Sprint(b)
 		})
 	}
 	info := made[len(made)-1].conn.LocalAddr().String()
