@@ -54,6 +54,9 @@ type Command struct {
 	Returns             Return
 	// MayBlock: Shared unless [Blocks] says that its arguments ask to wait.
 	MayBlock bool
+	// Scripted: a client that uses it believes from then on that the engine has
+	// a script or function, which is gone when the engine ends.
+	Scripted bool
 	// Listens: what other connections do after it is told to its own, and what they do
 	// before never is.
 	Listens bool

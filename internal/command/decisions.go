@@ -111,6 +111,9 @@ var decisions = []decision{
 		lolwut memory|doctor memory|help memory|malloc-stats memory|purge memory|stats`},
 }
 
+// scripted are those whose effect outlives their connection and not the engine.
+const scripted = "eval eval_ro evalsha evalsha_ro fcall fcall_ro function|load script|exists script|load"
+
 // mayBlock are the shared commands that wait if asked to (see Blocks).
 const mayBlock = "xread xreadgroup"
 

@@ -41,6 +41,9 @@ func build() map[string]*entry {
 	for _, name := range strings.Fields(mayBlock) {
 		t[name].MayBlock = true
 	}
+	for _, name := range strings.Fields(scripted) {
+		t[name].Scripted = true
+	}
 	since := map[string]map[string]string{} // by name and product
 	note := func(name, product, version string) {
 		if since[name] == nil {

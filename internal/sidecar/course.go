@@ -21,9 +21,10 @@ type course struct {
 	// uncounted: replies can't be counted any more.
 	uncounted bool
 	// strayed: something was asked for that may leave a trace on the connection.
-	strayed bool
-	needed  time.Time        // when a private lane was last needed
-	last    *command.Command // to be sent
+	strayed  bool
+	scripted bool             // it has used a script
+	needed   time.Time        // when a private lane was last needed
+	last     *command.Command // to be sent
 	// subscribed: something was subscribed to. It may have been left since.
 	subscribed bool
 
@@ -72,6 +73,7 @@ func subscribes(c *command.Command) bool {
 // heed notes what a command means for the way back to the shared lane.
 func (s *course) heed(c *command.Command) {
 	s.last = c
+	s.scripted = s.scripted || c.Scripted
 	if c.Returns == command.Never && c.OnPrivate != command.Doubt || c.Returns == command.OutsideMulti && s.transaction {
 		s.strayed = true
 	}

@@ -39,8 +39,9 @@
 //     (route.go).
 //   - Nothing hangs: an unreachable cache is told within the dial's bound, at
 //     once while it is known to be away; a lost lane fails what was under way on
-//     it, and guests that share one stay connected. A private lane and its guest end
-//     together, so that nothing is popped for nobody and libraries connect again.
+//     it, and guests that share one stay connected, unless they have used scripts. A
+//     private lane and its guest end together, so that nothing is popped for nobody
+//     and libraries connect again.
 //
 // What it never does: run a command twice, pretend that the cache answered,
 // listen beyond loopback without being told to.

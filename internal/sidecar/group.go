@@ -126,6 +126,12 @@ func (l *loop) lose(k *link, cause error) {
 		l.lanesLost++
 		l.car.log.Warn("a shared lane is lost", "cause", cause, "waiting", waiting)
 	}
+	for g := range l.guests { // the engine may be another one, with none of their scripts
+		if g.scripted && g.group == k.group && g.own == nil && g.phase <= barred {
+			g.cut()
+			l.later(g)
+		}
+	}
 	switch {
 	case l.draining, l.groups[k.group.key] != k.group: // dropped
 	case k.group.guests > 0:

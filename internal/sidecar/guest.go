@@ -72,14 +72,15 @@ type guest struct {
 	said    int // bytes of our own answers since it was last read
 	due     time.Time
 
-	run     int     // bytes that came of the reply under way
-	bulky   bool    // had a reply that others should not wait for
-	asked   bool    // has sent something over a shared lane
-	struck  bool    // its last password was wrong
-	untried bool    // its last password could not be tried
-	left    bool    // the application has ended: nobody is told of what fails
-	called  []entry // the connections of other loops, for its CLIENT LIST
-	last    []byte  // what it is told when its lane, whose replies aren't counted, has ended
+	run      int     // bytes that came of the reply under way
+	bulky    bool    // had a reply that others should not wait for
+	asked    bool    // has sent something over a shared lane
+	scripted bool    // has used a script, which it believes that the engine has
+	struck   bool    // its last password was wrong
+	untried  bool    // its last password could not be tried
+	left     bool    // the application has ended: nobody is told of what fails
+	called   []entry // the connections of other loops, for its CLIENT LIST
+	last     []byte  // what it is told when its lane, whose replies aren't counted, has ended
 }
 
 // socket is what is known of the application's socket.

@@ -202,6 +202,7 @@ func (l *loop) mayReturn(g *guest, now time.Time) {
 		l.remind(g, now.Add(own))
 		return
 	}
+	g.scripted = g.scripted || c.scripted
 	l.dropOwn(g)
 	g.join(to)
 	g.bulky, g.partial = false, false

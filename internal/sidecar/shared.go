@@ -80,6 +80,7 @@ func (l *loop) onShared(g *guest, b []byte) (used int) {
 		if !h.Inline && h.Argc > 0 && !g.bulky && of.link != nil && size <= maxShared {
 			c := command.Lookup(h.Name, h.Sub)
 			if c.OnShared == command.Send && !c.MayBlock { // nearly all
+				g.scripted = g.scripted || c.Scripted
 				used += size
 				owed++
 				continue

@@ -477,3 +477,22 @@ func TestAnEmptyNameTakesTheNameAway(t *testing.T) {
 		c.expect("$-1\r\n", "CLIENT", "GETNAME")
 	}
 }
+
+// TestWhoHasUsedAScriptIsClosedWithTheLane: the engine at the end of the next one may not
+// have it, and a library loads it again only when it connects.
+func TestWhoHasUsedAScriptIsClosedWithTheLane(t *testing.T) {
+	m := startMeddler(t, startEngine(t), passOn)
+	car, _ := behind(t, m, Limits{Own: time.Millisecond})
+	loaded, ran, other := dialCar(t, car).login(), dialCar(t, car).login(), dialCar(t, car).login()
+	loaded.expect("$40\r\ne0e1f9fabfc9d4800c877a703b823ac0578ff8db\r\n", "SCRIPT", "LOAD", "return 1")
+	ran.expect(":1\r\n", "EVALSHA", "e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "0")
+	waitFor(t, func() bool { return alone(t, car) == 0 }) // all share the lane
+	other.expect("+PONG\r\n", "PING")
+	m.cut()
+	for name, c := range map[string]*client{"loaded": loaded, "ran": ran} {
+		if got := c.rest(); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	waitFor(t, func() bool { return other.do("PING") == "+PONG\r\n" })
+}
