@@ -111,6 +111,11 @@ mutate-checks: ## alters what the checks read, a field at a time; fails for what
 	@$(NEED) $(TEST_NEEDS)
 	go test -tags slow -count=1 -timeout 30m -v -run TestMutantsAreNoticed ./test/sabotage
 
+.PHONY: order
+order: ## that nothing is overtaken on its way to a lane of its own, many times (4 min a race; make order TIMES=1000)
+	@$(NEED) $(TEST_NEEDS)
+	go test -count=1 -timeout 0 -v -run TestNobodyIsOvertaken ./test/e2e -order $(or $(TIMES),10000)
+
 .PHONY: simulate
 simulate: ## the data path from seeds, until one fails: make simulate SEEDS=10000000; one of them, told in full: SEED=4711
 	go test -tags simulation -count=1 -timeout 0 -v -run TestSeeds ./test/simulation $(if $(SEED),-seed $(SEED),-seeds $(or $(SEEDS),100000) -from $(or $(FROM),1))

@@ -33,7 +33,8 @@
 //     password is ever logged, nor a name that isn't in the table.
 //   - Memory is bounded, whatever the size of values and replies, and who doesn't
 //     read slows nobody else: the engine keeps his replies, as it does for a
-//     direct connection (docs/decisions/0138).
+//     direct connection (docs/decisions/0138). What is kept for all who don't is
+//     256 MB (Limits.Unread, docs/decisions/0165).
 //   - No application connection sees the caches of two gateways: all lanes go to one
 //     gateway at a time, and a step to another closes the connections of before
 //     (route.go).

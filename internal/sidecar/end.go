@@ -131,6 +131,8 @@ func (g *guest) close() {
 	l := g.loop
 	l.entities[g.fd] = entity{}
 	delete(l.guests, g)
+	l.unread -= g.counted
+	g.counted = 0
 	delete(l.reminders, g)
 	l.dropOwn(g)
 	g.join(nil)

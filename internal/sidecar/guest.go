@@ -68,6 +68,7 @@ type guest struct {
 	in      []byte
 	partial bool
 	out     []byte // what its socket hasn't taken
+	counted int    // of it, in the loop's sum
 	pending int
 	said    int // bytes of our own answers since it was last read
 	due     time.Time

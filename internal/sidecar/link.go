@@ -212,7 +212,7 @@ func (l *loop) letGo(k *link) {
 // receive takes a lane's replies until none is left, or enough for a turn.
 func (l *loop) receive(k *link) {
 	for range chunksATurn {
-		if g := k.guest; g != nil && g.phase != barred && len(g.out) > unreadPrivate {
+		if g := k.guest; g != nil && g.phase != barred && len(g.out) > l.mostUnread() {
 			k.choked = true
 		}
 		if k.lost || k.choked {

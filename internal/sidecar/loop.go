@@ -30,7 +30,8 @@ import (
 //
 // Memory: a guest is its struct and, between turns, only the rest of a command
 // that has come in part (at most largestFrame) and what it hasn't read: unreadShared
-// and the replies that were due then, or unreadPrivate, and at most maxUnread.
+// and the replies that were due then, or unreadPrivate, and at most maxUnread; all of
+// them together Limits.Unread, and what has come in the present turn.
 
 const (
 	// readSize is what is read of a guest, or of a lane, at once, so that none
@@ -75,6 +76,7 @@ type loop struct {
 	draining   bool
 	listens    bool      // it accepts for all loops
 	deaf       bool      // the listeners are closed
+	unread     int       // bytes of replies that applications haven't taken
 	inquired   time.Time // when the gateway was last dialled for a lane that is silent (route.go)
 
 	turns, commandsSent, lanesLost int64 // since the start
@@ -168,6 +170,7 @@ func (l *loop) turn(events []eventloop.Event) {
 	l.arrived = l.arrived[:0]
 	l.expire(now)
 	l.advance(now)
+	l.shed()
 	l.lookAtReminders(now)
 }
 

@@ -28,6 +28,37 @@ const (
 	maxUnread = 64 << 20
 )
 
+// What all leave unread together is bounded by Limits.Unread. With half of it private
+// lanes are read only for those who have read all; with more, who has left most is closed.
+
+// count keeps the sum of what is unread.
+func (g *guest) count() {
+	g.loop.unread += len(g.out) - g.counted
+	g.counted = len(g.out)
+}
+
+// mostUnread is how much is kept for a guest before its private lane isn't read any more.
+func (l *loop) mostUnread() int {
+	if l.unread > l.share(l.car.limits.Unread)/2 {
+		return 0
+	}
+	return unreadPrivate
+}
+
+// shed is called each turn.
+func (l *loop) shed() {
+	for l.unread > l.share(l.car.limits.Unread) {
+		var most *guest
+		for g := range l.guests {
+			if most == nil || len(g.out) > len(most.out) {
+				most = g
+			}
+		}
+		l.car.log.Warn("an application is closed: all together don't read what they asked for, and it has left most")
+		most.close()
+	}
+}
+
 // Deliver implements lane.Client.
 func (g *guest) Deliver(b []byte, n int) {
 	g.pending -= n
@@ -80,6 +111,7 @@ func (g *guest) keep(b []byte) {
 		return
 	}
 	g.out = append(g.out, b...)
+	g.count()
 }
 
 // answer gives a guest an answer of our own, behind the replies it waits for.
@@ -120,6 +152,7 @@ func (g *guest) Fail(n int, how lane.Failure) {
 	for range n {
 		g.out = append(g.out, told...)
 	}
+	g.count()
 	g.settled()
 }
 
@@ -188,6 +221,7 @@ func (g *guest) flush() {
 			g.out = nil
 		}
 	}
+	g.count()
 	if len(g.out) < unreadPrivate/2 {
 		g.unchoke()
 	}

@@ -62,6 +62,8 @@ type Limits struct {
 	// Own is how long a connection keeps the lane that it has for itself after it
 	// last needed one: 10 s. A new one costs two round trips and a handshake.
 	Own time.Duration
+	// Unread bounds what applications leave unread, all together: 256 MB.
+	Unread int
 	// Order bounds how long a command waits for one that came before it over another
 	// connection and is still on its way to a private lane (docs/decisions/0163):
 	// 100 ms, far above what a dial takes.
@@ -69,7 +71,7 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	defaults := Limits{Connections: 10000, OwnLanes: 1536, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second, Order: 100 * time.Millisecond}
+	defaults := Limits{Connections: 10000, OwnLanes: 1536, Dial: 3 * time.Second, Drain: 5 * time.Second, Stall: 10 * time.Second, Own: 10 * time.Second, Order: 100 * time.Millisecond, Unread: 256 << 20}
 	if l.Connections > 0 {
 		defaults.Connections = l.Connections
 	}
@@ -87,6 +89,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Own > 0 {
 		defaults.Own = l.Own
+	}
+	if l.Unread > 0 {
+		defaults.Unread = l.Unread
 	}
 	if l.Order > 0 {
 		defaults.Order = l.Order

@@ -198,6 +198,10 @@ func (l *loop) check(g *guest) error {
 		return errors.New("its descriptor is another's")
 	case g.listed != (listed == 1):
 		return fmt.Errorf("listed %v, on %d lists", g.listed, listed)
+	case g.barrier != nil && !slices.ContainsFunc(l.lines, func(o *order) bool { return slices.Contains(o.line, inLine{g, g.barrier}) }):
+		return errors.New("its barrier stands in no line")
+	case g.counted != len(g.out):
+		return fmt.Errorf("%d bytes of replies are kept, %d counted", len(g.out), g.counted)
 	case g.pending < 0:
 		return fmt.Errorf("%d replies are due", g.pending)
 	case len(g.in) > largestFrame+readSize:
