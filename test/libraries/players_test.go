@@ -59,6 +59,7 @@ func (p pose) play(t *testing.T, url string) *player {
 	y.cmd.Env = append(os.Environ(), "REDIS_URL="+url, "KEY="+y.key)
 	y.cmd.Stderr = os.Stderr
 	y.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	y.cmd.Cancel = y.kill
 	out, err := y.cmd.StdoutPipe()
 	if err == nil {
 		y.in, err = y.cmd.StdinPipe()
@@ -158,8 +159,11 @@ func (y *player) over() bool {
 	}
 }
 
+// kill ends it with the worker that it may have started.
+func (y *player) kill() error { return syscall.Kill(-y.cmd.Process.Pid, syscall.SIGKILL) }
+
 func (y *player) end() {
-	_ = syscall.Kill(-y.cmd.Process.Pid, syscall.SIGKILL) // with the worker that it may have started
+	_ = y.kill()
 	y.in.Close()
 	<-y.ended
 }
