@@ -54,19 +54,11 @@ func isTaken(t *testing.T, d *lab.Deployment, password string) bool {
 	}
 }
 
-// lane is which of the engine's connections serves an application connection,
-// which has one of its own from then on: CLIENT INFO needs it.
-func lane(c *lab.Client) (id, user string) {
-	for _, field := range strings.Fields(c.Do("CLIENT", "INFO")) {
-		name, value, _ := strings.Cut(field, "=")
-		switch name {
-		case "id":
-			id = value
-		case "user":
-			user = value
-		}
-	}
-	return id, user
+// lanes are those of a deployment's sidecar.
+func lanes(t *testing.T, d *lab.Deployment) sidecarFacts {
+	t.Helper()
+	out, _ := lab.Run(t, exec.Command(lab.Redoubt(t), "status", "--dir", d.Dir, "--json"))
+	return toldOf(t, out).Facts.Sidecar
 }
 
 func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
@@ -162,10 +154,8 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 	secretOf(t, d, "rotate", "--overlap", "4s")
 	next := givenPassword(t, d)
 	stays := connect(next)
-	oldLane, oldUser := lane(alone)
-	newLane, newUser := lane(stays)
-	if oldLane == newLane || oldUser == newUser || !strings.HasPrefix(oldUser, "default-") || !strings.HasPrefix(newUser, "default-") {
-		t.Errorf("two passwords share a lane: %s of %s, %s of %s", oldLane, oldUser, newLane, newUser)
+	if s := lanes(t, d); s.SharedLanes != 2 || s.LanesLost != 0 {
+		t.Errorf("two passwords share a lane: %+v", s)
 	}
 	out := secretOf(t, d, "list")
 	if strings.Count(out, "good until") != 1 || strings.Count(out, "\n") != 2 {
@@ -191,8 +181,8 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 		}
 	}
 	stays.Want("$1\r\nv\r\n", "GET", "k")
-	if id, _ := lane(stays); id != newLane {
-		t.Error("the new password's lane was lost with the old password")
+	if s := lanes(t, d); s.SharedLanes != 1 || s.LanesLost != 1 {
+		t.Errorf("the new password's lane was lost with the old password's: %+v", s)
 	}
 }
 

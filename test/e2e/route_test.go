@@ -351,26 +351,39 @@ func TestNoConnectionSeesTwoCaches(t *testing.T) {
 	p.tellsOf("cache-2", 3)
 }
 
+// sidecarFacts are what redoubt status tells of a sidecar.
+type sidecarFacts struct {
+	Gateways []struct {
+		Name    string
+		Current bool
+	}
+	Steps       int `json:"gateway_steps"`
+	SharedLanes int `json:"shared_lanes"`
+	LanesLost   int `json:"lanes_lost"`
+}
+
+// told is what redoubt status --json says of a process.
+type told struct {
+	Problems []string
+	Facts    struct{ Sidecar sidecarFacts }
+}
+
+// toldOf reads it, of one process.
+func toldOf(t *testing.T, out string) told {
+	t.Helper()
+	var found []told
+	if err := json.Unmarshal([]byte(out[:strings.LastIndex(out, "]")+1]), &found); err != nil || len(found) != 1 {
+		t.Fatalf("status: %v\n%s", err, out)
+	}
+	return found[0]
+}
+
 // tellsOf looks at what the sidecar tells: status, metric, log.
 func (p *twoGateways) tellsOf(current string, steps int) {
 	p.t.Helper()
 	out, code := lab.Run(p.t, exec.Command(lab.Redoubt(p.t), "status", "--socket", p.path("web-1", "sidecar.sock"), "--json"))
-	var found []struct {
-		Problems []string
-		Facts    struct {
-			Sidecar struct {
-				Gateways []struct {
-					Name    string
-					Current bool
-				}
-				Steps int `json:"gateway_steps"`
-			}
-		}
-	}
-	if err := json.Unmarshal([]byte(out[:strings.LastIndex(out, "]")+1]), &found); err != nil || len(found) != 1 {
-		p.t.Fatalf("status: %v\n%s", err, out)
-	}
-	s := found[0].Facts.Sidecar
+	told := toldOf(p.t, out)
+	s := told.Facts.Sidecar
 	for _, g := range s.Gateways {
 		if g.Current != (g.Name == current) {
 			p.t.Errorf("status: %+v, want %s", s, current)
@@ -379,8 +392,8 @@ func (p *twoGateways) tellsOf(current string, steps int) {
 	if s.Steps != steps || len(s.Gateways) != 2 {
 		p.t.Errorf("status: %+v, want %d steps", s, steps)
 	}
-	if code != 1 || !strings.Contains(strings.Join(found[0].Problems, "\n"), "this host uses gateway "+current) {
-		p.t.Errorf("status ended with %d, problems %q", code, found[0].Problems)
+	if code != 1 || !strings.Contains(strings.Join(told.Problems, "\n"), "this host uses gateway "+current) {
+		p.t.Errorf("status ended with %d, problems %q", code, told.Problems)
 	}
 	if n := strings.Count(p.log.Output(), "msg=\"gone on to another gateway"); n != steps {
 		p.t.Errorf("the log tells of %d steps, want %d:\n%s", n, steps, p.log.Output())
