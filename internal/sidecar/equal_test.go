@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/resp"
 	"pgregory.net/rapid"
@@ -40,7 +39,6 @@ func (b both) flush(t testing.TB) {
 func (b both) compare(t testing.TB, stream []byte, sizes ...int) (want, got string) {
 	b.flush(t)
 	d, s := dialUnix(t, b.direct), dialCar(t, b.car)
-	s.conn.SetDeadline(time.Now().Add(3 * time.Second))
 	defer d.conn.Close()
 	defer s.conn.Close()
 	return d.exchange(stream, sizes...), s.exchange(stream, sizes...)
@@ -57,6 +55,7 @@ func script(lines string) (stream []byte) {
 }
 
 func TestScriptsAreAnsweredAsByADirectConnection(t *testing.T) {
+	t.Parallel()
 	b := newBoth(t)
 	auth := "AUTH " + password + "\n"
 	big := strings.Repeat("x", 300_000)
@@ -92,7 +91,7 @@ func TestScriptsAreAnsweredAsByADirectConnection(t *testing.T) {
 		"refused by ACL":   script(auth + "NOSUCH|X\nOBJECT ENCODING a\nOBJECT NOSUCH\nGET a b c"),
 	} {
 		for _, size := range []int{1 << 20, 1000, 7, 1} {
-			if len(stream) > 100_000 && size < 1000 {
+			if len(stream)/size > 20_000 { // each piece is a turn of the loop: too many for a busy machine
 				continue
 			}
 			if want, got := b.compare(t, stream, size); hideIDs(want) != hideIDs(got) {

@@ -91,6 +91,7 @@ func TestWhatIsWrongCostsNoLaneOfItsOwn(t *testing.T) {
 
 // TestAPipelineThatIsSentBeforeItIsReadGoesThrough, as most client libraries send one.
 func TestAPipelineThatIsSentBeforeItIsReadGoesThrough(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		commands      int
 		command, want string
@@ -125,6 +126,7 @@ func TestAPipelineThatIsSentBeforeItIsReadGoesThrough(t *testing.T) {
 // TestLargeRepliesOfShortConnectionsCostNobodyACommand: each asks once for 70 MB, while
 // others count.
 func TestLargeRepliesOfShortConnectionsCostNobodyACommand(t *testing.T) {
+	t.Parallel()
 	car, l := pair(t)
 	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 70<<20))
 	var over atomic.Bool
@@ -327,6 +329,7 @@ func TestRESETEndsThePrivateLane(t *testing.T) {
 
 // TestManyAnswersBehindABlockedCommandAllCome, though no more than so many are kept.
 func TestManyAnswersBehindABlockedCommandAllCome(t *testing.T) {
+	t.Parallel()
 	refused := errorLine(notAllowed("save"))
 	for _, c := range []struct{ command, want string }{
 		{"SAVE", refused},

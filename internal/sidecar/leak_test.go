@@ -138,6 +138,7 @@ var walks = []string{
 // TestOrderHoldsOverEveryChangeOfLane: many guests at a time on one sidecar, each
 // compared byte for byte with a direct connection to another engine.
 func TestOrderHoldsOverEveryChangeOfLane(t *testing.T) {
+	t.Parallel()
 	const guests, rounds = 8, 100
 	b := newBoth(t)
 	var work sync.WaitGroup

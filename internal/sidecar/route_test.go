@@ -195,6 +195,7 @@ func TestAGatewayThatEndsIsLeft(t *testing.T) {
 // TestALaneThatFallsSilentIsLookedInto: the gateway can't be dialled either, so the
 // sidecar doesn't wait until the lane's stall is over.
 func TestALaneThatFallsSilentIsLookedInto(t *testing.T) {
+	t.Parallel()
 	car, _, doors := twoDoors(t)
 	c := dialCar(t, car).login()
 	c.expectWho("cache-1")
@@ -213,6 +214,7 @@ func TestALaneThatFallsSilentIsLookedInto(t *testing.T) {
 
 // TestABusyEngineIsWaitedFor: its gateway answers.
 func TestABusyEngineIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	car, _, doors := twoDoors(t)
 	c := dialCar(t, car).login()
 	c.expectWho("cache-1")

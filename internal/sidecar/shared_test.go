@@ -331,6 +331,7 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 // TestASeizedLaneTakesNobodysCommandAlong: what others had queued while the reply
 // of the lane's owner passed goes over the next lane, in order.
 func TestASeizedLaneTakesNobodysCommandAlong(t *testing.T) {
+	t.Parallel()
 	car, l := pair(t)
 	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 48<<20))
 	const others = 8
@@ -393,6 +394,7 @@ func TestAReplyTooLargeToBeHeldCostsNobodyElse(t *testing.T) {
 
 // TestCommandsOfEverySizePass: around what is read at once and what is shared.
 func TestCommandsOfEverySizePass(t *testing.T) {
+	t.Parallel()
 	car, _ := pair(t)
 	echo := func(size int) []byte { // a command of so many bytes
 		frame := resp.AppendCommand(nil, "ECHO", strings.Repeat("v", size))
