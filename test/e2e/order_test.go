@@ -56,6 +56,7 @@ func commands(lines string) (raw string) {
 // program does later over another connection. The sidecar says itself when that would
 // have taken too long, which this machine may do when it is busy.
 func TestNobodyIsOvertaken(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "redis")
 	d := lab.Up(t, "--unix", socket)
 	connect := func(t *testing.T) *lab.Client { // over TCP each processor has a queue of its own
