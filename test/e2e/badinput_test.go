@@ -66,6 +66,7 @@ func isTimeout(err error) bool {
 // TestALaggingHandshakeLocksNobodyOut holds more handshakes open, from one
 // address, than the gateway takes at a time from all.
 func TestALaggingHandshakeLocksNobodyOut(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	attacker := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 66)}}
 	for range 1100 {

@@ -182,6 +182,7 @@ var failedAt = regexp.MustCompile(`failed ([0-9.]+)`)
 // TestCertificatesLookAfterThemselves: three hosts join and work while their
 // certificates are renewed and the CA's root is replaced; then one is revoked.
 func TestCertificatesLookAfterThemselves(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "10s")
 	apps := []*appHost{f.app("web-1", "10.77.0.3/24"), f.app("web-2", "10.77.0.4/24"), f.app("web-3", "10.77.0.5/24")}
 	for i, a := range apps {
@@ -258,6 +259,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 // TestTwoGatewaysWithOneCA: the second one has no CA, joins like every host,
 // renews at the first, and obeys its revocations.
 func TestTwoGatewaysWithOneCA(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "10s")
 	second := f.net.Host("cache-2", "10.77.0.9/24")
 	cmd := second.Command(lab.Redoubt(t), "join", "--token-file", "-", "--dir", f.path("cache-2"))
@@ -296,6 +298,7 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 
 // TestADeploymentOfUpIsJoinedAndRevoked does on one machine what real hosts do.
 func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t, "--log-level", "info")
 	redoubt := lab.Redoubt(t)
 	out, err := exec.Command(redoubt, "token", "create", "--dir", d.Dir, "--name", "web-2").Output()
@@ -327,6 +330,7 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 // TestARevokedGatewayIsLeft: its certificate and key are in other hands, and
 // sidecars turn away from it at once, also with what is up.
 func TestARevokedGatewayIsLeft(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "1h")
 	second := f.net.Host("cache-2", "10.77.0.9/24")
 	cmd := second.Command(lab.Redoubt(t), "join", "--token-file", "-", "--dir", f.path("cache-2"))

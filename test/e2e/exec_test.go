@@ -14,6 +14,7 @@ import (
 // TestExecGivesACommandACacheForAsLongAsItRuns, with the command's own output,
 // input and exit code, and leaves nothing.
 func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.gateway()
 	redoubt := func(args ...string) *exec.Cmd {
@@ -53,6 +54,7 @@ func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
 
 // TestWaitEndsWhenTheCacheIsThere: not before, and not for another's password.
 func TestWaitEndsWhenTheCacheIsThere(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	env := s.path("secret", "app.env")
 	wait := func(more ...string) *exec.Cmd {

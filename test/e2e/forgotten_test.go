@@ -14,6 +14,7 @@ import (
 // belongs to connections that stand, and says nothing. Who is blocked or subscribed
 // sends nothing himself, and would wait for ever; the kernel's probes find out.
 func TestAConnectionThatABoxHasForgottenIsFoundOut(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.gateway()
 	s.sidecar(s.web)

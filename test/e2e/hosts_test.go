@@ -182,6 +182,7 @@ func TestOnlyTheAdmittedHostReachesTheTunnel(t *testing.T) {
 }
 
 func TestASidecarOutlivesItsGateway(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	first := s.gateway()
 	s.sidecar(s.web)

@@ -62,6 +62,7 @@ func lanes(t *testing.T, d *lab.Deployment) sidecarFacts {
 }
 
 func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	first := givenPassword(t, d)
 	var current atomic.Value // as an application that reads app.env when it is told to
@@ -141,6 +142,7 @@ func tryDo(c *lab.Client, args ...string) bool {
 // TestAnOldPasswordIsOutSoonAfterItsEnd: for newcomers, for whoever shares a
 // lane, and for whoever has one of his own, waits or listens there.
 func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	old := givenPassword(t, d)
 	connect := func(password string) *lab.Client { return lab.Connect(t, d.Sidecar, password) }
@@ -189,6 +191,7 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 // TestAnEngineThatDiesInAnOverlapComesBackWithBoth, and a deployment that is
 // started anew as well.
 func TestAnEngineThatDiesInAnOverlapComesBackWithBoth(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	old := givenPassword(t, d)
 	secretOf(t, d, "rotate")
@@ -260,6 +263,7 @@ func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
 // TestAPasswordIsRotatedBetweenHosts by the commands of the operations manual,
 // without a restart of either end.
 func TestAPasswordIsRotatedBetweenHosts(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	gateway, _ := s.gateway(), s.sidecar(s.web)
 	if got := s.app("SET", "k", "v"); got != "OK" {

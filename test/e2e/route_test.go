@@ -303,6 +303,7 @@ func (p *twoGateways) keepWriting(ctx context.Context, version *atomic.Int64) {
 // TestNoConnectionSeesTwoCaches: one gateway falls silent, one is restarted, one is cut
 // off, and each is there again later.
 func TestNoConnectionSeesTwoCaches(t *testing.T) {
+	t.Parallel()
 	p := newTwoGateways(t, "")
 	for i := range p.gateways {
 		p.mark(i)
