@@ -84,7 +84,10 @@ func attach(of, at, target uint32, returns int32) (link int, err error) {
 		kind: of, count: uint32(len(program)), attachedTo: at,
 		program: uint64(uintptr(unsafe.Pointer(&program[0]))), license: uint64(uintptr(unsafe.Pointer(&license[0]))),
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
+	fd, errno := uintptr(0), unix.EAGAIN
+	for errno == unix.EAGAIN { // a signal interrupts the kernel's verifier, and Go's scheduler sends some
+		fd, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
+	}
 	runtime.KeepAlive(program)
 	runtime.KeepAlive(license)
 	if errno != 0 {
