@@ -129,7 +129,6 @@ func (l *loop) lose(k *link, cause error) {
 	for g := range l.guests { // the engine may be another one, with none of their scripts
 		if g.scripted && g.group == k.group && g.own == nil && g.phase <= barred {
 			g.cut()
-			l.later(g)
 		}
 	}
 	switch {
