@@ -228,9 +228,8 @@ func quiet(t testing.TB, car *Sidecar, look func([]byte)) *client {
 			t.Error(err)
 			break
 		}
-		c := &client{t: t, conn: conn}
-		conn.SetDeadline(time.Now().Add(patience))
-		conn.Write(resp.AppendCommand(nil, "AUTH", password))
+		c := &client{t: t, conn: patientConn{conn}}
+		c.conn.Write(resp.AppendCommand(nil, "AUTH", password))
 		if reply, err := c.next(look); err == nil && reply == "+OK\r\n" {
 			return c
 		}
@@ -322,7 +321,6 @@ func spoilReplies(t *testing.T, once bool) {
 					}
 					out = resp.AppendCommand(out, append(say, mine+strconv.Itoa(10*n+i)+strings.Repeat("x", r.IntN(400)))...)
 				}
-				c.conn.SetDeadline(time.Now().Add(10 * time.Second))
 				_, err := c.conn.Write(out)
 				for i := 0; i < k && err == nil; i++ {
 					var reply string
@@ -512,7 +510,6 @@ func FuzzGuest(f *testing.F) {
 		neighbour, c := dialCar(t, car).login(), dialCar(t, car).login()
 		defer neighbour.conn.Close()
 		defer c.conn.Close()
-		c.conn.SetDeadline(time.Now().Add(8 * time.Second)) // a goodbye takes up to 3
 		for n := 0; len(data) > 0 && n < 50; n++ {
 			k := min(len(data), 1+int(size))
 			if n == 49 {
@@ -526,7 +523,7 @@ func FuzzGuest(f *testing.F) {
 				neighbour.expect("$4\r\nmine\r\n", "ECHO", "mine")
 			}
 		}
-		c.conn.(*net.TCPConn).CloseWrite()
+		c.tcp().CloseWrite()
 		if got := c.rest(); strings.Contains(got, "<not closed: ") && !strings.Contains(got, "reset") {
 			t.Errorf("%q", got)
 		}

@@ -66,7 +66,6 @@ func TestASelectThatFailsWhileTheSidecarGoesOn(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	c.send("PING")
-	c.conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if got := c.rest(); got != "" {
 		t.Errorf("%q", got)
 	}
@@ -102,7 +101,7 @@ func TestWhoHasEndedGetsNothingOutOfTurn(t *testing.T) {
 	for _, c := range []*client{dialUnix(t, l.socket).login(), dialCar(t, car).login()} {
 		c.send("BLPOP", "none", "0")
 		c.send("CONFIG", "GET", "save")
-		c.conn.(interface{ CloseWrite() error }).CloseWrite()
+		c.conn.(patientConn).Conn.(interface{ CloseWrite() error }).CloseWrite()
 		if got := c.rest(); got != "" {
 			t.Errorf("%q", got)
 		}

@@ -105,7 +105,6 @@ func TestAPipelineThatIsSentBeforeItIsReadGoesThrough(t *testing.T) {
 			car, _ := pair(t)
 			app := dialCar(t, car).login()
 			app.expect("+OK\r\n", "SET", "value", strings.Repeat("w", 256))
-			app.conn.SetDeadline(time.Now().Add(60 * time.Second))
 			const each = 1000
 			chunk := bytes.Repeat(script(c.command), each)
 			for range c.commands / each {
@@ -135,7 +134,6 @@ func TestLargeRepliesOfShortConnectionsCostNobodyACommand(t *testing.T) {
 		c := dialCar(t, car).login()
 		counting.Go(func() {
 			for n := 1; !over.Load(); n++ {
-				c.conn.SetDeadline(time.Now().Add(patience))
 				c.send("INCR", fmt.Sprint("counter-", i))
 				if got, err := c.next(func([]byte) {}); got != fmt.Sprintf(":%d\r\n", n) {
 					t.Errorf("counter %d: %q, %v, want %d", i, got, err, n)

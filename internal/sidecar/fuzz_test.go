@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"net"
 	"strings"
 	"testing"
 
@@ -29,7 +28,7 @@ func FuzzSession(f *testing.F) {
 			c.expect("+OK\r\n", "WATCH", "nothing")
 		}
 		if _, err := c.conn.Write(stream); err == nil {
-			_ = c.conn.(*net.TCPConn).CloseWrite() // fails if the sidecar has closed, as it may
+			_ = c.tcp().CloseWrite() // fails if the sidecar has closed, as it may
 		}
 		got := c.rest()
 		if strings.HasSuffix(got, "timeout>") {

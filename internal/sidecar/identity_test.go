@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 	"testing"
@@ -145,7 +144,7 @@ func TestOneIsHeardThatLeavesInDoubt(t *testing.T) {
 	car, _ := pair(t)
 	c := dialCar(t, car).login()
 	c.write(script("SUBSCRIBE news\nNOSUCH\nPING"))
-	c.conn.(*net.TCPConn).CloseWrite()
+	c.tcp().CloseWrite()
 	c.rest()
 	waitFor(t, func() bool { return connections(car) == 0 })
 }

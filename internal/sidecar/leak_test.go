@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/resp"
 )
@@ -93,7 +92,7 @@ func TestNoStateOfOneGuestIsAnothers(t *testing.T) {
 					x.write(script(lines))
 				}
 				if dies {
-					x.conn.(*net.TCPConn).SetLinger(0)
+					x.tcp().SetLinger(0)
 					x.conn.Close()
 				}
 				ask(before, what)
@@ -183,10 +182,7 @@ func converse(network, address string, stream []byte, sizes []int) (string, erro
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return "", err
-	}
-	c := &client{conn: conn}
+	c := &client{conn: patientConn{conn}}
 	got := c.exchangeQuietly(stream, sizes...)
 	if strings.Contains(got, "<not closed: ") {
 		return "", fmt.Errorf("%s: %.300q", address, got[strings.LastIndex(got, "<not closed: "):])

@@ -32,8 +32,8 @@ func TestAFinishedApplicationCancelsWhatItWaitsFor(t *testing.T) {
 	direct := dialUnix(t, l.socket).login()
 	for name, end := range map[string]func(c *client){
 		"close":                func(c *client) { c.conn.Close() },
-		"half-close":           func(c *client) { c.conn.(*net.TCPConn).CloseWrite() },
-		"reset":                func(c *client) { c.conn.(*net.TCPConn).SetLinger(0); c.conn.Close() },
+		"half-close":           func(c *client) { c.tcp().CloseWrite() },
+		"reset":                func(c *client) { c.tcp().SetLinger(0); c.conn.Close() },
 		"close behind a local": func(c *client) { c.send("CONFIG", "GET", "save"); c.conn.Close() },
 		"close behind locals": func(c *client) {
 			c.write(bytes.Repeat(script("CLIENT SETINFO LIB-VER 1"), maxPlaces+1000))
@@ -94,7 +94,7 @@ func TestHalfClosedApplicationsStillGetTheirReplies(t *testing.T) {
 			c.expect("+OK\r\n", "WATCH", "nothing")
 		}
 		c.write(script("SET a 1\nGET a\nCONFIG GET save\nPING"))
-		if err := c.conn.(*net.TCPConn).CloseWrite(); err != nil {
+		if err := c.tcp().CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
 		// redis-server stops when it reads the end: what it has run by then is
@@ -411,9 +411,6 @@ func TestAHugeValuePassesWithoutBeingHeld(t *testing.T) {
 	l := &lanes{socket: startEngine(t, "maxmemory 0", "client-query-buffer-limit 1gb")}
 	car, _ := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: time.Second}})
 	c := dialCar(t, car).login()
-	if err := c.conn.SetDeadline(time.Now().Add(3 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
 	before := forgetPeak(t)
 	block := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	began := time.Now()

@@ -124,11 +124,24 @@ func dialAs(t testing.TB, network, addr string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	return &client{t: t, conn: conn}
+	return &client{t: t, conn: patientConn{conn}}
 }
+
+// patientConn bounds each wait of a connection, not what a busy machine makes of all of them.
+type patientConn struct{ net.Conn }
+
+func (p patientConn) Read(b []byte) (int, error) {
+	p.SetReadDeadline(time.Now().Add(patience)) // fails if it is closed, and so will Read
+	return p.Conn.Read(b)
+}
+
+func (p patientConn) Write(b []byte) (int, error) {
+	p.SetWriteDeadline(time.Now().Add(patience))
+	return p.Conn.Write(b)
+}
+
+// tcp is the connection of one who was dialled with TCP.
+func (c *client) tcp() *net.TCPConn { return c.conn.(patientConn).Conn.(*net.TCPConn) }
 
 // login authenticates.
 func (c *client) login() *client {

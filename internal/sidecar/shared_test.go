@@ -34,7 +34,7 @@ func TestASlowReaderThatResetsHarmsNobody(t *testing.T) {
 			})
 			return blocked
 		})
-		slow.conn.(*net.TCPConn).SetLinger(0)
+		slow.tcp().SetLinger(0)
 		slow.conn.Close()
 		waitFor(t, func() bool { return connections(car) == 1 })
 		other.expect("+PONG\r\n", "PING")
@@ -83,7 +83,7 @@ func TestAnEndThatComesWithACommandIsSeen(t *testing.T) {
 	c.expect("+PONG\r\n", "PING")
 	release := holdLoop(t, car)
 	c.send("PING")
-	c.conn.(*net.TCPConn).CloseWrite()
+	c.tcp().CloseWrite()
 	release()
 	if got := c.rest(); got != "+PONG\r\n" {
 		t.Errorf("%q", got)
@@ -290,7 +290,7 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", size))
 	slow, other := dialCar(t, car).login(), dialCar(t, car).login()
 	other.expect("+PONG\r\n", "PING")
-	slow.conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	slow.tcp().SetReadBuffer(64 << 10)
 	slow.send("GET", "big")
 	read, began := 0, time.Now()
 	pace := time.NewTicker(10 * time.Millisecond)
@@ -333,7 +333,7 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 func TestASeizedLaneTakesNobodysCommandAlong(t *testing.T) {
 	t.Parallel()
 	car, l := pair(t)
-	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 48<<20))
+	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", 24<<20)) // more than both sockets and seizeAt take
 	const others = 8
 	var clients []*client
 	for range others {

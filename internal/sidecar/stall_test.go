@@ -53,7 +53,6 @@ func TestASlowReaderOfALargeReplyGetsAllOfIt(t *testing.T) {
 	var got int64
 	for got < want {
 		<-pace.C
-		c.conn.SetReadDeadline(time.Now().Add(patience))
 		n, err := io.CopyN(io.Discard, c.conn, min(256<<10, want-got))
 		if got += n; err != nil {
 			t.Fatalf("%d of %d bytes: %v", got, want, err)
