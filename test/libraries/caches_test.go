@@ -4,11 +4,8 @@ package libraries_test
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +14,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/redoubt-cache/redoubt/internal/identity"
-	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
@@ -42,7 +37,7 @@ type bare struct {
 }
 
 func newBare(t *testing.T) *bare {
-	c := &bare{t: t, address: freeAddress(t), password: rand.Text()}
+	c := &bare{t: t, address: lab.FreeAddress(t), password: rand.Text()}
 	c.start()
 	return c
 }
@@ -67,64 +62,30 @@ func (c *bare) kill() {
 
 // redoubt is a gateway and a sidecar, and a second sidecar aside.
 type redoubt struct {
+	*lab.Site
 	t               *testing.T
-	dir, gatewayAt  string
 	address, second string
-	password        string
 	gateway         *lab.Process
 }
 
 func newRedoubt(t *testing.T) *redoubt {
 	t.Helper()
-	c := &redoubt{t: t, dir: t.TempDir(), gatewayAt: freeAddress(t), address: freeAddress(t), second: freeAddress(t), password: rand.Text()}
-	ca, err := pki.Create(filepath.Join(c.dir, "ca"), "clinic", pki.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.issue(ca, "cache", identity.Gateway, netip.MustParseAddr("127.0.0.1"))
-	c.issue(ca, "web", identity.App)
-	digest := sha256.Sum256([]byte(c.password))
-	c.write("password.sha256", hex.EncodeToString(digest[:])+"\n")
-	c.write("gateway.yaml", fmt.Sprintf("deployment: clinic\nname: cache\nlisten: %s\ntls: {certificate: cache/tls.pem, ca: cache/ca.crt}\nengine: {password_digests: password.sha256, uses: [cache, queues, pubsub]}\n", c.gatewayAt))
+	c := &redoubt{t: t, Site: lab.NewSite(t, "cache", "queues", "pubsub"), address: lab.FreeAddress(t), second: lab.FreeAddress(t)}
 	c.start()
-	for i, address := range []string{c.address, c.second} {
-		name := fmt.Sprintf("sidecar%d", i)
-		c.write(name+".yaml", fmt.Sprintf("deployment: clinic\nname: web\nlisten: %s\ngateways: [{name: cache, address: %q}]\ntls: {certificate: web/tls.pem, ca: web/ca.crt}\n", address, c.gatewayAt))
-		c.run("sidecar", name)
+	for _, address := range []string{c.address, c.second} {
+		c.run("sidecar", c.Sidecar(address))
 	}
 	return c
 }
 
-func (c *redoubt) issue(ca *pki.CA, name string, role identity.Role, ips ...netip.Addr) {
-	c.t.Helper()
-	id, err := identity.New("clinic", role, name)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	leaf, err := ca.Issue(pki.Request{ID: id, IPs: ips})
-	if err == nil {
-		err = leaf.Save(filepath.Join(c.dir, name))
-	}
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *redoubt) write(name, text string) {
-	c.t.Helper()
-	if err := os.WriteFile(filepath.Join(c.dir, name), []byte(text), 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
 func (c *redoubt) run(role, config string) *lab.Process {
-	return lab.Start(c.t, exec.Command(lab.Redoubt(c.t), role, "--config", filepath.Join(c.dir, config+".yaml"), "--log-format", "text"), "msg=ready")
+	return lab.Start(c.t, exec.Command(lab.Redoubt(c.t), role, "--config", config, "--log-format", "text"), "msg=ready")
 }
 
-func (c *redoubt) url() string             { return "redis://:" + c.password + "@" + c.address }
-func (c *redoubt) aside() (string, string) { return c.second, c.password }
+func (c *redoubt) url() string             { return "redis://:" + c.Password + "@" + c.address }
+func (c *redoubt) aside() (string, string) { return c.second, c.Password }
 
-func (c *redoubt) start()  { c.gateway = c.run("gateway", "gateway") }
+func (c *redoubt) start()  { c.gateway = c.run("gateway", c.Gateway()) }
 func (c *redoubt) stop()   { c.gateway.Stop() }
 func (c *redoubt) freeze() { c.gateway.Signal(syscall.SIGSTOP) }
 func (c *redoubt) thaw()   { c.gateway.Signal(syscall.SIGCONT) }
@@ -144,15 +105,4 @@ func (c *redoubt) kill() {
 			}
 		}
 	}
-}
-
-// freeAddress is a port of loopback that nobody has now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

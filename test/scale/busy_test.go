@@ -19,16 +19,16 @@ func BenchmarkBusyBesideIdle(b *testing.B) {
 	for b.Loop() {
 		s := newSite(b)
 		alone, crowded := s.startSidecar(), s.startSidecar()
-		plainAlone, plainCrowded := newPlain(b, s.password), newPlain(b, s.password)
-		gather(b, used(crowded.address, silent, s.password))
-		gather(b, used(plainCrowded.address, silent, s.password))
+		plainAlone, plainCrowded := newPlain(b, s.Password), newPlain(b, s.Password)
+		gather(b, used(crowded.address, silent, s.Password))
+		gather(b, used(plainCrowded.address, silent, s.Password))
 		arms := []*arm{
 			{name: "plain", address: plainAlone.address}, {name: "redoubt", address: alone.address},
 			{name: "plain-beside-idle", address: plainCrowded.address}, {name: "redoubt-beside-idle", address: crowded.address},
 		}
 		for range rounds {
 			for _, a := range arms {
-				a.measure(b, s.password, busy, time.Second)
+				a.measure(b, s.Password, busy, time.Second)
 			}
 		}
 		b.ReportMetric(0, "ns/op")

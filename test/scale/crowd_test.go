@@ -151,10 +151,10 @@ func BenchmarkIdle(b *testing.B) {
 func idle(b *testing.B, n int, of func(string, int, string) crowd) {
 	s := newSite(b)
 	sidecar := s.startSidecar()
-	lab.Connect(b, sidecar.address, s.password).Want("+PONG\r\n", "PING") // makes the lane that all share
+	lab.Connect(b, sidecar.address, s.Password).Want("+PONG\r\n", "PING") // makes the lane that all share
 	engine := child(b, s.gateway.PID())
 	carBefore, gateBefore, engineBefore := sidecar.examine(b), s.gateway.examine(b), mustExamine(b, engine, "")
-	gather(b, of(sidecar.address, n, s.password))
+	gather(b, of(sidecar.address, n, s.Password))
 	car, gate := sidecar.examine(b), s.gateway.examine(b)
 	b.ReportMetric(each(carBefore.RSS, car.RSS, n), "sidecar-RSS-KB/conn")
 	b.ReportMetric(each(int64(carBefore.Heap), int64(car.Heap), n), "sidecar-heap-KB/conn")

@@ -118,12 +118,12 @@ type host struct {
 func (s *site) host(number int) *host {
 	s.t.Helper()
 	name := fmt.Sprintf("host-%d", number)
-	s.issue(name, identity.App)
-	credentials, err := tunnel.LoadCredentials(tunnel.Files{Certificate: filepath.Join(s.dir, name, "tls.pem"), CA: filepath.Join(s.dir, name, "ca.crt")})
+	s.Issue(name, identity.App)
+	credentials, err := tunnel.LoadCredentials(tunnel.Files{Certificate: filepath.Join(s.Dir, name, "tls.pem"), CA: filepath.Join(s.Dir, name, "ca.crt")})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	gateway, err := identity.New(deployment, identity.Gateway, "cache")
+	gateway, err := identity.New(lab.SiteName, identity.Gateway, "cache")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func (s *site) host(number int) *host {
 		Log:    slog.New(news{h: h}),
 		// As tunnel.Dialer does, but from an address of its own.
 		Gateways: []sidecar.Gateway{{Name: "cache", Dial: func(ctx context.Context) (net.Conn, error) {
-			raw, err := dialer.DialContext(ctx, "tcp", s.address)
+			raw, err := dialer.DialContext(ctx, "tcp", s.Address)
 			if err != nil {
 				return nil, err
 			}
@@ -164,7 +164,7 @@ func (s *site) host(number int) *host {
 func (h *host) arrive(b *testing.B) {
 	const attempts = 100 // as an application would that can't do without
 	for range attempts {
-		reply := h.app.Do("AUTH", h.site.password)
+		reply := h.app.Do("AUTH", h.site.Password)
 		if reply == "+OK\r\n" {
 			return
 		}

@@ -69,7 +69,7 @@ func (a *loopsArm) measure(b *testing.B, s *site, l bench.Load) {
 	for i, pid := range pids {
 		before[i] = cpu(b, pid)
 	}
-	r, err := bench.Measure(b.Context(), a.process.address, s.password, l, warmup, duration)
+	r, err := bench.Measure(b.Context(), a.process.address, s.Password, l, warmup, duration)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -29,11 +29,11 @@ func BenchmarkSizes(b *testing.B) {
 				for b.Loop() {
 					s := newSite(b)
 					sidecar := s.startSidecar()
-					direct := &arm{name: "plain", address: newPlain(b, s.password).address}
+					direct := &arm{name: "plain", address: newPlain(b, s.Password).address}
 					through := &arm{name: "redoubt", address: sidecar.address}
 					for range rounds {
-						direct.measure(b, s.password, l, d)
-						through.measure(b, s.password, l, d)
+						direct.measure(b, s.Password, l, d)
+						through.measure(b, s.Password, l, d)
 					}
 					rate := median(through.rates)
 					b.ReportMetric(0, "ns/op")

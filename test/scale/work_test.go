@@ -41,7 +41,7 @@ func (w *worker) fresh() (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.want("OK", "AUTH", w.place.site.password); err != nil {
+	if err := a.want("OK", "AUTH", w.place.site.Password); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -315,7 +315,7 @@ func state(w *worker) error {
 		return err
 	}
 	defer a.close()
-	hello := []string{"HELLO", strconv.Itoa(2 + w.rand.IntN(2)), "AUTH", "default", w.place.site.password}
+	hello := []string{"HELLO", strconv.Itoa(2 + w.rand.IntN(2)), "AUTH", "default", w.place.site.Password}
 	if _, err := a.do(hello...); err != nil {
 		return err
 	}
