@@ -128,7 +128,7 @@ func TestARevocationReachesEveryGatewayAndEndsRenewal(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("read of a connection that should end")
 	}
-	if took := time.Since(began); took > 1500*time.Millisecond {
+	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("cut at a gateway without the CA after %s", took)
 	}
 	for _, s := range []*server{s, second} {

@@ -112,7 +112,7 @@ func TestSeveralLoopsCarryAndDrain(t *testing.T) {
 		conn.Close()
 	}
 	must(t, g.wait())
-	if took := time.Since(begun); took > 3*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("took %s", took)
 	}
 }

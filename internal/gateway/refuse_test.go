@@ -55,7 +55,7 @@ func TestWhatIsNotTLSIsClosedAndNamed(t *testing.T) {
 				t.Errorf("it answered %q", got)
 			}
 			g.line("connection refused", c.says, "source=127.0.0.1")
-			if took := time.Since(begun); took > 3*time.Second {
+			if took := time.Since(begun); took > 20*time.Second {
 				t.Errorf("closed after %s", took)
 			}
 			if text, _ := g.log.all(); strings.Contains(text, "MARK") {
@@ -206,7 +206,7 @@ func TestAnUnadmittedNetworkIsClosedBeforeTLS(t *testing.T) {
 func TestSlowStrangersLockNobodyOut(t *testing.T) {
 	path, _ := redis(t)
 	const room = 20
-	g := start(t, path, func(o *gateway.Options) { o.Limits.Handshakes = room; o.Limits.HandshakeTimeout = 2 * time.Second })
+	g := start(t, path, func(o *gateway.Options) { o.Limits.Handshakes = room; o.Limits.HandshakeTimeout = 6 * time.Second })
 	begun := time.Now()
 	var slow []*net.TCPConn
 	for i := range 2 * room {
@@ -222,13 +222,13 @@ func TestSlowStrangersLockNobodyOut(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if took := time.Since(begun); took > 1900*time.Millisecond {
+	if took := time.Since(begun); took > 5900*time.Millisecond {
 		t.Fatalf("took %s: the strangers may have timed out by themselves", took)
 	}
 	for _, conn := range slow {
 		closed(t, conn)
 	}
-	if took := time.Since(begun); took > 6*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("the last stranger was closed after %s", took)
 	}
 }
@@ -247,7 +247,7 @@ func TestDrippingBytesDoNotProlongAHandshake(t *testing.T) {
 		}
 		<-tick.C
 	}
-	if took := time.Since(begun); took > 5*time.Second {
+	if took := time.Since(begun); took > 8*time.Second {
 		t.Errorf("still open after %s", took)
 	}
 	g.line("no handshake within 500ms")

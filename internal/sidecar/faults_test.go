@@ -274,9 +274,11 @@ func TestPipelinesOfClientListHoldUpNobody(t *testing.T) {
 	lister, other := dialCar(t, car).login(), dialCar(t, car).login()
 	const lists = 1000
 	lister.write(bytes.Repeat(script("CLIENT LIST"), lists))
-	slowest := time.Duration(0)
+	var slowest, all time.Duration
 	var reading sync.WaitGroup
+	began := time.Now()
 	reading.Go(func() {
+		defer func() { all = time.Since(began) }()
 		for range lists {
 			if _, err := lister.next(func([]byte) {}); err != nil {
 				t.Error(err)
@@ -290,9 +292,9 @@ func TestPipelinesOfClientListHoldUpNobody(t *testing.T) {
 		slowest = max(slowest, time.Since(began))
 	}
 	reading.Wait()
-	t.Logf("others waited up to %v", slowest)
-	if slowest > time.Second { // it was nine, on a busy machine
-		t.Errorf("others waited up to %v", slowest)
+	t.Logf("others waited up to %v of %v", slowest, all)
+	if slowest > max(time.Second, all/4) { // it was nearly all
+		t.Errorf("others waited up to %v of %v", slowest, all)
 	}
 }
 

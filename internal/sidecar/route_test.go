@@ -91,7 +91,7 @@ func TestASilentGatewayCostsASecond(t *testing.T) {
 		many.Go(func() { dialCar(t, car).login().expectWho("cache-2") })
 	}
 	many.Wait()
-	if took := time.Since(began); took < attemptMost || took > attemptMost+500*time.Millisecond {
+	if took := time.Since(began); took < attemptMost || took > 3*attemptMost { // a dial may take Limits.Dial
 		t.Errorf("took %v", took)
 	}
 	uses(t, car, "cache-2", 1)
@@ -206,7 +206,7 @@ func TestALaneThatFallsSilentIsLookedInto(t *testing.T) {
 	if got := c.rest(); got != errorLine(errLost) {
 		t.Errorf("%q", got)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 8*time.Second { // Limits.Stall is 10
 		t.Errorf("took %v", took)
 	}
 	dialCar(t, car).login().expectWho("cache-2")

@@ -242,19 +242,22 @@ func (s *stage) feed() {
 
 func poses(t *testing.T) []pose {
 	t.Helper()
-	golang := filepath.Join(t.TempDir(), "comeback")
+	golang, c := filepath.Join(t.TempDir(), "comeback"), filepath.Join(t.TempDir(), "hiredis")
 	lab.Sure(t, exec.Command("go", "-C", "go", "build", "-mod=readonly", "-o", golang, "./comeback"))
+	lab.Sure(t, exec.Command("gcc", "-o", c, "c/comeback.c", "-lhiredis"))
 	argv := map[string][]string{
-		"python": {"/usr/bin/python3", "-B", "python/comeback.py"},
+		"python": {"/usr/bin/python3", "-W", "ignore", "-B", "python/comeback.py"},
 		"ruby":   {"ruby", "-W0", "ruby/comeback.rb"},
 		"php":    {"php", "php/comeback.php"},
 		"node":   {"node", "node/comeback.mjs"},
 		"go":     {golang},
+		"c":      {c},
 	}
 	var all []pose
 	for _, l := range []struct{ library, language, states string }{
 		{"redis-py", "python", "idle busy blocked subscribed transaction"},
 		{"rq", "python", "worker"},
+		{"celery", "python", "worker"},
 		{"redis-rb", "ruby", "idle busy blocked subscribed transaction"},
 		{"sidekiq", "ruby", "idle busy worker"},
 		{"phpredis", "php", "idle busy blocked subscribed transaction"},
@@ -265,6 +268,8 @@ func poses(t *testing.T) []pose {
 		{"go-redis", "go", "idle busy blocked subscribed transaction"},
 		{"rueidis", "go", "idle busy blocked subscribed transaction"},
 		{"redigo", "go", "idle busy blocked subscribed transaction"},
+		{"asynq", "go", "worker"},
+		{"hiredis", "c", "idle busy blocked subscribed transaction"},
 	} {
 		if *only != "" && !strings.Contains(*only, l.library) {
 			continue

@@ -92,9 +92,10 @@ func (f fate) cell() string {
 func (p pose) versionOf(t *testing.T) string {
 	t.Helper()
 	where := map[string]string{
-		"redis-py": debian("python3-redis"), "rq": debian("python3-rq"), "redis-rb": debian("ruby-redis"), "sidekiq": debian("ruby-sidekiq"),
+		"redis-py": debian("python3-redis"), "rq": debian("python3-rq"), "celery": debian("python3-celery"), "redis-rb": debian("ruby-redis"), "sidekiq": debian("ruby-sidekiq"),
 		"phpredis": debian("php-redis"), "predis": debian("php-nrk-predis"), "ioredis": npm("ioredis"), "node-redis": npm("redis"), "bullmq": npm("bullmq"),
 		"go-redis": module("github.com/redis/go-redis/v9"), "rueidis": module("github.com/redis/rueidis"), "redigo": module("github.com/gomodule/redigo"),
+		"asynq": module("github.com/hibiken/asynq"), "hiredis": debian("libhiredis-dev"),
 	}
 	return version(lab.Sure(t, exec.Command("bash", "-c", where[p.library])))
 }

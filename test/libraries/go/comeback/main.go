@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gomodule/redigo/redis"
+	"github.com/hibiken/asynq"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/rueidis"
 )
@@ -84,6 +85,22 @@ var states = map[string]func(){
 				return nil
 			})
 		})
+	},
+	"asynq worker": func() {
+		connection, err := asynq.ParseRedisURI(url)
+		if err != nil {
+			panic(err)
+		}
+		go func() {
+			client := asynq.NewClient(connection)
+			for {
+				nextLine()
+				client.Enqueue(asynq.NewTask("work", nil), asynq.Queue(key), asynq.MaxRetry(0)) // the worker is asked, not this
+			}
+		}()
+		server := asynq.NewServer(connection, asynq.Config{Concurrency: 1, LogLevel: asynq.FatalLevel, Queues: map[string]int{key: 1}})
+		err = server.Run(asynq.HandlerFunc(func(context.Context, *asynq.Task) error { say("ok"); return nil }))
+		say(fmt.Sprint("ended ", err))
 	},
 	"redigo command": func() {
 		pool := redigoPool()
