@@ -52,7 +52,7 @@ func (c *dossierWriteCmd) Run(e *env) error {
 	sources.Evidence = reports
 	switch {
 	case c.Deployment != "":
-		if sources.Hosts, err = config.LoadDeployment(c.Deployment); err != nil {
+		if sources.Hosts, err = loadDeployment(c.Deployment); err != nil {
 			return misconfigured(err)
 		}
 		sources.Deployment = sources.Hosts.Deployment

@@ -110,14 +110,11 @@ func (c *explainCmd) policy(ctx context.Context) (p engine.Policy, of string, er
 	case absent:
 		return p, "", fmt.Errorf("explain: %w", gatewayErr)
 	default:
-		d, err := config.LoadDeployment(path)
+		d, err := loadDeployment(path)
 		if err != nil {
 			return p, "", fmt.Errorf("explain: neither a gateway's nor a deployment's configuration:\n  %w\n  %w", gatewayErr, err)
 		}
-		p = engine.Policy{Allow: d.Engine.Allow, Deny: d.Engine.Deny}
-		for _, use := range d.Engine.Uses {
-			p.Uses = append(p.Uses, engine.Use(use))
-		}
+		p = policyOfHosts(d.Engine)
 	}
 	return p, path + described(p), nil
 }

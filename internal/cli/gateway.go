@@ -85,6 +85,24 @@ func loadGateway(path string) (*config.Gateway, error) {
 	return conf, atLines(path, "engine", engineOptions(conf.Engine).Policy.Validate())
 }
 
+// loadDeployment does the same with a deployment's.
+func loadDeployment(path string) (*config.Deployment, error) {
+	d, err := config.LoadDeployment(path)
+	if err != nil {
+		return nil, err
+	}
+	return d, atLines(path, "engine", policyOfHosts(d.Engine).Validate())
+}
+
+// policyOfHosts is the policy of a deployment's cache hosts.
+func policyOfHosts(p config.Policy) engine.Policy {
+	of := engine.Policy{Allow: p.Allow, Deny: p.Deny}
+	for _, use := range p.Uses {
+		of.Uses = append(of.Uses, engine.Use(use))
+	}
+	return of
+}
+
 // atLines gives each fault of a policy the place of its field in the file.
 func atLines(path, section string, err error) error {
 	several, ok := err.(interface{ Unwrap() []error })

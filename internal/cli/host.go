@@ -10,7 +10,6 @@ import (
 
 	"github.com/aymanbagabas/go-udiff"
 
-	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/host"
 	"github.com/redoubt-cache/redoubt/internal/lockdown"
 )
@@ -44,7 +43,7 @@ func (c *lockdownFlags) want() (w lockdown.Want, err error) {
 		}
 		c.Host, _, _ = strings.Cut(name, ".")
 	}
-	d, err := config.LoadDeployment(c.Deployment)
+	d, err := loadDeployment(c.Deployment)
 	if err != nil {
 		return w, misconfigured(err)
 	}

@@ -35,7 +35,7 @@ Example:
 }
 
 func (c *renderNftablesCmd) Run(e *env) error {
-	d, err := config.LoadDeployment(c.Deployment)
+	d, err := loadDeployment(c.Deployment)
 	if err != nil {
 		return misconfigured(err)
 	}

@@ -27,7 +27,7 @@ Example:
 }
 
 func (c *renderConfigCmd) Run(e *env) error {
-	d, err := config.LoadDeployment(c.Deployment)
+	d, err := loadDeployment(c.Deployment)
 	if err != nil {
 		return misconfigured(err)
 	}

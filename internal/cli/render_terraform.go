@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/redoubt-cache/redoubt/internal/aws"
-	"github.com/redoubt-cache/redoubt/internal/config"
 )
 
 type renderTerraformCmd struct {
@@ -22,7 +21,7 @@ Example:
 }
 
 func (c *renderTerraformCmd) Run(e *env) error {
-	d, err := config.LoadDeployment(c.Deployment)
+	d, err := loadDeployment(c.Deployment)
 	if err != nil {
 		return misconfigured(err)
 	}

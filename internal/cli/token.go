@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
@@ -80,7 +79,7 @@ func (c *tokenCreateCmd) Run(e *env) error {
 func (c *tokenCreateCmd) gateways() ([]enroll.Gateway, error) {
 	var gateways []enroll.Gateway
 	if c.Deploy != "" {
-		d, err := config.LoadDeployment(c.Deploy)
+		d, err := loadDeployment(c.Deploy)
 		if err != nil {
 			return nil, err
 		}

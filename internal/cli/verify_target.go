@@ -159,7 +159,7 @@ func settled(configured, told string) string {
 func (c *verifyCmd) target(ctx context.Context) (t *verify.Target, err error) {
 	var hosts *config.Deployment
 	if c.Deployment != "" {
-		if hosts, err = config.LoadDeployment(c.Deployment); err != nil {
+		if hosts, err = loadDeployment(c.Deployment); err != nil {
 			return nil, err
 		}
 	}

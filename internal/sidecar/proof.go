@@ -266,7 +266,8 @@ func (c *Sidecar) prove(ctx context.Context, who credential, protocol, db int) p
 }
 
 // proveOn brings a lane to where a group is: HELLO, SELECT, each alone, since some
-// engines lose a failing reply when others are pending (redis/redis#15640). Without success the lane is still the caller's.
+// engines lose a failing reply when others are pending (redis/redis#15640). Without
+// success the lane is still the caller's.
 func proveOn(ctx context.Context, conn net.Conn, who credential, protocol, db int) (p proven) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	p.hello, p.err = login(conn, who, protocol)
