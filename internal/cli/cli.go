@@ -39,6 +39,7 @@ type program struct {
 	Import  importCmd  `cmd:"" help:"Plan the way over from Redis behind stunnel, or with TLS of its own."`
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
+	Log     logCmd     `cmd:"" help:"What administrators did here: who, when, what, and how it ended."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Explain explainCmd `cmd:"" help:"What becomes of a command here, and why; what a library needs."`
 	Verify  verifyCmd  `cmd:"" help:"Prove the six goals on the live system, by attacking it."`
@@ -86,7 +87,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		}
 		return e.fail(usage(err, words+" --help"))
 	}
-	return e.fail(call.Run())
+	return e.fail(e.run(call))
 }
 
 func newParser(e *env, exit func(int)) (*kong.Kong, error) {

@@ -22,7 +22,7 @@ import (
 
 type joinCmd struct {
 	TokenFile string `placeholder:"FILE" help:"File that holds what redoubt token create printed, or - for standard input. Default: a terminal is asked."`
-	Token     string `arg:"" optional:"" help:"The token itself. Other users of this host see it while this runs, and the shell keeps it in its history: use --token-file."`
+	Token     string `arg:"" optional:"" secret:"" help:"The token itself. Other users of this host see it while this runs, and the shell keeps it in its history: use --token-file."`
 	Dir       string `default:"/etc/redoubt" placeholder:"DIR" help:"Where the host's files go (${default}): sidecar.yaml (or gateway.yaml), and tls with its identity."`
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
+	"github.com/redoubt-cache/redoubt/internal/trail"
 	"github.com/redoubt-cache/redoubt/internal/up"
 )
 
@@ -57,6 +58,7 @@ func (c *upCmd) Run(e *env) error {
 	if err != nil {
 		return usage(err, help)
 	}
+	first := ofCA(c.Dir) == ""
 	d, err := up.New(up.Options{
 		Dir: c.Dir, Listen: c.Listen, AllowNonLoopback: c.AllowNonLoopback, Unix: c.Unix, Gateway: c.Gateway,
 		Binary: c.Engine, Policy: policy, Log: log,
@@ -65,6 +67,11 @@ func (c *upCmd) Run(e *env) error {
 		return err
 	}
 	defer d.Close()
+	if first { // it made the CA
+		if _, err := record(ofCA(d.Dir()), trail.Record{Who: trail.Me(), Command: "up", Args: []string{"--dir=" + d.Dir()}, Outcome: trail.Done}); err != nil {
+			return err
+		}
+	}
 	c.report(e, d)
 	proof := daemon.Part{Name: "proof", Run: func(ctx context.Context, ready func()) error {
 		began := time.Now()

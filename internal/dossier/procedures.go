@@ -40,9 +40,13 @@ var procedures = []Procedure{
 	}},
 	{"When a breach is suspected", breachText, []string{
 		"Shut out what is suspected (see above); don't restart the engine before its state has been looked at, since its memory is the only copy.",
-		"Keep: the logs of gateway and sidecars (who connected, what was refused), redoubt pki list --dir CA (who was let in, when), the last reports of redoubt verify.",
+		"Keep: the logs of gateway and sidecars (who connected, what was refused), redoubt pki list --dir CA (who was let in, when), redoubt log and the directories that it names (what administrators did), the last reports of redoubt verify.",
 		"sudo redoubt verify on every host; compare with the last report: --compare.",
 		"Decide with counsel who is to be told: without unreasonable delay and within 60 days (45 CFR 164.404).",
+	}},
+	{"Reviewing what administrators did", "Periodically, by somebody else than those who do it (45 CFR 164.308(a)(1)(ii)(D)).", []string{
+		"sudo redoubt log --since 30d on each host: each command must have somebody who asked for it.",
+		"Note number and hash of the newest record elsewhere; the hash of the last review must stand in the record behind that number, as prev: redoubt log --json.",
 	}},
 	{"Evaluating again", "Periodically, and after each change (45 CFR 164.308(a)(8)).", []string{
 		"sudo redoubt verify --json on every host, and --outside from one that must not get in.",

@@ -41,6 +41,7 @@ var how = map[evidence.Goal][]Statement{
 	},
 	evidence.Documented: {
 		{"Risks that are accepted have an owner and an end that is ahead.", []string{"RD-601"}},
+		{"What administrators did with the CA is on record, each command with who gave it and how it ended, in a log that shows when it was cut or changed, and is kept for six years.", []string{"RD-603"}},
 		{"The CA's record is whole, hosts keep their logs, and their clocks are in step, so that records can be laid side by side.", []string{"RD-602", "RD-620", "RD-621"}},
 		{"This dossier is generated from the deployment's files and from the reports of redoubt verify.", nil},
 	},

@@ -86,6 +86,7 @@ func Checks() []Check {
 		// 6: documented
 		noExceptionHasEnded,
 		ledgerIsWhole,
+		logIsWhole,
 		clockIsInStep,
 		logsAreKept,
 	}

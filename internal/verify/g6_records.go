@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/trail"
 )
 
 var noExceptionHasEnded = Check{
@@ -52,10 +53,44 @@ var ledgerIsWhole = Check{
 	},
 }
 
+var logIsWhole = Check{
+	ID: "RD-603", Goal: evidence.Documented, From: OnCache,
+	Title:      "The log of what administrators did with the CA is whole: no record was changed, and none is missing",
+	Why:        "Whoever gives himself access takes his trace out afterwards; a log in which that isn't seen proves nothing.",
+	Mend:       "See what is missing (redoubt log --dir the CA's directory), look in the host's journal for it, which has the same records, and find out who changed it. Then keep the directory log under another name, as evidence: the next command begins a new one.",
+	References: []string{"45 CFR 164.308(a)(1)(ii)(D)", "45 CFR 164.312(b)", "45 CFR 164.316(b)(2)(i)", "NIST SP 800-53r5 AU-2", "NIST SP 800-53r5 AU-3", "NIST SP 800-53r5 AU-9", "NIST SP 800-53r5 AU-11"},
+	Run: func(_ context.Context, t *Target, n *Notes) Finding {
+		if t.Cache == nil || t.Cache.CA == "" {
+			return n.Skip("the CA is not on this host: run redoubt verify where it lies")
+		}
+		r := t.recordsAsFound()
+		switch {
+		case r.skip != nil:
+			return n.Skip("the CA's directory can't be read: %v", r.skip)
+		case r.logFault != nil:
+			return n.Fail("%v", r.logFault)
+		}
+		n.Saw("records: %d, from number %d to %d, whose SHA-256 is %s", r.log.Records, r.log.First, r.log.Last, r.log.Hash)
+		for _, fault := range r.log.Faults {
+			n.Saw("%s", fault)
+		}
+		switch {
+		case len(r.log.Faults) > 0:
+			return n.Fail("%s", r.log.Faults[0])
+		case r.log.Records == 0:
+			return n.Fail("there is no record, not even of the command that made the CA: the log was removed, or was never kept")
+		}
+		return n.Pass("each record follows from the one before, up to the newest that was noted")
+	},
+}
+
 // records are the CA's as this verification found them.
 type records struct {
 	issued, revoked int
 	skip, fault     error
+
+	log      *trail.Chain // of what administrators did
+	logFault error
 }
 
 // recordsAsFound looks at them once, and before anything is written: each certificate
@@ -72,12 +107,15 @@ func lookAtRecords(dir string) (r records) {
 	if errors.Is(err, pki.ErrNoCA) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission) {
 		return records{skip: err}
 	}
+	r.log, r.logFault = trail.Beside(dir).Read(func(*trail.Record, []byte) error { return nil })
 	if err != nil {
-		return records{fault: fmt.Errorf("the CA's records don't hold: %w", err)}
+		r.fault = fmt.Errorf("the CA's records don't hold: %w", err)
+		return r
 	}
 	issued, err := ca.Issued()
 	if err != nil {
-		return records{fault: fmt.Errorf("the record of certificates doesn't hold: %w", err)}
+		r.fault = fmt.Errorf("the record of certificates doesn't hold: %w", err)
+		return r
 	}
 	r.issued = len(issued)
 	for _, i := range issued {

@@ -19,7 +19,7 @@ const (
 
 var (
 	ofTheDoors = []string{"RD-201", "RD-202", "RD-301", "RD-302", "RD-303", "RD-305"}
-	ofTheCA    = []string{"RD-602"}
+	ofTheCA    = []string{"RD-602", "RD-603"}
 )
 
 // Scope is the check's.

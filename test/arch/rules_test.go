@@ -52,7 +52,7 @@ var rules = []rule{
 var storey = map[string]int{
 	"internal/resp": 0, "internal/command": 0, "internal/identity": 0, "internal/passwords": 0, "internal/evidence": 0, "internal/regular": 0,
 	"internal/admin": 1, "internal/firewall": 1, "internal/host": 1, "internal/statedir": 1, "internal/sandbox": 1, "internal/eventloop": 1, "internal/lane": 1,
-	"internal/pki": 2, "internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, // stand on statedir or sandbox
+	"internal/pki": 2, "internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, "internal/trail": 2, // stand on statedir or sandbox
 	"internal/sidecar": 3, "internal/gateway": 3, "internal/bench": 3,
 	"internal/enroll":    3, // stands on pki and tunnel; a gateway is handed what it needs of it
 	"internal/workload":  3, // stands on tunnel
