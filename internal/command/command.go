@@ -1,7 +1,6 @@
 package command
 
 import (
-	"maps"
 	"slices"
 	"strings"
 )
@@ -130,10 +129,14 @@ func Lookup(name, sub []byte) *Command {
 }
 
 // All lists the table in alphabetical order.
-func All() []*Command {
-	list := make([]*Command, 0, len(table))
-	for _, name := range slices.Sorted(maps.Keys(table)) {
-		list = append(list, &table[name].Command)
+func All() []*Command { return slices.Clone(all) }
+
+var all = inOrder(table)
+
+func inOrder(table map[string]*entry) []*Command {
+	list := make([]*Command, len(table))
+	for _, e := range table {
+		list[e.Index-1] = &e.Command
 	}
 	return list
 }

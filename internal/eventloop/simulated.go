@@ -24,13 +24,39 @@ var kernel struct {
 	made     int
 	arriving []*Socket // something is on its way to them
 	choose   func(n int) int
+	stirred  bool      // who blocks may go on
+	acted    bool      // who blocks has done something
+	opened   []*Socket // since Begin
+	stores   [][]byte  // of sockets before Begin
 }
+
+// mostKept is the most that a socket leaves of its memory to those of the next world.
+const mostKept = 128 << 10
 
 // Begin forgets all sockets. What is left to chance asks choose for a number below n.
 func Begin(choose func(n int) int) {
 	kernel.mu.Lock()
 	defer kernel.mu.Unlock()
+	for _, s := range kernel.opened {
+		if n := cap(s.store); n > 0 && n <= mostKept {
+			kernel.stores = append(kernel.stores, s.store[:0])
+		}
+	}
+	clear(kernel.opened)
+	kernel.opened = kernel.opened[:0]
 	kernel.sockets, kernel.arriving, kernel.choose, kernel.made = make([]*Socket, 3), nil, choose, 0
+}
+
+// Stirred says, once, whether something has come for a goroutine that blocks.
+func Stirred() (stirred bool) {
+	stirred, kernel.stirred = kernel.stirred, false
+	return stirred
+}
+
+// Acted says, once, whether a goroutine that blocks has done anything.
+func Acted() (acted bool) {
+	acted, kernel.acted = kernel.acted, false
+	return acted
 }
 
 // A Socket is one end of a connection.
@@ -57,6 +83,7 @@ type Socket struct {
 	writable bool // the poller tells of that too
 	edge     bool
 	stir     chan struct{} // for who blocks
+	blocks   bool          // somebody does
 }
 
 type end uint8
@@ -76,8 +103,21 @@ func Pair(name string, near bool, room, peerRoom int) (a, b *Socket) {
 	defer kernel.mu.Unlock()
 	a.fd, b.fd = place(a), place(b)
 	a.number, b.number = kernel.made, kernel.made+1
+	a.store, b.store = store(), store()
+	kernel.opened = append(kernel.opened, a, b)
 	kernel.made += 2
 	return a, b
+}
+
+// store is room that a socket before Begin had, if there is some.
+func store() []byte {
+	last := len(kernel.stores) - 1
+	if last < 0 {
+		return nil
+	}
+	b := kernel.stores[last]
+	kernel.stores = kernel.stores[:last]
+	return b
 }
 
 // place gives a socket the lowest free descriptor, as kernels do.
@@ -195,6 +235,9 @@ func (s *Socket) Cut() {
 
 // tell is the kernel's wake-up: of a poller, or of who blocks.
 func (s *Socket) tell() {
+	if s.blocks {
+		kernel.stirred = true
+	}
 	select {
 	case s.stir <- struct{}{}:
 	default:
@@ -246,15 +289,20 @@ func Write(fd int, b []byte) (int, error) {
 	n := min(len(b), max(0, s.peer.room-len(s.peer.in)))
 	s.full = n < len(b)
 	if n > 0 {
-		if p := s.peer; len(p.in) == 0 {
-			p.in = p.store
-		}
-		if s.peer.in = append(s.peer.in, b[:n]...); cap(s.peer.in) > cap(s.peer.store) {
-			s.peer.store = s.peer.in[:0]
-		}
+		s.peer.keep(b[:n])
 		s.peer.expects()
 	}
 	return n, nil
+}
+
+// keep puts bytes behind what is on its way.
+func (s *Socket) keep(b []byte) {
+	if size := len(s.in) + len(b); size > cap(s.in) && size <= cap(s.store) { // from the beginning again
+		s.in = append(s.store, s.in...)
+	}
+	if s.in = append(s.in, b...); cap(s.in) > cap(s.store) {
+		s.store = s.in[:0]
+	}
 }
 
 // CloseWrite is shutdown(2) of our side.
@@ -443,6 +491,7 @@ type conn struct {
 
 func (c *conn) Read(b []byte) (int, error) {
 	for {
+		kernel.acted = true
 		n, err := Read(c.fd, b)
 		if err != ErrAgain {
 			return n, err
@@ -455,6 +504,7 @@ func (c *conn) Read(b []byte) (int, error) {
 
 func (c *conn) Write(b []byte) (n int, err error) {
 	for n < len(b) {
+		kernel.acted = true
 		k, err := Write(c.fd, b[n:])
 		if err != nil {
 			return n, err
@@ -470,6 +520,8 @@ func (c *conn) Write(b []byte) (n int, err error) {
 }
 
 func (c *conn) wait() error {
+	c.s.blocks = true
+	defer func() { c.s.blocks, kernel.acted = false, true }()
 	select {
 	case <-c.s.stir:
 		return nil

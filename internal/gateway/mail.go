@@ -59,7 +59,7 @@ func newLoops(judge func(tunnel.Peer) error, farewell func(*relay)) (*loops, err
 		}
 		s.all = append(s.all, &loop{
 			poller: poller, judge: judge, farewell: farewell,
-			buf: make([]byte, chunkSize), lingering: map[*relay]struct{}{}, worn: map[*relay]struct{}{}, keyBytes: keyBytes,
+			buf: chunks.Get().(*[chunkSize]byte)[:], lingering: map[*relay]struct{}{}, worn: map[*relay]struct{}{}, keyBytes: keyBytes,
 		})
 	}
 	return s, nil

@@ -81,6 +81,7 @@ func (b *ByHand) Kill() {
 		r.wire.Close()
 		eventloop.Close(r.engineFD)
 	}
+	chunks.Put((*[chunkSize]byte)(b.loop.buf))
 }
 
 // Check says which bound of a connection's memory is broken.

@@ -34,8 +34,7 @@ const (
 const (
 	recordFull = 16 << 10
 	Hold       = 100 * time.Microsecond
-	firstRoom  = 66 << 10 // a reply of 64 KB in one piece
-	mostRoom   = 4 << 20  // of each of its two buffers, what a lane keeps once it has needed it
+	mostRoom   = 4 << 20 // of each of its two buffers, what a lane keeps once it has needed it
 	// fullReplies is what the replies of one batch should come to, by what replies
 	// came to before: while one batch is handed out, the next is on its way.
 	fullReplies = 256 << 10

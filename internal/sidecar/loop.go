@@ -102,7 +102,7 @@ func newLoop(car *Sidecar) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{car: car, poll: poll, buf: make([]byte, readSize), plain: make([]byte, readSize), reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
+	return &loop{car: car, poll: poll, reminders: map[*guest]struct{}{}, guests: map[*guest]struct{}{}, groups: map[groupKey]*group{}, proofs: map[groupKey]*proof{}}, nil
 }
 
 // share is a loop's part of what all loops may have together.
@@ -133,6 +133,7 @@ func (l *loop) run(ctx, cut context.Context) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer l.end()
+	l.buf, l.plain = make([]byte, readSize), make([]byte, readSize)
 	defer context.AfterFunc(ctx, func() { l.post(l.drain) })()
 	defer context.AfterFunc(cut, func() { l.post(func() {}) })()
 	for cut.Err() == nil && !(l.draining && len(l.guests) == 0) {

@@ -16,6 +16,7 @@ import (
 type ByHand struct {
 	car *Sidecar
 	cut context.CancelFunc
+	due []time.Time // by loop: when it has something to do without an event; zero: never
 }
 
 // NewByHand makes one. What would be done in goroutines is handed to start.
@@ -25,10 +26,16 @@ func NewByHand(o Options, start func(func())) (*ByHand, error) {
 		return nil, err
 	}
 	c.start = start
-	b := &ByHand{car: c}
+	for _, l := range c.loops {
+		l.buf, l.plain = scratch.buf[:], scratch.plain[:]
+	}
+	b := &ByHand{car: c, due: make([]time.Time, len(c.loops))}
 	c.hard, b.cut = context.WithCancel(context.Background())
 	return b, nil
 }
+
+// scratch is for all loops, since only one turns at a time.
+var scratch struct{ buf, plain [readSize]byte }
 
 // Loops is how many it has.
 func (b *ByHand) Loops() int { return len(b.car.loops) }
@@ -41,18 +48,30 @@ func (b *ByHand) Welcome(fd int) {
 // Ready says whether a turn of a loop would do something now.
 func (b *ByHand) Ready(loop int) bool {
 	l := b.car.loops[loop]
-	return l.poll.Pending() || len(l.again) > 0 || l.nextDue(time.Now()) == 0
+	return l.poll.Pending() || len(l.again) > 0 || !b.due[loop].IsZero() && !time.Now().Before(b.due[loop])
 }
 
 // Due is when a loop has something to do without an event; negative: never.
-func (b *ByHand) Due(loop int) time.Duration { return b.car.loops[loop].nextDue(time.Now()) }
+func (b *ByHand) Due(loop int) time.Duration {
+	if b.due[loop].IsZero() {
+		return -1
+	}
+	return max(0, time.Until(b.due[loop]))
+}
 
 // Turn is a loop's. Guests go on in an order that shuffle makes, not in that of Go's maps.
 func (b *ByHand) Turn(loop int, shuffle func(n int, swap func(i, j int))) {
 	l := b.car.loops[loop]
-	slices.SortFunc(l.again, byNumber)
-	shuffle(len(l.again), func(i, j int) { l.again[i], l.again[j] = l.again[j], l.again[i] })
+	if len(l.again) > 1 {
+		slices.SortFunc(l.again, byNumber)
+		shuffle(len(l.again), func(i, j int) { l.again[i], l.again[j] = l.again[j], l.again[i] })
+	}
 	l.turn(l.poll.Wait(0))
+	now := time.Now()
+	b.due[loop] = time.Time{}
+	if d := l.nextDue(now); d >= 0 { // as the loop itself, which then sleeps
+		b.due[loop] = now.Add(d)
+	}
 }
 
 func byNumber(a, b *guest) int { return int(a.known.id - b.known.id) }
@@ -125,8 +144,9 @@ func (b *ByHand) Tell() (lines []string) {
 func (b *ByHand) Check() error {
 	private := 0
 	for _, l := range b.car.loops {
+		listed := l.listed()
 		for g := range l.guests {
-			if err := l.check(g); err != nil {
+			if err := l.check(g, listed[g]); err != nil {
 				return fmt.Errorf("guest %d: %w", g.known.id-firstID, err)
 			}
 			if g.own != nil {
@@ -167,30 +187,30 @@ func (l *loop) checkGroups() error {
 	return nil
 }
 
-func (l *loop) check(g *guest) error {
-	listed := 0
-	for _, other := range l.again {
-		if other == g {
-			listed++
-		}
+// listed is on how many lists each guest is that is on one.
+func (l *loop) listed() map[*guest]int {
+	on := map[*guest]int{}
+	for _, g := range l.again {
+		on[g]++
 	}
 	for _, o := range l.lines {
-		for _, other := range o.line {
-			if other.guest == g && other.barrier == nil {
-				listed++
+		for _, in := range o.line {
+			if in.barrier == nil {
+				on[in.guest]++
 			}
 		}
 	}
 	for _, e := range l.entities {
-		if e.link == nil {
-			continue
-		}
-		for _, other := range e.link.held {
-			if other == g {
-				listed++
+		if e.link != nil {
+			for _, g := range e.link.held {
+				on[g]++
 			}
 		}
 	}
+	return on
+}
+
+func (l *loop) check(g *guest, listed int) error {
 	switch {
 	case g.phase == gone:
 		return errors.New("it is gone and still there")

@@ -26,6 +26,7 @@ type app struct {
 	out     []byte // encoded, not yet taken
 	due     []*op  // sent, in order
 	in      []byte
+	rooms   *rooms // that both are in
 
 	window    int           // so many commands may be due
 	silent    bool          // it reads nothing before all is written
@@ -35,9 +36,9 @@ type app struct {
 	finish    finish
 	abortAt   int // so many commands before its end
 
-	mayRead  time.Time
-	maySend  time.Time
-	since    time.Time // it last got on
+	mayRead  time.Duration
+	maySend  time.Duration
+	since    time.Duration // it last got on
 	halfShut bool
 	listens  bool // subscribed: messages come
 	done     bool
@@ -108,17 +109,17 @@ func (m *model) count(key string) *count {
 }
 
 // wantsToRead says whether it may read now.
-func (a *app) wantsToRead(now time.Time) bool {
-	return a.s.Readable() && !now.Before(a.mayRead) && !(a.silent && a.m.known && (len(a.out) > 0 || len(a.program) > 0))
+func (a *app) wantsToRead(now time.Duration) bool {
+	return a.s.Readable() && now >= a.mayRead && !(a.silent && a.m.known && (len(a.out) > 0 || len(a.program) > 0))
 }
 
-func (a *app) wantsToWrite(now time.Time) bool {
+func (a *app) wantsToWrite(now time.Duration) bool {
 	return a.s.Sends() && (len(a.out) > 0 || a.sends(now))
 }
 
 // sends says whether the next command may be sent.
-func (a *app) sends(now time.Time) bool {
-	return len(a.program) > 0 && len(a.due) < a.mostDue() && !now.Before(a.nextAt())
+func (a *app) sends(now time.Duration) bool {
+	return len(a.program) > 0 && len(a.due) < a.mostDue() && now >= a.nextAt()
 }
 
 // mostDue is how many commands may be due: who reads nothing logs in before.
@@ -129,7 +130,7 @@ func (a *app) mostDue() int {
 	return a.window
 }
 
-func (a *app) nextAt() time.Time { return a.maySend.Add(a.program[0].pause) }
+func (a *app) nextAt() time.Duration { return a.maySend + a.program[0].pause }
 
 // ends says whether it has nothing more to do but to end.
 func (a *app) ends() bool {
@@ -144,15 +145,15 @@ func (a *app) heardAll() bool {
 	return a.w.onlyListeners() && (a.w.struck || a.m.messages == a.w.published(a))
 }
 
-func (a *app) ready(now time.Time) bool {
+func (a *app) ready(now time.Duration) bool {
 	return !a.done && (a.wantsToRead(now) || a.wantsToWrite(now) || a.ends())
 }
 
 // wakes is when it goes on by itself.
-func (a *app) wakes(now time.Time) time.Duration {
+func (a *app) wakes(now time.Duration) time.Duration {
 	least := time.Duration(-1)
-	consider := func(at time.Time) {
-		if d := at.Sub(now); d > 0 && (least < 0 || d < least) {
+	consider := func(at time.Duration) {
+		if d := at - now; d > 0 && (least < 0 || d < least) {
 			least = d
 		}
 	}
@@ -168,7 +169,7 @@ func (a *app) wakes(now time.Time) time.Duration {
 	return least
 }
 
-func (a *app) turn(now time.Time) {
+func (a *app) turn(now time.Duration) {
 	reads, writes := a.wantsToRead(now), a.wantsToWrite(now)
 	switch {
 	case reads && (!writes || a.w.chance(2)):
@@ -180,7 +181,7 @@ func (a *app) turn(now time.Time) {
 	}
 }
 
-func (a *app) write(now time.Time) {
+func (a *app) write(now time.Duration) {
 	for len(a.out) < a.writeSize && a.sends(now) {
 		o := a.program[0]
 		a.program = a.program[1:]
@@ -197,17 +198,20 @@ func (a *app) write(now time.Time) {
 		a.out, a.program, a.silent = nil, nil, false
 		return
 	}
-	a.out = behind(a.out, n)
+	a.out = a.rooms.out.behind(a.out, n)
 	a.since, a.maySend = now, now
 }
 
-func (a *app) read(now time.Time) {
+func (a *app) read(now time.Duration) {
 	n, err := eventloop.Read(a.s.FD(), a.w.buf[:a.readSize])
 	a.w.note("app reads", a.id, n, len(a.due))
-	a.since, a.mayRead = now, now.Add(a.readPause)
+	a.since, a.mayRead = now, now+a.readPause
 	if err != nil {
 		a.over(err)
 		return
+	}
+	if len(a.in)+n > cap(a.in) {
+		a.in = slices.Grow(a.in, 2*len(a.in)+n)
 	}
 	a.in = append(a.in, a.w.buf[:n]...)
 	used := 0
@@ -222,7 +226,7 @@ func (a *app) read(now time.Time) {
 		used += n
 		a.take(r)
 	}
-	a.in = behind(a.in, used)
+	a.in = a.rooms.in.behind(a.in, used)
 }
 
 func (a *app) wrong(format string, args ...any) {

@@ -20,7 +20,7 @@ type engine struct {
 	data  [databases]map[string]string
 	lists map[string][]string
 	conns []*connection
-	busy  time.Time // it does nothing until then
+	busy  time.Duration // it does nothing until then
 
 	popped    map[string]int // elements, by list
 	published map[string]int // messages that went out, by channel
@@ -60,6 +60,7 @@ type connection struct {
 	s      *eventloop.Socket
 	in     []byte
 	out    []byte // without bound, as for a direct connection
+	rooms  *rooms // that both are in
 	ended  bool
 
 	known    bool // it has authenticated
@@ -68,6 +69,7 @@ type connection struct {
 	name     string
 	multi    bool
 	failed   bool
+	args     []string // of the command that runs
 	queue    [][]string
 	watched  map[string]string
 	channels []string
@@ -77,12 +79,14 @@ type connection struct {
 
 type blocked struct {
 	key   string
-	until time.Time
+	until time.Duration
 }
 
 func (e *engine) accept(s *eventloop.Socket) {
 	e.opened++
-	e.conns = append(e.conns, &connection{number: e.opened, e: e, s: s, protocol: 2})
+	c := &connection{number: e.opened, e: e, s: s, protocol: 2, rooms: borrow()}
+	c.in, c.out = c.rooms.in.b, c.rooms.out.b
+	e.conns = append(e.conns, c)
 }
 
 func (e *engine) close(c *connection) {
@@ -90,28 +94,25 @@ func (e *engine) close(c *connection) {
 	e.conns = slices.DeleteFunc(e.conns, func(other *connection) bool { return other == c })
 }
 
-// ready says whether a connection can go on.
-func (c *connection) ready(now time.Time) bool {
-	if now.Before(c.e.busy) {
-		return false
-	}
+// ready says whether a connection can go on, of an engine that isn't busy.
+func (c *connection) ready(now time.Duration) bool {
 	if c.blocked != nil {
-		return !now.Before(c.blocked.until) || c.s.Readable()
+		return now >= c.blocked.until || c.s.Readable()
 	}
 	return c.served || c.s.Readable() || len(c.out) > 0 && c.s.Sends()
 }
 
 // due is when it can go on without anybody's doing.
-func (c *connection) due(now time.Time) time.Duration {
+func (c *connection) due(now time.Duration) time.Duration {
 	if c.blocked == nil {
 		return -1
 	}
-	return max(0, c.blocked.until.Sub(now), c.e.busy.Sub(now))
+	return max(0, c.blocked.until-now, c.e.busy-now)
 }
 
 // turn reads once, does what it can, and writes.
-func (c *connection) turn(now time.Time, most int) {
-	if c.blocked != nil && !now.Before(c.blocked.until) {
+func (c *connection) turn(now time.Duration, most int) {
+	if c.blocked != nil && now >= c.blocked.until {
 		c.blocked = nil
 		c.null()
 		c.served = true
@@ -147,13 +148,13 @@ func (c *connection) write() {
 		c.out = nil
 		return
 	}
-	c.out = behind(c.out, n)
+	c.out = c.rooms.out.behind(c.out, n)
 }
 
 // run does the commands that are there.
 func (c *connection) run() {
 	used := 0
-	defer func() { c.in = behind(c.in, used) }()
+	defer func() { c.in = c.rooms.in.behind(c.in, used) }()
 	for c.blocked == nil && !c.ended && used < len(c.in) {
 		r, n := parse(c.in[used:])
 		if n == 0 {
@@ -164,17 +165,22 @@ func (c *connection) run() {
 			return
 		}
 		used += n
-		args := make([]string, len(r.items))
-		for i, item := range r.items {
-			args[i] = item.text
+		args := c.args[:0]
+		for _, item := range r.items {
+			args = append(args, item.text)
 		}
+		c.args = args
 		c.e.w.note("engine", c.number, len(args[0]), n)
 		c.command(args)
 	}
 }
 
-func (c *connection) say(format string, a ...any) {
-	c.out = append(fmt.Appendf(c.out, format, a...), "\r\n"...)
+func (c *connection) say(line string) { c.out = append(append(c.out, line...), "\r\n"...) }
+
+func (c *connection) sayf(format string, a ...any) { c.say(fmt.Sprintf(format, a...)) }
+
+func (c *connection) sayNumber(kind byte, n int) {
+	c.out = append(strconv.AppendInt(append(c.out, kind), int64(n), 10), "\r\n"...)
 }
 
 func (c *connection) null() {
@@ -213,10 +219,10 @@ func (c *connection) command(args []string) {
 		want, ok := arity[name]
 		if !ok || want > 0 && len(args) != want {
 			c.failed = true
-			c.say("-ERR wrong number of arguments for '%s' command", strings.ToLower(name))
+			c.sayf("-ERR wrong number of arguments for '%s' command", strings.ToLower(name))
 			return
 		}
-		c.queue = append(c.queue, args)
+		c.queue = append(c.queue, slices.Clone(args))
 		c.say("+QUEUED")
 		return
 	}
@@ -243,14 +249,14 @@ func (c *connection) authenticate(name string, args []string) {
 	}
 	if c.protocol = 2; args[1] == "3" {
 		c.protocol = 3
-		c.say("%%2")
+		c.say("%2")
 	} else {
 		c.say("*4")
 	}
 	c.out = bulk(c.out, "server")
 	c.out = bulk(c.out, "redis")
 	c.out = bulk(c.out, "id")
-	c.say(":%d", c.number)
+	c.sayNumber(':', c.number)
 }
 
 // do runs a command.
@@ -282,7 +288,7 @@ func (c *connection) do(name string, args []string) {
 	case "INCR":
 		n, _ := strconv.Atoi(data[args[1]])
 		data[args[1]] = strconv.Itoa(n + 1)
-		c.say(":%d", n+1)
+		c.sayNumber(':', n+1)
 	case "SELECT":
 		n, err := strconv.Atoi(args[1])
 		if err != nil || n < 0 || n >= databases {
@@ -294,11 +300,11 @@ func (c *connection) do(name string, args []string) {
 	case "LPUSH", "RPUSH":
 		c.push(args)
 	case "LLEN":
-		c.say(":%d", len(c.e.lists[args[1]]))
+		c.sayNumber(':', len(c.e.lists[args[1]]))
 	case "BLPOP":
 		c.pop(args)
 	case "PUBLISH":
-		c.say(":%d", c.e.publish(args[1], args[2]))
+		c.sayNumber(':', c.e.publish(args[1], args[2]))
 	case "CLIENT":
 		c.client(args)
 	default:
@@ -339,9 +345,9 @@ func (c *connection) manage(name string, args []string) {
 			if !slices.Contains(c.channels, channel) {
 				c.channels = append(c.channels, channel)
 			}
-			c.say("%c3", c.push3())
+			c.sayNumber(c.push3(), 3)
 			c.out = bulk(bulk(c.out, "subscribe"), channel)
-			c.say(":%d", len(c.channels))
+			c.sayNumber(':', len(c.channels))
 		}
 	case "INFO":
 		c.out = bulk(c.out, "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n")
@@ -349,7 +355,7 @@ func (c *connection) manage(name string, args []string) {
 		c.say("+OK")
 		c.ended = true
 	default:
-		c.say("-ERR unknown command '%s', with args beginning with: ", args[0])
+		c.sayf("-ERR unknown command '%s', with args beginning with: ", args[0])
 	}
 }
 
@@ -377,7 +383,7 @@ func (c *connection) exec() {
 	case changed:
 		c.null()
 	default:
-		c.say("*%d", len(queue))
+		c.sayNumber('*', len(queue))
 		for _, args := range queue {
 			c.do(strings.ToUpper(args[0]), args)
 		}
@@ -396,16 +402,16 @@ func (c *connection) client(args []string) {
 			c.out = bulk(c.out, c.name)
 		}
 	case "ID":
-		c.say(":%d", c.number)
+		c.sayNumber(':', c.number)
 	default:
-		c.say("-ERR unknown subcommand '%s'. Try CLIENT HELP.", args[1])
+		c.sayf("-ERR unknown subcommand '%s'. Try CLIENT HELP.", args[1])
 	}
 }
 
 func (c *connection) push(args []string) {
 	e := c.e
 	e.lists[args[1]] = append(e.lists[args[1]], args[2])
-	c.say(":%d", len(e.lists[args[1]]))
+	c.sayNumber(':', len(e.lists[args[1]]))
 	for _, other := range e.conns {
 		if other.blocked != nil && other.blocked.key == args[1] {
 			other.blocked, other.served = nil, true
@@ -421,7 +427,7 @@ func (c *connection) pop(args []string) {
 		return
 	}
 	seconds, _ := strconv.ParseFloat(args[2], 64)
-	c.blocked = &blocked{args[1], time.Now().Add(time.Duration(seconds * float64(time.Second)))}
+	c.blocked = &blocked{args[1], now() + time.Duration(seconds*float64(time.Second))}
 }
 
 func (c *connection) give(key string) {
@@ -435,7 +441,7 @@ func (c *connection) give(key string) {
 func (e *engine) publish(channel, message string) (n int) {
 	for _, c := range e.conns {
 		if slices.Contains(c.channels, channel) {
-			c.say("%c3", c.push3())
+			c.sayNumber(c.push3(), 3)
 			c.out = bulk(bulk(bulk(c.out, "message"), channel), message)
 			n++
 		}

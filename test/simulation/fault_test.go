@@ -77,7 +77,7 @@ func (w *world) bad(kind faultKind) bool {
 }
 
 // strike does what is to go wrong by now.
-func (w *world) strike(now time.Time) {
+func (w *world) strike(now time.Duration) {
 	for i := 0; i < len(w.faults); {
 		f := w.faults[i]
 		if f.step > w.steps {
@@ -102,7 +102,7 @@ func (w *world) while(most time.Duration) time.Duration {
 	return time.Duration(w.rng.Int64N(int64([]time.Duration{20 * time.Millisecond, time.Second, most}[w.rng.IntN(3)])))
 }
 
-func (w *world) happen(f fault, now time.Time) {
+func (w *world) happen(f fault, now time.Duration) {
 	g := f.gate
 	if g == nil {
 		g = w.gates[w.rng.IntN(len(w.gates))]
@@ -118,26 +118,26 @@ func (w *world) happen(f fault, now time.Time) {
 			lane.Cut()
 			return
 		}
-		until := now.Add(w.while(15 * time.Second))
+		until := now + w.while(15*time.Second)
 		w.frozen[lane], w.frozen[lane.Peer()] = until, until
 	case gatewayRestarts:
 		g.hand.Kill()
 		w.start(g)
-		g.down = now.Add(w.while(5 * time.Second))
+		g.down = now + w.while(5*time.Second)
 	case gatewayDrains:
 		g.hand.Drain(w.while(3 * time.Second))
-		g.down = now.Add(time.Hour)
+		g.down = now + time.Hour
 		w.faults = append(w.faults, fault{gatewayRestarts, w.steps + w.rng.IntN(500), g})
 		w.order()
 	case gatewayIsSilent:
-		g.silent = now.Add(w.while(8 * time.Second))
+		g.silent = now + w.while(8*time.Second)
 	case engineRestarts:
 		g.engine.restart()
 		w.lost = true
 	case engineIsBusy:
-		g.engine.busy = now.Add(w.while(7 * time.Second))
+		g.engine.busy = now + w.while(7*time.Second)
 	case revoked:
-		g.revoked = now.Add(w.while(3 * time.Second))
+		g.revoked = now + w.while(3*time.Second)
 		g.hand.Judge()
 	case distrusted:
 		w.car.Cut(func() bool { return w.chance(2) })

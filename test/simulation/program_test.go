@@ -32,13 +32,13 @@ func (p *writer) add(o *op) {
 
 // key is one of the application's own.
 func (p *writer) key(kind string) string {
-	return fmt.Sprintf("%s%d.%d", kind, p.a.id, p.w.rng.IntN(3))
+	return kind + strconv.Itoa(p.a.id) + "." + strconv.Itoa(p.w.rng.IntN(3))
 }
 
 // fresh is text that nobody else writes.
 func (p *writer) fresh() string {
 	p.written++
-	text := fmt.Sprintf("<%d.%d>", p.a.id, p.written)
+	text := "<" + strconv.Itoa(p.a.id) + "." + strconv.Itoa(p.written) + ">"
 	if n := p.sizes[p.w.rng.IntN(len(p.sizes))]; n > len(text) {
 		text += strings.Repeat(string(rune('a'+p.a.id%26)), n-len(text))
 	}
@@ -217,7 +217,8 @@ func (p *writer) name() {
 
 // application makes one that begins at some step.
 func (w *world) application(id int) *app {
-	a := &app{w: w, id: id, begins: w.rng.IntN(60) * w.rng.IntN(5)}
+	a := &app{w: w, id: id, begins: w.rng.IntN(60) * w.rng.IntN(5), rooms: borrow()}
+	a.in, a.out = a.rooms.in.b, a.rooms.out.b
 	a.m = model{values: map[string]*value{}, counts: map[string]*count{}, heard: map[string]int{}}
 	a.window = []int{1, 1, 3, 10, 1 << 30}[w.rng.IntN(5)]
 	a.readSize = []int{7, 500, 16 << 10, 16 << 10}[w.rng.IntN(4)]

@@ -5,6 +5,7 @@ package simulation
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,20 +41,31 @@ func (r reply) is(text string) bool { return r.kind == '+' && r.text == text }
 // says whether it is an error that begins so.
 func (r reply) fails(with string) bool { return r.kind == '-' && strings.HasPrefix(r.text, with) }
 
-// parse takes a value off b; n is 0 if it isn't whole, and negative if it is none.
+// parse takes a value off b; n is 0 if it isn't whole, and negative if it is none. It is
+// good until the next.
 func parse(b []byte) (r reply, n int) {
-	end := bytes.Index(b[:min(len(b), 4096)], []byte("\r\n"))
-	if end < 0 {
+	items = items[:0]
+	return parseItem(b)
+}
+
+// items are those of the last reply.
+var items []reply
+
+func parseItem(b []byte) (r reply, n int) {
+	end := bytes.IndexByte(b[:min(len(b), 4096)], '\n') - 1
+	switch {
+	case end == -2:
 		return r, 0
+	case end < 1 || b[end] != '\r':
+		return r, -1
 	}
-	line := string(b[1:end])
 	r.kind, n = b[0], end+2
 	switch r.kind {
 	case '+', '-', ':', '_', '#', ',':
-		r.text, r.null = line, r.kind == '_'
+		r.text, r.null = text(b[1:end]), r.kind == '_'
 		return r, n
 	}
-	size, err := strconv.Atoi(line)
+	size, err := strconv.Atoi(string(b[1:end]))
 	switch {
 	case err != nil:
 		return r, -1
@@ -69,7 +81,7 @@ func parse(b []byte) (r reply, n int) {
 		if b[n+size] != '\r' {
 			return r, -1
 		}
-		r.text = string(b[n : n+size])
+		r.text = text(b[n : n+size])
 		return r, n + size + 2
 	case '%':
 		size *= 2
@@ -77,28 +89,22 @@ func parse(b []byte) (r reply, n int) {
 	default:
 		return r, -1
 	}
-	for range size {
-		item, k := parse(b[n:])
-		if k <= 0 {
+	first := len(items)
+	items = slices.Grow(items, size)[:first+size]
+	r.items = items[first:]
+	for i := range r.items {
+		var k int
+		if r.items[i], k = parseItem(b[n:]); k <= 0 {
 			return r, k
 		}
-		r.items = append(r.items, item)
 		n += k
 	}
 	return r, n
 }
 
-// behind is what follows n bytes.
-func behind(b []byte, n int) []byte {
-	if len(b)-n < 4096 {
-		return b[:copy(b, b[n:])]
-	}
-	return b[n:]
-}
-
 // encode is a command as client libraries send it.
 func encode(b []byte, words ...string) []byte {
-	b = fmt.Appendf(b, "*%d\r\n", len(words))
+	b = append(strconv.AppendInt(append(b, '*'), int64(len(words)), 10), "\r\n"...)
 	for _, w := range words {
 		b = append(strconv.AppendInt(append(b, '$'), int64(len(w)), 10), "\r\n"...)
 		b = append(append(b, w...), "\r\n"...)

@@ -22,14 +22,15 @@ import (
 
 var (
 	from = flag.Uint64("from", 1, "the first seed")
-	many = flag.Uint64("seeds", 2000, "how many")
+	many = flag.Uint64("seeds", 4000, "how many")
 	one  = flag.Uint64("seed", 0, "this one only, with all that happens in it")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	runtime.GOMAXPROCS(1)    // nothing happens at once
-	debug.SetGCPercent(1000) // a world lives for milliseconds
+	runtime.GOMAXPROCS(1)      // nothing happens at once
+	runtime.MemProfileRate = 0 // it has a price
+	debug.SetGCPercent(200)    // a world lives for milliseconds, but a large heap is a slow one
 	os.Exit(m.Run())
 }
 
@@ -63,14 +64,15 @@ func TestSeeds(t *testing.T) {
 }
 
 func inThisProcess(t *testing.T) {
-	steps := 0
+	steps, hash := 0, uint64(0)
 	for seed := *from; seed < *from+*many; seed++ {
 		failure, w := simulate(t, seed, nil)
 		if steps += w.steps; failure != "" {
 			t.Fatalf("seed %d, step %d: %s\nmake simulate SEED=%d tells all that happens in it", seed, w.steps, failure, seed)
 		}
+		hash = hash*31 + w.hash
 	}
-	t.Logf("%d seeds, %d steps", *many, steps)
+	t.Logf("%d seeds, %d steps, hash %x", *many, steps, hash)
 }
 
 // inProcesses has as many processes as there are CPUs take one portion after the other,
@@ -80,6 +82,7 @@ func inProcesses(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	next, end := *from, *from+*many
+	done, told := uint64(0), began
 	var mu sync.Mutex
 	var workers sync.WaitGroup
 	for range runtime.NumCPU() {
@@ -97,11 +100,25 @@ func inProcesses(t *testing.T) {
 					stop()
 					t.Errorf("%s", strings.TrimSpace(string(out)))
 				}
+				mu.Lock()
+				if done += n; err == nil && time.Since(told) >= tellEvery {
+					told = time.Now()
+					t.Logf("%s", progress(done, *many, told.Sub(began)))
+				}
+				mu.Unlock()
 			}
 		})
 	}
 	workers.Wait()
 	t.Logf("%d seeds in %v", *many, time.Since(began).Round(time.Second))
+}
+
+// tellEvery is how often who waits is told how far it is.
+const tellEvery = 30 * time.Second
+
+func progress(done, of uint64, in time.Duration) string {
+	left := time.Duration(float64(in) / float64(done) * float64(of-done))
+	return fmt.Sprintf("%d seeds of %d have passed, %.0f a second, %v left", done, of, float64(done)/in.Seconds(), left.Round(time.Second))
 }
 
 // TestASeedIsAWorld: the same one has the same things happen.

@@ -10,6 +10,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing/synctest"
@@ -26,6 +27,7 @@ import (
 type world struct {
 	seed    uint64
 	rng     *mathrand.Rand
+	shuffle func(n int, swap func(i, j int))
 	trace   func(string)
 	hash    uint64
 	steps   int
@@ -39,15 +41,16 @@ type world struct {
 	dials   []*dial
 	lanes   []*eventloop.Socket // the sidecar's ends
 	spawned []func()
-	alive   int // goroutines
-	made    int // connections
+	alive   int  // goroutines
+	acted   bool // one of them has
+	made    int  // connections
 	rooms   []int
 	tick    int // one in so many steps a little time passes
 
 	faults []fault
 	struck bool // something has failed
 	lost   bool // an engine has lost its data
-	frozen map[*eventloop.Socket]time.Time
+	frozen map[*eventloop.Socket]time.Duration
 	taken  map[string]bool // elements of lists
 	takes  int
 	acts   []act
@@ -58,9 +61,9 @@ type gate struct {
 	name    string
 	hand    *gateway.ByHand
 	engine  *engine
-	down    time.Time // until then nobody listens
-	silent  time.Time // until then nobody answers
-	revoked time.Time
+	down    time.Duration // until then nobody listens
+	silent  time.Duration // until then nobody answers
+	revoked time.Duration
 }
 
 // dial is one of the sidecar's that is under way.
@@ -74,18 +77,14 @@ type dialled struct {
 	err  error
 }
 
-// act is what may happen next.
+// act is what may happen next, to which of its kind. An engine's connection is its
+// gateway's.
 type act struct {
-	kind actKind
-	loop int // of the sidecar
-	s    *eventloop.Socket
-	gate *gate
-	c    *connection
-	app  *app
-	dial *dial
+	kind     actKind
+	gate, of int32
 }
 
-type actKind int
+type actKind int32
 
 const (
 	arrives actKind = iota
@@ -104,13 +103,15 @@ var buffer = make([]byte, 64<<10)
 
 func newWorld(seed uint64, trace func(string)) *world {
 	w := &world{seed: seed, rng: mathrand.New(mathrand.NewPCG(seed, 0)), trace: trace, hash: 14695981039346656037, buf: buffer,
-		frozen: map[*eventloop.Socket]time.Time{}, taken: map[string]bool{}}
+		frozen: map[*eventloop.Socket]time.Duration{}, taken: map[string]bool{}}
 	var key [32]byte
 	for i := range 8 {
 		key[i] = byte(seed >> (8 * i))
 	}
+	w.shuffle = w.rng.Shuffle
 	rand.Reader = seeded{mathrand.NewChaCha8(key)}
 	eventloop.Begin(w.rng.IntN)
+	recollect()
 	w.rooms = [][]int{{512, 4 << 10}, {4 << 10, 64 << 10}, {64 << 10, 256 << 10}}[w.rng.IntN(3)]
 	w.tick = 20 + w.rng.IntN(400)
 	var known []sidecar.Gateway
@@ -136,7 +137,7 @@ func newWorld(seed uint64, trace func(string)) *world {
 
 func (w *world) start(g *gate) {
 	hand, err := gateway.NewByHand(func() error {
-		if time.Now().Before(g.revoked) {
+		if now() < g.revoked {
 			return errors.New("revoked")
 		}
 		return nil
@@ -159,12 +160,15 @@ func (w *world) fail(format string, a ...any) {
 
 func (w *world) tell(format string, a ...any) {
 	if w.trace != nil {
-		w.trace(fmt.Sprintf("%6d %12v  ", w.steps, time.Since(epoch)) + fmt.Sprintf(format, a...))
+		w.trace(fmt.Sprintf("%6d %12v  ", w.steps, now()) + fmt.Sprintf(format, a...))
 	}
 }
 
 // epoch is when synctest's time begins.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+
+// now is how long a world has been there: all its times are told so.
+func now() time.Duration { return time.Duration(time.Now().UnixNano() - epoch) }
 
 // note adds to the hash of all that has happened.
 func (w *world) note(what string, n ...int) {
@@ -175,7 +179,7 @@ func (w *world) note(what string, n ...int) {
 		w.hash = (w.hash ^ uint64(k)) * 1099511628211
 	}
 	if w.trace != nil {
-		w.tell("%s %d", what, n)
+		w.tell("%s %d", what, slices.Clone(n)) // n itself stays on the stack
 	}
 }
 
@@ -189,9 +193,9 @@ func (w *world) run() string {
 	for w.failure == "" && !w.allDone() {
 		w.step()
 	}
-	late := time.Now().Add(2 * time.Minute)
+	late := now() + 2*time.Minute
 	for w.failure == "" && !w.empty() {
-		if time.Now().After(late) {
+		if now() > late {
 			w.fail("something stays when all applications have gone:\n%s", w.state())
 		}
 		w.step()
@@ -278,16 +282,17 @@ const mostSteps = 400_000
 // step lets one thing happen.
 func (w *world) step() {
 	w.steps++
-	now := time.Now()
-	w.strike(now)
+	at := now()
+	w.strike(at)
 	if w.chance(w.tick) {
 		w.sleep(time.Duration(w.rng.IntN(3_000_000)))
+		at = now()
 	}
-	w.list(now)
+	w.list(at)
 	if len(w.acts) == 0 {
-		w.pass(now)
+		w.pass(at)
 	} else {
-		w.do(w.acts[w.rng.IntN(len(w.acts))], now)
+		w.do(w.acts[w.rng.IntN(len(w.acts))], at)
 	}
 	if w.steps%16 == 0 {
 		w.check()
@@ -308,76 +313,86 @@ func (w *world) check() {
 }
 
 // list lists what may happen.
-func (w *world) list(now time.Time) {
+func (w *world) list(now time.Duration) {
 	w.acts = w.acts[:0]
-	for _, s := range eventloop.Arriving() {
-		if until, ok := w.frozen[s]; !ok || !now.Before(until) {
-			w.acts = append(w.acts, act{kind: arrives, s: s})
+	for i, s := range eventloop.Arriving() {
+		if len(w.frozen) == 0 || now >= w.frozen[s] {
+			w.may(arrives, 0, i)
 		}
 	}
 	for loop := range w.car.Loops() {
 		if w.car.Ready(loop) {
-			w.acts = append(w.acts, act{kind: carTurns, loop: loop})
+			w.may(carTurns, 0, loop)
 		}
 	}
-	for _, g := range w.gates {
+	for i, g := range w.gates {
 		if g.hand.Ready() {
-			w.acts = append(w.acts, act{kind: gateTurns, gate: g})
+			w.may(gateTurns, i, 0)
 		}
-		for _, c := range g.engine.conns {
+		if now < g.engine.busy {
+			continue
+		}
+		for k, c := range g.engine.conns {
 			if c.ready(now) {
-				w.acts = append(w.acts, act{kind: engineTurns, c: c})
+				w.may(engineTurns, i, k)
 			}
 		}
 	}
-	for _, a := range w.apps {
+	for i, a := range w.apps {
 		if a.s == nil && w.steps >= a.begins || a.s != nil && a.ready(now) {
-			w.acts = append(w.acts, act{kind: appTurns, app: a})
+			w.may(appTurns, 0, i)
 		}
 	}
-	for _, d := range w.dials {
-		if !now.Before(d.to.silent) {
-			w.acts = append(w.acts, act{kind: dialEnds, dial: d})
+	for i, d := range w.dials {
+		if now >= d.to.silent {
+			w.may(dialEnds, 0, i)
 		}
 	}
 }
 
-func (w *world) do(a act, now time.Time) {
+func (w *world) may(kind actKind, gate, of int) {
+	w.acts = append(w.acts, act{kind, int32(gate), int32(of)})
+}
+
+func (w *world) do(a act, now time.Duration) {
 	switch a.kind {
 	case arrives:
-		n := a.s.OnTheWay()
+		s := eventloop.Arriving()[a.of]
+		n := s.OnTheWay()
 		switch w.rng.IntN(16) {
 		case 0:
 			n = min(n, 1)
 		case 1, 2:
 			n = w.rng.IntN(n + 1)
 		}
-		w.noteOf("arrives at", a.s, n)
-		a.s.Deliver(n)
-		w.settle()
+		w.noteOf("arrives at", s, n)
+		s.Deliver(n)
 	case carTurns:
-		w.note("sidecar turns", a.loop)
-		w.car.Turn(a.loop, w.rng.Shuffle)
-		w.settle()
+		w.note("sidecar turns", int(a.of))
+		w.car.Turn(int(a.of), w.shuffle)
+		w.others()
 	case gateTurns:
-		w.note("gateway turns", slices.Index(w.gates, a.gate))
-		a.gate.hand.Turn()
+		w.note("gateway turns", int(a.gate))
+		w.gates[a.gate].hand.Turn()
 	case engineTurns:
-		most := len(w.buf)
+		c, most := w.gates[a.gate].engine.conns[a.of], len(w.buf)
 		if w.chance(4) {
 			most = 1 + w.rng.IntN(1000)
 		}
-		w.note("engine turns", a.c.number, most)
-		a.c.turn(now, most)
+		w.note("engine turns", c.number, most)
+		c.turn(now, most)
 	case appTurns:
-		if a.app.s == nil {
-			w.connect(a.app)
-			return
+		if a := w.apps[a.of]; a.s == nil {
+			w.connect(a)
+		} else {
+			a.turn(now)
 		}
-		a.app.turn(now)
 	case dialEnds:
-		w.answer(a.dial, now)
-		w.settle()
+		w.answer(w.dials[a.of], now)
+		w.others()
+	}
+	if eventloop.Stirred() {
+		w.others()
 	}
 }
 
@@ -393,8 +408,8 @@ func (w *world) room() int { return w.rooms[0] + w.rng.IntN(w.rooms[1]) }
 
 func (w *world) connect(a *app) {
 	w.made++
-	app, car := eventloop.Pair(fmt.Sprintf("application %d", a.id), w.chance(2), w.room(), w.room())
-	a.s, a.since = app, time.Now()
+	app, car := eventloop.Pair("application "+strconv.Itoa(a.id), w.chance(2), w.room(), w.room())
+	a.s, a.since = app, now()
 	w.note("connects", a.id)
 	w.car.Welcome(car.FD())
 }
@@ -403,27 +418,29 @@ func (w *world) connect(a *app) {
 func (w *world) dialled(ctx context.Context, to *gate) (net.Conn, error) {
 	d := &dial{to, make(chan dialled, 1)}
 	w.dials = append(w.dials, d)
+	w.acted = true
 	select {
 	case r := <-d.answer:
 		return r.conn, r.err
 	case <-ctx.Done():
 		w.dials = slices.DeleteFunc(w.dials, func(other *dial) bool { return other == d })
+		w.acted = true
 		return nil, ctx.Err()
 	}
 }
 
 // answer ends a dial.
-func (w *world) answer(d *dial, now time.Time) {
+func (w *world) answer(d *dial, now time.Duration) {
 	w.dials = slices.DeleteFunc(w.dials, func(other *dial) bool { return other == d })
-	if now.Before(d.to.down) {
+	if now < d.to.down {
 		w.note("refuses " + d.to.name)
 		d.answer <- dialled{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
 		return
 	}
 	w.made++
 	w.note("accepts "+d.to.name, w.made)
-	near, far := eventloop.Pair(fmt.Sprintf("lane %d", w.made), false, w.room(), w.room())
-	gateEnd, engineEnd := eventloop.Pair(fmt.Sprintf("engine %s %d", d.to.name, w.made), true, 4096+w.room(), 4096+w.room())
+	near, far := eventloop.Pair("lane "+strconv.Itoa(w.made), false, w.room(), w.room())
+	gateEnd, engineEnd := eventloop.Pair("engine "+strconv.Itoa(w.made), true, 4096+w.room(), 4096+w.room())
 	if err := d.to.hand.Relay(far.Conn(), gateEnd.Conn()); err != nil {
 		panic(err)
 	}
@@ -437,25 +454,33 @@ func (w *world) answer(d *dial, now time.Time) {
 	d.answer <- dialled{conn: conn}
 }
 
-// settle lets goroutines do what they can, each alone.
-func (w *world) settle() {
+// others lets goroutines come to where they wait, those that are to be begun each alone.
+// What may have given one something to do is followed by it.
+func (w *world) others() {
 	for len(w.spawned) > 0 {
 		f := w.spawned[0]
 		w.spawned = w.spawned[1:]
 		w.alive++
+		w.acted = true
 		go func() {
 			f()
 			w.alive--
+			w.acted = true
 		}()
-		w.others()
+		w.await()
 	}
-	w.others()
+	w.await()
 }
 
-// others lets goroutines come to where they wait. Time passes, so that no two of them
+// await waits for goroutines. If one has done anything, time passes, so that no two of them
 // have the same deadline: which one would be first, nothing says.
-func (w *world) others() {
-	if w.alive > 0 {
+func (w *world) await() {
+	if w.alive == 0 && !w.acted {
+		return
+	}
+	synctest.Wait()
+	for eventloop.Acted() || w.acted {
+		w.acted = false
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 	}
@@ -464,7 +489,7 @@ func (w *world) others() {
 func (w *world) sleep(d time.Duration) {
 	w.note("time passes", int(d))
 	time.Sleep(d)
-	w.settle()
+	w.others()
 }
 
 // patience is how long an application may get nowhere: above every bound of the product
@@ -472,7 +497,7 @@ func (w *world) sleep(d time.Duration) {
 const patience = 3 * time.Minute
 
 // pass lets time pass until something can happen.
-func (w *world) pass(now time.Time) {
+func (w *world) pass(now time.Duration) {
 	next := time.Duration(-1)
 	consider := func(d time.Duration) {
 		if d >= 0 && (next < 0 || d < next) {
@@ -486,15 +511,15 @@ func (w *world) pass(now time.Time) {
 		consider(g.hand.Due())
 		for _, c := range g.engine.conns {
 			if d := c.due(now); d >= 0 || len(c.out) > 0 || c.s.Readable() {
-				consider(max(d, g.engine.busy.Sub(now)))
+				consider(max(d, g.engine.busy-now))
 			}
 		}
 		if len(w.dials) > 0 {
-			consider(g.silent.Sub(now))
+			consider(g.silent - now)
 		}
 	}
 	for _, s := range eventloop.Arriving() {
-		consider(w.frozen[s].Sub(now))
+		consider(w.frozen[s] - now)
 	}
 	for _, a := range w.apps {
 		if a.s == nil {
@@ -504,7 +529,7 @@ func (w *world) pass(now time.Time) {
 		}
 		d := a.wakes(now)
 		consider(d)
-		if !a.done && d < 0 && now.Sub(a.since) > patience && !(a.listens && len(a.due) == 0 && !w.onlyListeners()) {
+		if !a.done && d < 0 && now-a.since > patience && !(a.listens && len(a.due) == 0 && !w.onlyListeners()) {
 			w.fail("application %d waits for nothing: %d replies due, %d commands and %d bytes not sent\n%s", a.id, len(a.due), len(a.program), len(a.out), w.state())
 			return
 		}
