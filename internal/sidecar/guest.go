@@ -217,7 +217,11 @@ func (l *loop) take(g *guest) {
 		g.shut()
 		return
 	}
-	n, err := eventloop.Read(g.fd, l.buf)
+	buf := l.buf
+	if g.stranger() {
+		buf = buf[:strangerRead]
+	}
+	n, err := eventloop.Read(g.fd, buf)
 	switch {
 	case err == eventloop.ErrAgain:
 		g.socket.readable = false
@@ -227,12 +231,12 @@ func (l *loop) take(g *guest) {
 	case err != nil:
 		g.close()
 	default:
-		if n == len(l.buf) || g.socket.ended { // the end may have come with the bytes
+		if n == len(buf) || g.socket.ended { // the end may have come with the bytes
 			l.later(g)
 		} else {
 			g.socket.readable = false
 		}
-		l.consume(g, l.buf[:n])
+		l.consume(g, buf[:n])
 		if len(g.in) > 0 && !g.partial && g.phase == serving {
 			l.later(g)
 		}
@@ -271,7 +275,7 @@ func (l *loop) consume(g *guest, b []byte) {
 	if g.partial && g.phase == serving && g.group != nil && g.own == nil && len(g.in) >= maxShared {
 		l.leave(g) // a large command
 	}
-	if len(g.out) > 0 && g.pending == 0 && !g.socket.blocked { // else it goes with what is pending
+	if len(g.out) > 0 && (g.pending == 0 || g.own != nil) && !g.socket.blocked { // else it goes with what is pending, which on a shared lane waits for nobody
 		g.flush()
 	}
 }

@@ -30,13 +30,16 @@ import (
 //
 // Memory: a guest is its struct and, between turns, only the rest of a command
 // that has come in part (at most largestFrame) and what it hasn't read: unreadShared
-// and the replies that were due then, or unreadPrivate, and at most maxUnread; all of
-// them together Limits.Unread, and what has come in the present turn.
+// and the replies that were due then, or unreadPrivate, and at most maxUnread, as a
+// stranger unreadStranger; all of them together Limits.Unread, and what has come in the present turn.
 
 const (
 	// readSize is what is read of a guest, or of a lane, at once, so that none
 	// takes more than its share of a turn: a reply of 64 KB in one piece.
 	readSize = 66 << 10
+	// strangerRead is the same of a stranger: a login, and so few other commands that
+	// thousands who send nothing else delay nobody.
+	strangerRead = 1 << 10
 	// maxShared is the largest command, or MULTI block, that is sent over a
 	// shared lane; a guest with a larger one gets a private lane, on which it streams.
 	maxShared = 64 << 10

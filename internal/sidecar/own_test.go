@@ -158,3 +158,22 @@ func TestCleanCommandsLeaveNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestAnAnswerOfOurOwnDoesNotWaitForWhatBlocks behind it, in the same write.
+func TestAnAnswerOfOurOwnDoesNotWaitForWhatBlocks(t *testing.T) {
+	car, _ := pair(t)
+	first := dialCar(t, car).login()
+	first.expect("+OK\r\n", "WATCH", "k")
+	waitFor(t, func() bool { return ready(t, car) })
+	c := dialCar(t, car)
+	c.write(script("AUTH " + password + "\nBLPOP none 0"))
+	if got := c.reply(); got != "+OK\r\n" {
+		t.Errorf("%q", got)
+	}
+	first.expect(":1\r\n", "RPUSH", "none", "x")
+	c.reply()
+	c.write(script("CONFIG GET save\nBLPOP none 0"))
+	if got := c.reply(); !strings.Contains(got, "save") {
+		t.Errorf("%q", got)
+	}
+}

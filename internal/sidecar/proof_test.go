@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redoubt-cache/redoubt/internal/resp"
 )
 
 // gate holds dials until it is opened, and counts them.
@@ -211,4 +214,39 @@ func TestOnlySoManyHaveLanesOfTheirOwn(t *testing.T) {
 	own[0].conn.Close()
 	waitFor(t, func() bool { return car.Status(t.Context()).OwnLanes == 1 })
 	dialCar(t, car).alone()
+}
+
+// TestStrangersWhoTalkDelayNobody: each is heard for a little of a turn, and who doesn't
+// read his answers is closed, without a word in the log.
+func TestStrangersWhoTalkDelayNobody(t *testing.T) {
+	car, _, log := gated(t)
+	talk := bytes.Repeat(resp.AppendCommand(nil, "PING"), 4000)
+	c := dialCar(t, car)
+	c.tcp().SetReadBuffer(4 << 10)
+	release := holdLoop(t, car)
+	c.write(talk)
+	release()
+	said := 0
+	waitFor(t, func() bool {
+		inLoop(t, car, func() {
+			for g := range car.loops[0].guests {
+				said = g.said
+			}
+		})
+		return said > 0
+	})
+	if said > 4*strangerRead {
+		t.Errorf("%d bytes of answers in a turn", said)
+	}
+	for sent := 0; ; sent += len(talk) {
+		if _, err := c.conn.Write(talk); err != nil {
+			break
+		}
+		if sent > 16<<20 { // more than what both kernels hold
+			t.Fatal("it talks on")
+		}
+	}
+	if log.String() != "" {
+		t.Error(log.String())
+	}
 }

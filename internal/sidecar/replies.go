@@ -26,6 +26,9 @@ const (
 	// maxUnread is what an application may leave unread in all before it is closed,
 	// as an engine would by its output limit.
 	maxUnread = 64 << 20
+	// unreadStranger is the same of a stranger, as in redis-server: its output buffer
+	// for who has not authenticated (CVE-2025-21605).
+	unreadStranger = 16 << 10
 )
 
 // What all leave unread together is bounded by Limits.Unread. With half of it private
@@ -105,6 +108,10 @@ func (g *guest) measure(size, n int) {
 
 // keep puts bytes behind what the application's socket hasn't taken.
 func (g *guest) keep(b []byte) {
+	if g.stranger() && len(g.out)+len(b) > unreadStranger { // not logged: it may come back at once
+		g.close()
+		return
+	}
 	if len(g.out)+len(b) > maxUnread {
 		g.loop.car.log.Warn("an application is closed: it does not read what it asked for")
 		g.close()
