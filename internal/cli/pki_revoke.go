@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,16 +18,18 @@ import (
 
 type pkiListCmd struct {
 	Dir  string `required:"" placeholder:"DIR" help:"The CA's directory, or that of a deployment of redoubt up."`
+	All  bool   `help:"List those too that ended longer than a month ago: all of six years, from the archive."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 func (pkiListCmd) Help() string {
-	return `Lists the certificates that the CA has issued, from its ledger: living, revoked, and ended within the last month. It needs no passphrase.
+	return `Lists the certificates that the CA has issued, from its ledger: living, revoked, and ended within the last month. With --all, before them, those of the archive: who had access in the last six years, from when to when. The exit code is 1 if the archive was changed or cut. It needs no passphrase.
 
 Example:
 
   redoubt pki list --dir /root/clinic-ca
-  redoubt pki list --dir /root/clinic-ca --json | jq -r '.[] | select(.status == "living") | .identity'`
+  redoubt pki list --dir /root/clinic-ca --json | jq -r '.[] | select(.status == "living") | .identity'
+  redoubt pki list --dir /root/clinic-ca --all --json | jq '.[] | select(.identity | endswith("/web-1"))'`
 }
 
 func (c *pkiListCmd) Run(e *env) error {
@@ -36,24 +41,80 @@ func (c *pkiListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return writeJSON(e.stdout, issued)
+	out := c.output(e)
+	var faults []string
+	if c.All {
+		chain, err := ca.Archived(out.each)
+		if err != nil {
+			return err
+		}
+		faults = chain.Faults
 	}
-	if p := newPaper(e); p.width > 0 { // a table would be wider than most terminals
-		for _, i := range issued {
+	for _, i := range issued {
+		if err := out.each(i); err != nil {
+			return err
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("the archive in %s was changed or cut: %s", caDir(c.Dir), strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// issuedOutput prints certificates one by one: an archive may hold more than memory.
+type issuedOutput struct {
+	each func(pki.Issued) error
+	end  func() error
+}
+
+func (c *pkiListCmd) output(e *env) issuedOutput {
+	p, began := newPaper(e), false
+	switch {
+	case c.JSON:
+		return issuedOutput{func(i pki.Issued) error {
+			text, err := json.MarshalIndent(i, "  ", "  ")
+			if err != nil {
+				return err
+			}
+			between := ",\n  "
+			if !began {
+				between, began = "[\n  ", true
+			}
+			_, err = fmt.Fprintf(e.stdout, "%s%s", between, text)
+			return err
+		}, func() error {
+			last := "\n]\n"
+			if !began {
+				last = "[]\n"
+			}
+			_, err := io.WriteString(e.stdout, last)
+			return err
+		}}
+	case p.width > 0: // a table would be wider than most terminals
+		return issuedOutput{func(i pki.Issued) error {
 			p.title(fmt.Sprintf("%s  %s", i.Identity, i.Status))
 			p.wrap("  ", fmt.Sprintf("from %s to %s, root %.8s", i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339), i.Root))
 			p.wrap("  ", "serial "+i.Serial)
-		}
-		return nil
+			return nil
+		}, func() error { return nil }}
 	}
 	t := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "IDENTITY\tSTATUS\tISSUED\tEND\tSERIAL\tROOT")
-	for _, i := range issued {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.8s\n", i.Identity, i.Status, i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339), i.Serial, i.Root)
-	}
-	return t.Flush()
+	lines := 0
+	return issuedOutput{func(i pki.Issued) error {
+		_, err := fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.8s\n", i.Identity, i.Status, i.Issued.Format(time.RFC3339), i.End.Format(time.RFC3339), i.Serial, i.Root)
+		if lines++; err == nil && lines%tableLines == 0 {
+			err = t.Flush()
+		}
+		return err
+	}, t.Flush}
 }
+
+// tableLines are as many as are made to stand below each other.
+const tableLines = 10_000
 
 type pkiRevokeCmd struct {
 	caFlags

@@ -15,7 +15,7 @@ var controls = []Reference{
 	{Text: "NIST SP 800-53r5 AU-6", Meaning: "review of audit records", Kind: Guidance, Rest: organisation},
 	{Text: "NIST SP 800-53r5 AU-8", Meaning: "time stamps", Kind: Guidance, Parts: "a"},
 	{Text: "NIST SP 800-53r5 AU-9", Meaning: "protection of audit information", Kind: Guidance, Rest: "where logs are sent to, and who may read them: the organisation's; root of the CA's host can make a log anew", Parts: "a", Also: []string{"RD-602"}},
-	{Text: "NIST SP 800-53r5 AU-11", Meaning: "audit record retention", Kind: Guidance, Rest: "how long hosts' logs are kept beyond 90 days is the organisation's policy, and the space that it gives; what administrators did with the CA is kept for six years"},
+	{Text: "NIST SP 800-53r5 AU-11", Meaning: "audit record retention", Kind: Guidance, Rest: "how long hosts' logs are kept beyond 90 days is the organisation's policy, and the space that it gives; who had access, and what administrators did with the CA, is kept for six years"},
 	{Text: "NIST SP 800-53r5 AU-12", Meaning: "audit record generation", Kind: Guidance, Rest: "who read which record: the application's", Parts: "a", Also: []string{"RD-602"}},
 	{Text: "NIST SP 800-53r5 CA-8", Meaning: "penetration testing", Kind: Guidance, Rest: "the product attacks itself; a test by qualified people who didn't write it is the organisation's"},
 	{Text: "NIST SP 800-53r5 CM-2", Meaning: "baseline configuration", Kind: Guidance, Rest: "of what else runs on the hosts: the organisation's", Parts: "a", Also: []string{"RD-127", "RD-501"}},

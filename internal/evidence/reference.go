@@ -92,7 +92,7 @@ var technical = []Reference{
 var documents = []Reference{
 	{Text: "45 CFR 164.314(a)", Meaning: "what contracts with business associates must say", Kind: Required, Rest: organisation},
 	{Text: "45 CFR 164.316(b)(1)", Meaning: "written policies, procedures and actions", Kind: Required, Rest: "the organisation's policies; this document is of one system"},
-	{Text: "45 CFR 164.316(b)(2)(i)", Meaning: "kept for six years", Kind: Required, Rest: "of what administrators did with the CA; of this document, its evidence and all else it is the organisation's to keep"},
+	{Text: "45 CFR 164.316(b)(2)(i)", Meaning: "kept for six years", Kind: Required, Rest: "who had access, and what administrators did, is kept with the CA; this document, its evidence and all else are the organisation's to keep"},
 	{Text: "45 CFR 164.316(b)(2)(ii)", Meaning: "available to those who carry them out", Kind: Required, Rest: organisation},
 	{Text: "45 CFR 164.316(b)(2)(iii)", Meaning: "reviewed, and updated after changes", Kind: Required, Rest: organisation + ": the next review is named above"},
 	{Text: "45 CFR 164.404", Meaning: "notice to individuals of a breach, within 60 days", Kind: Required, Rest: organisation},

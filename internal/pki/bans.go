@@ -87,16 +87,23 @@ func (l *ledger) banned(id identity.ID) bool {
 }
 
 // forgetBans drops those of hosts of which no certificate is remembered, once no
-// token of before can be good: those live for a week at most.
-func (l *ledger) forgetBans(now time.Time) {
+// token of before can be good: those live for a week at most. It returns their lines.
+func (l *ledger) forgetBans(now time.Time) (lines []string) {
 	if len(l.bans) == 0 {
-		return
+		return nil
 	}
 	remembered := make(map[identity.ID]bool)
 	for i := range l.entries {
 		remembered[l.entries[i].id] = true
 	}
-	l.bans = slices.DeleteFunc(l.bans, func(b ban) bool { return !remembered[b.id] && now.After(b.since.Add(memory)) })
+	l.bans = slices.DeleteFunc(l.bans, func(b ban) bool {
+		old := !remembered[b.id] && now.After(b.since.Add(memory))
+		if old {
+			lines = append(lines, b.String())
+		}
+		return old
+	})
+	return lines
 }
 
 // banTheRevoked is for a ledger of the version before: who was revoked and got no

@@ -80,7 +80,7 @@ const (
 	Ended   Status = "ended" // its time is over, or its root is
 )
 
-// Issued is the ledger: every certificate that was issued and lives, or has not
+// Issued is the ledger (Archived has what it has forgotten): every certificate that was issued and lives, or has not
 // ended long ago, in the order of their issue.
 func (ca *CA) Issued() (list []Issued, err error) {
 	err = ca.look(func(s *state) error {
@@ -142,10 +142,16 @@ func (l *ledger) clone() *ledger {
 }
 
 // forget drops what ended so long ago that no clock makes it live again which was wrong
-// by less than memory.
-func (l *ledger) forget(now time.Time) {
-	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool { return now.After(e.end.Add(memory)) })
-	l.forgetBans(now)
+// by less than memory, and returns its lines.
+func (l *ledger) forget(now time.Time) (lines []string) {
+	l.entries = slices.DeleteFunc(l.entries, func(e entry) bool {
+		old := now.After(e.end.Add(memory))
+		if old {
+			lines = append(lines, e.String())
+		}
+		return old
+	})
+	return append(lines, l.forgetBans(now)...)
 }
 
 // encode writes the ledger and signs it.

@@ -14,6 +14,8 @@
 //	ca.crt       every root that hosts shall believe, PEM      0644
 //	ca.key       their keys, encrypted if a passphrase is set  0600
 //	issued       the ledger: who has what (ledger.go)          0600
+//	archive/     what the ledger has forgotten (archive.go)    0700
+//	log/         what administrators did (package trail)       0700
 //	revoked.crl  a list for each root, RFC 5280 §5, PEM        0644
 //	lock         held while any of these is read or changed
 //
@@ -65,7 +67,7 @@ const (
 	ClockSkew = 5 * time.Minute
 	// memory is how long the ledger and the CRLs keep a certificate beyond its
 	// end: a clock that jumps ahead by less, and back, makes the CA forget nothing
-	// that lives. RFC 5280 §3.3 wants a revoked one listed beyond its end too.
+	// that lives. Then it goes to the archive. RFC 5280 §3.3 wants a revoked one listed beyond its end too.
 	memory = 30 * 24 * time.Hour
 )
 

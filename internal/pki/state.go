@@ -224,9 +224,12 @@ func (ca *CA) ChangePassphrase(passphrase []byte) error {
 	return nil
 }
 
-// writeLedger makes l the ledger, once it is on the disk.
+// writeLedger makes l the ledger, once it is on the disk. What it forgets is in the
+// archive before; when the machine stops in between it gets there twice.
 func (ca *CA) writeLedger(s *state, l *ledger) error {
-	l.forget(time.Now())
+	if err := ca.archive(l.forget(time.Now())); err != nil {
+		return err
+	}
 	text, err := l.encode(findRoot(s.roots, l.signer))
 	if err != nil {
 		return fmt.Errorf("%s: %w", ca.path(ledgerFile), err)

@@ -1,9 +1,11 @@
 // Package trail is a log that tells when it was cut or changed: the record of what
-// administrators did.
+// administrators did, and of who had access.
 //
 // The command line appends two records for each command that changes trust or
 // state, one before and one after it (internal/cli/recorded.go); "redoubt log" and
-// RD-603 read them. A trail is a directory, beside the CA's ledger for instance:
+// RD-603 read them. The CA appends what its ledger forgets (package pki); "redoubt pki
+// list --all" and RD-602 read that. A trail is a directory, beside the CA's ledger for
+// instance:
 //
 //	000000000001.jsonl  records, one line of JSON each; the number is the first one's
 //	head                number and SHA-256 of the newest record
@@ -38,6 +40,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -78,6 +81,7 @@ type Record struct {
 	Outcome Outcome   `json:"outcome,omitempty"`
 	Exit    int       `json:"exit,omitempty"`    // exit code
 	Of      uint64    `json:"of,omitempty"`      // the record of its beginning
+	Ledger  string    `json:"ledger,omitempty"`  // or a line that a CA's ledger has forgotten
 	Torn    int64     `json:"torn,omitempty"`    // bytes of a record before this one that a crash cut
 	Dropped uint64    `json:"dropped,omitempty"` // records up to this one were dropped, older than Kept
 	Prev    string    `json:"prev"`              // SHA-256 of the line before, hex; "" of the first
@@ -148,9 +152,9 @@ func (l *Log) Exists() bool {
 	return err == nil
 }
 
-// Append puts a record behind the others, once it is on the disk, and returns its
-// number. N, Time, Torn, Dropped and Prev are filled in here.
-func (l *Log) Append(r Record) (n uint64, err error) {
+// Append puts records behind the others, once they are on the disk, and returns the
+// last one's number. N, Time, Torn, Dropped and Prev are filled in here.
+func (l *Log) Append(records ...Record) (n uint64, err error) {
 	if err := l.make(); err != nil {
 		return 0, fmt.Errorf("log: %w", err)
 	}
@@ -159,10 +163,10 @@ func (l *Log) Append(r Record) (n uint64, err error) {
 		return 0, fmt.Errorf("log: %w", err)
 	}
 	defer release()
-	if err := l.append(&r); err != nil {
+	if n, err = l.append(records); err != nil {
 		return 0, fmt.Errorf("log: %s: %w", l.dir, err)
 	}
-	return r.N, nil
+	return n, nil
 }
 
 // make makes the directory. Root leaves what it makes in another user's directory to
@@ -204,49 +208,56 @@ func (l *Log) lock() (release func() error, err error) {
 func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
 
 // append is Append, under the lock.
-func (l *Log) append(r *Record) error {
+func (l *Log) append(records []Record) (uint64, error) {
 	files, err := l.files()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	end, err := l.ending(files)
-	if err != nil {
-		return err
+	if err != nil || len(records) == 0 {
+		return end.at.n, err
 	}
-	r.N, r.Time, r.Torn, r.Prev = end.at.n+1, l.now().UTC().Truncate(time.Second), end.torn, end.at.hash
+	now, first := l.now().UTC().Truncate(time.Second), &records[0]
+	first.Torn = end.torn
 	var old []segment
 	if end.name == "" || end.size > l.max {
 		if end.torn > 0 {
 			if err := os.Truncate(l.path(end.name), end.size); err != nil {
-				return err
+				return 0, err
 			}
 		}
-		end.name, end.size = fmt.Sprintf("%012d%s", r.N, suffix), 0
-		if old = l.past(files, r.Time); len(old) > 0 {
-			r.Dropped = files[len(old)].first - 1
+		end.name, end.size = fmt.Sprintf("%012d%s", end.at.n+1, suffix), 0
+		if old = l.past(files, now); len(old) > 0 {
+			first.Dropped = files[len(old)].first - 1
 		}
 	}
-	line, err := r.encode()
-	if err != nil {
-		return err
+	var text []byte
+	for i := range records {
+		r := &records[i]
+		r.N, r.Time, r.Prev = end.at.n+1, now, end.at.hash
+		line, err := r.encode()
+		if err != nil {
+			return 0, err
+		}
+		text, end.at = append(text, line...), placeOf(r, line)
 	}
-	if err := l.write(end.name, end.size, line); err != nil {
-		return err
+	if err := l.write(end.name, end.size, text); err != nil {
+		return 0, err
 	}
-	if err := l.note(placeOf(r, line)); err != nil {
-		return err
+	if err := l.note(end.at); err != nil {
+		return 0, err
 	}
 	for _, file := range old {
 		if err := os.Remove(l.path(file.name)); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return end.at.n, nil
 }
 
-// write puts a line at the end of a file, which is cut there first: behind it is what
+// write puts lines at the end of a file, which is cut there first: behind it is what
 // a crash left.
-func (l *Log) write(name string, at int64, line []byte) error {
+func (l *Log) write(name string, at int64, lines []byte) error {
 	f, err := os.OpenFile(l.path(name), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -255,7 +266,7 @@ func (l *Log) write(name string, at int64, line []byte) error {
 	if err := f.Truncate(at); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(line, at); err != nil {
+	if _, err := f.WriteAt(lines, at); err != nil {
 		return errors.Join(err, f.Truncate(at))
 	}
 	if err := errors.Join(ownAs(l.dir, f.Chown), f.Sync()); err != nil {
@@ -320,9 +331,9 @@ type ending struct {
 	torn int64  // what is behind that
 }
 
-// ending finds the last record. What head knows and the files don't was cut off; one
-// record more than head knows came just before a crash, as did a file without a whole
-// line. It is noted before another follows, so that head is never two behind.
+// ending finds the last record. What head knows and the files don't was cut off; what
+// follows from it and head doesn't know came just before a crash, as did a file without a
+// whole line. It is noted before more follows, so that it is of one writing.
 func (l *Log) ending(files []segment) (e ending, err error) {
 	if e.at, err = l.head(); err != nil {
 		return e, err
@@ -342,13 +353,40 @@ func (l *Log) ending(files []segment) (e ending, err error) {
 		if err != nil && e.at.n == 0 {
 			return e, damaged(l.path(file.name))
 		}
-		if err == nil && (e.at.n == 0 || r.N == e.at.n+1 && r.Prev == e.at.hash) {
+		switch {
+		case err == nil && e.at.n == 0:
 			e.at = placeOf(r, line)
-			return e, l.note(e.at)
+		case err == nil && r.N > e.at.n:
+			if e.at, err = follow(l.path(file.name), e.at); err != nil {
+				return e, err
+			}
+		default:
+			return e, nil
 		}
-		break
+		return e, l.note(e.at)
 	}
 	return e, nil
+}
+
+// follow goes from a record to the last one that follows from it in a file.
+func follow(path string, at place) (place, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return at, err
+	}
+	defer f.Close()
+	for lines := bufio.NewReaderSize(f, maxLine); ; {
+		line, err := lines.ReadSlice('\n')
+		if errors.Is(err, io.EOF) {
+			return at, nil
+		}
+		if r, bad := parse(line); bad == nil && r.N == at.n+1 && r.Prev == at.hash {
+			at = placeOf(r, line)
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return at, err
+		}
+	}
 }
 
 func damaged(path string) error {

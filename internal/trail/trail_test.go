@@ -177,7 +177,7 @@ func TestACrashIsNoFault(t *testing.T) {
 		if before > 0 {
 			old = contents(t, l.dir)
 		}
-		_, err := l.Append(Record{Command: "pki revoke", Args: []string{"web-1"}, Outcome: Began})
+		_, err := l.Append(Record{Command: "pki revoke", Args: []string{"web-1"}, Outcome: Began}, Record{Ledger: "leaf"}, Record{Ledger: "ban"})
 		must(t, err)
 		now := contents(t, l.dir)
 		for name, text := range now {
@@ -192,13 +192,11 @@ func TestACrashIsNoFault(t *testing.T) {
 					}
 				}
 				l := put(t, files)
-				torn, records := int64(cut-len(old[name])), uint64(before)
-				if cut == len(text) {
-					torn, records = 0, records+1
-				}
+				whole := bytes.LastIndexByte(text[:cut], '\n') + 1
+				torn, records := int64(cut-whole), uint64(before+bytes.Count(text[len(old[name]):cut], []byte("\n")))
 				_, c := read(t, l)
 				if c.Records != records || c.Torn != torn || before > 0 && len(c.Faults) > 0 {
-					t.Fatalf("%d of %d bytes of record %d: %+v", torn, len(text)-len(old[name]), before+1, c)
+					t.Fatalf("cut at byte %d of %d, behind %d records: %+v", cut, len(text), before, c)
 				}
 				n, err := l.Append(Record{Command: "pki list", Outcome: Done})
 				must(t, err)

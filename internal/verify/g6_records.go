@@ -35,8 +35,8 @@ var ledgerIsWhole = Check{
 	ID: "RD-602", Goal: evidence.Documented, From: OnCache,
 	Title:      "The record of issued and revoked certificates is whole, and signed by the CA",
 	Why:        "Who was let in, and who was shut out when, is what an incident is judged by; a record that can be edited unseen proves nothing.",
-	Mend:       "Put the CA's directory back from a backup (docs/certificates.md), and find out who changed it.",
-	References: []string{"45 CFR 164.312(b)", "45 CFR 164.312(a)(2)(i)", "NIST SP 800-53r5 SC-17"},
+	Mend:       "Put the CA's directory back from a backup (docs/certificates.md), and find out who changed it. An archive that was changed or cut is kept under another name, as evidence: the next one begins anew.",
+	References: []string{"45 CFR 164.312(b)", "45 CFR 164.312(a)(2)(i)", "45 CFR 164.316(b)(2)(i)", "NIST SP 800-53r5 AU-11", "NIST SP 800-53r5 SC-17"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		if t.Cache == nil || t.Cache.CA == "" {
 			return n.Skip("the CA is not on this host: run redoubt verify where it lies")
@@ -48,8 +48,8 @@ var ledgerIsWhole = Check{
 		if r.fault != nil {
 			return n.Fail("%v", r.fault)
 		}
-		n.Saw("certificates on record: %d, of them revoked: %d; signature good", r.issued, r.revoked)
-		return n.Pass("the record is signed, and agrees with the list of revoked certificates")
+		n.Saw("certificates on record: %d, of them revoked: %d; signature good; in the archive: %d lines", r.issued, r.revoked, r.archived)
+		return n.Pass("the record is signed, agrees with the list of revoked certificates, and what it has forgotten is in an archive that holds")
 	},
 }
 
@@ -87,6 +87,7 @@ var logIsWhole = Check{
 // records are the CA's as this verification found them.
 type records struct {
 	issued, revoked int
+	archived        uint64
 	skip, fault     error
 
 	log      *trail.Chain // of what administrators did
@@ -122,6 +123,15 @@ func lookAtRecords(dir string) (r records) {
 		if i.Revoked != nil {
 			r.revoked++
 		}
+	}
+	archive, err := ca.Archived(func(pki.Issued) error { return nil })
+	switch {
+	case err != nil:
+		r.fault = fmt.Errorf("what the record has forgotten can't be read: %w", err)
+	case len(archive.Faults) > 0:
+		r.fault = fmt.Errorf("the archive of what the record has forgotten was changed or cut: %s", archive.Faults[0])
+	default:
+		r.archived = archive.Records
 	}
 	if err := ca.CheckRevocations(); err != nil {
 		r.fault = fmt.Errorf("the list of revoked certificates doesn't hold: %w", err)

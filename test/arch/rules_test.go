@@ -52,22 +52,24 @@ var rules = []rule{
 var storey = map[string]int{
 	"internal/resp": 0, "internal/command": 0, "internal/identity": 0, "internal/passwords": 0, "internal/evidence": 0, "internal/regular": 0,
 	"internal/admin": 1, "internal/firewall": 1, "internal/host": 1, "internal/statedir": 1, "internal/sandbox": 1, "internal/eventloop": 1, "internal/lane": 1,
-	"internal/pki": 2, "internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, "internal/trail": 2, // stand on statedir or sandbox
-	"internal/sidecar": 3, "internal/gateway": 3, "internal/bench": 3,
-	"internal/enroll":    3, // stands on pki and tunnel; a gateway is handed what it needs of it
+	"internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, "internal/trail": 2, // stand on statedir or sandbox
+	"internal/pki":     3, // stands on trail
+	"internal/sidecar": 3, "internal/gateway": 3,
+	"internal/bench":     4,
+	"internal/enroll":    4, // stands on pki and tunnel; a gateway is handed what it needs of it
 	"internal/workload":  3, // stands on tunnel
-	"internal/verify":    3, // looks at all of them from outside
-	"internal/dossier":   4, // tells what verify claims
+	"internal/verify":    4, // looks at all of them from outside
+	"internal/dossier":   5, // tells what verify claims
 	"internal/units":     1, // stands on identity
 	"docs/decisions":     0, // the records, as text
 	"internal/lockdown":  2, // stands on firewall, host, statedir
 	"internal/aws":       2, // stands on firewall
 	"internal/migration": 3, // stands on engine, config, secret
 	"internal/explain":   3, // stands on engine, command, the decisions
-	"internal/up":        4, // the one role that is made of roles
-	"internal/daemon":    5,
-	"internal/cli":       6,
-	"cmd/redoubt":        7,
+	"internal/up":        5, // the one role that is made of roles
+	"internal/daemon":    6,
+	"internal/cli":       7,
+	"cmd/redoubt":        8,
 }
 
 func importsDownward(f *file) (offences []string) {

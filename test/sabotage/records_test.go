@@ -30,6 +30,18 @@ func recordSabotages() []sabotage {
 				t.Fatal(err)
 			}
 		}},
+		{id: "RD-602", from: evidence.CacheHost, how: "the archive of what the record has forgotten was cut", broken: func(t *testing.T, d *deployment) {
+			dir := filepath.Join(d.Dir, "ca", "archive")
+			for range 2 {
+				if _, err := trail.Open(dir).Append(trail.Record{Ledger: "ban spiffe://local/app/web-1 1 2026-01-01T00:00:00Z -"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			file := filepath.Join(dir, "000000000001.jsonl")
+			if err := os.WriteFile(file, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{id: "RD-603", from: evidence.CacheHost, how: "the newest record was cut off, and another stands behind it", broken: func(t *testing.T, d *deployment) {
 			log := logOf(t, filepath.Join(d.Dir, "ca"), 3)
 			lines := bytes.SplitAfter(log.text, []byte("\n"))
