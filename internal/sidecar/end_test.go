@@ -47,7 +47,7 @@ func TestASelectThatFailsWhileTheSidecarGoesOn(t *testing.T) {
 			return nil, net.ErrClosed
 		}
 		return l.dial(ctx)
-	})})
+	}), Limits: Limits{Stall: time.Hour}})
 	c := dialCar(t, car).login()
 	c.expect("+PONG\r\n", "PING")
 	closed.Store(true)

