@@ -66,7 +66,7 @@ func (h *host) renewed(t *testing.T, times int) {
 }
 
 func TestAHostRenewsAndItsConnectionsStay(t *testing.T) {
-	const life = 3 * time.Second
+	const life = 6 * time.Second
 	h := newCAHost(t)
 	s := h.gateway("cache-1", "127.0.0.1:0", life)
 	second := h.gateway("cache-2", "127.0.0.1:0", life) // renews itself, too
@@ -82,7 +82,7 @@ func TestAHostRenewsAndItsConnectionsStay(t *testing.T) {
 		must(t, echo(conn))
 		old = append(old, conn)
 	}
-	web.renewed(t, 4)
+	web.renewed(t, 2)
 	if !time.Now().After(first) {
 		t.Fatal("the first certificate hasn't ended: the test is broken")
 	}

@@ -42,7 +42,7 @@ func TestAConnectionGoesToTheLoopWithLessToDo(t *testing.T) {
 	b.helpers.Go(func() { pour(peer, 1<<20) })
 	b.helpers.Go(func() {
 		for {
-			if _, err := io.CopyN(io.Discard, engine, 64<<20); err != nil {
+			if _, err := io.CopyN(io.Discard, engine, 16<<20); err != nil {
 				return
 			}
 			select {

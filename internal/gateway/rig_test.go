@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen, far beyond what it
 // takes.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // rig is a running gateway of the deployment "clinic", with whatever engine.
 type rig struct {
