@@ -3,7 +3,9 @@ package lab
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,19 +40,33 @@ func Sabotaged(t testing.TB) string {
 	return path
 }
 
-// Main runs a package's tests and removes what the lab made for all of them.
-// It is for TestMain.
+// Main runs a package's tests in a temporary directory of their own, which it removes.
+// It is for TestMain. A verification looks into all that is below the temporary directory,
+// and the machine's may hold what a hundred builds have left.
 func Main(m *testing.M) int {
-	defer func() {
-		for _, dir := range binaries {
-			os.RemoveAll(dir)
-		}
-	}()
+	dir, err := ownTemp()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("TMPDIR", dir)
 	return m.Run()
 }
 
-// binaries are the directories of what was built.
-var binaries []string
+// ownTemp makes a directory that others may use as they do /tmp. Its name is short: those
+// of sockets below it must be.
+func ownTemp() (string, error) {
+	for n := 0; ; n++ {
+		dir := filepath.Join(os.TempDir(), fmt.Sprint(n))
+		switch err := os.Mkdir(dir, 0o700); {
+		case err == nil:
+			return dir, os.Chmod(dir, 0o777|os.ModeSticky)
+		case !errors.Is(err, fs.ErrExist):
+			return "", err
+		}
+	}
+}
 
 var (
 	built          = sync.OnceValues(func() (string, error) { return build() })
@@ -67,7 +83,6 @@ func build(flags ...string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "redoubt")
-	binaries = append(binaries, dir)
 	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, "github.com/redoubt-cache/redoubt/cmd/redoubt")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -36,9 +37,28 @@ import (
 func TestMain(m *testing.M) {
 	sandbox.Main() // of RD-418, which starts this very binary in the sandbox
 	beFiltered()
+	haveOwnNetwork()
 	flag.Parse()
 	flag.Set("test.parallel", "8") // they wait for certificates to end, most of the time
 	os.Exit(lab.Main(m))
+}
+
+// haveOwnNetwork starts this program again in a network of its own: checks see all that
+// listens on a host, and other packages' tests listen as well.
+func haveOwnNetwork() {
+	const has = "REDOUBT_TEST_OWN_NETWORK"
+	if os.Getenv(has) != "" {
+		return
+	}
+	runtime.LockOSThread() // what is started from here is in that network
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		err = exec.Command("ip", "link", "set", "lo", "up").Run()
+	}
+	if err == nil {
+		err = unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), has+"=1"))
+	}
+	panic(err)
 }
 
 // A sabotage breaks what one check claims.
@@ -90,7 +110,8 @@ func sabotages() []sabotage {
 	return slices.Concat(environmentSabotages(), accessSabotages(), flightSabotages(), restSabotages(), hostSabotages(), changeSabotages(), recordSabotages())
 }
 
-// TestEveryCheckFindsItsSabotageAndNoOther is the point of it all.
+// TestEveryCheckFindsItsSabotageAndNoOther is the point of it all: with each check's first
+// sabotage, and with the tag slow with the others.
 func TestEveryCheckFindsItsSabotageAndNoOther(t *testing.T) {
 	lab.Sabotaged(t)
 	layOut(t)
@@ -98,7 +119,13 @@ func TestEveryCheckFindsItsSabotageAndNoOther(t *testing.T) {
 	for _, v := range []evidence.Vantage{evidence.CacheHost, evidence.AppHost, evidence.Outsider, evidence.OneMachine} {
 		sound[v] = outcomes(t, up1(t, sabotage{from: v}).verify(t, sabotage{}), v)
 	}
+	tried := map[string]bool{}
 	for _, s := range sabotages() {
+		first := !tried[s.id]
+		tried[s.id] = true
+		if first == further {
+			continue
+		}
 		t.Run(s.id+" "+s.how, func(t *testing.T) {
 			if !s.alone {
 				t.Parallel()
