@@ -214,7 +214,7 @@ static int write_memory(void) {
 }
 static int pidfd(void) { return result(syscall(SYS_pidfd_open, victim, 0)); }
 static int limit_other(void) { struct rlimit old; return result(prlimit(victim, RLIMIT_NOFILE, NULL, &old)); }
-static int priority_other(void) { return result(setpriority(PRIO_PROCESS, victim, 5)); }
+static int priority_other(void) { return result(setpriority(PRIO_PROCESS, victim, 19)); }
 static int affinity_other(void) {
 	cpu_set_t cpus;
 	sched_getaffinity(0, sizeof cpus, &cpus);
