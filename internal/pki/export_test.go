@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// Lighten encrypts a CA's only key again, with an iteration where there were
+// Lighten encrypts a CA's only key, be it encrypted or not, with an iteration instead of
 // hundreds of thousands: for tests that open it often and aren't about what a guess of
 // its passphrase costs. The file says itself how many it took.
 func Lighten(dir, passphrase string) error {

@@ -84,7 +84,7 @@ func TestAPassphraseCanBeChangedUnderAProcessThatSigns(t *testing.T) {
 // lock everybody out.
 func TestAPassphraseThatChangedUnderUsIsSeen(t *testing.T) {
 	dir := t.TempDir()
-	_, err := pki.Create(dir, "clinic", pki.Options{Passphrase: []byte(passphrase)})
+	_, err := pki.Create(dir, "clinic", pki.Options{})
 	must(t, err)
 	must(t, pki.Lighten(dir, passphrase))
 	now := passphrase
@@ -103,7 +103,7 @@ func TestAPassphraseThatChangedUnderUsIsSeen(t *testing.T) {
 // none. (What changes nothing but the copy of the public key in it is harmless.)
 func TestAKeyThatWasTouchedIsNeverAnotherKey(t *testing.T) {
 	dir := t.TempDir()
-	made, err := pki.Create(dir, "clinic", pki.Options{Passphrase: []byte(passphrase)})
+	made, err := pki.Create(dir, "clinic", pki.Options{})
 	must(t, err)
 	must(t, pki.Lighten(dir, passphrase))
 	path := filepath.Join(dir, "ca.key")
