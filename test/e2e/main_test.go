@@ -7,9 +7,13 @@ import (
 	"flag"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
+
+// newPace is that of who asks all the time, to see what fails and not to fill the machine.
+func newPace() *time.Ticker { return time.NewTicker(5 * time.Millisecond) }
 
 func TestMain(m *testing.M) {
 	flag.Parse()

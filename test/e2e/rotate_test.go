@@ -72,6 +72,8 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 	var workers sync.WaitGroup
 	work := func(steps ...[]string) {
 		workers.Go(func() {
+			pace := newPace()
+			defer pace.Stop()
 			for !stop.Load() {
 				word := current.Load().(string)
 				conn, err := net.Dial("tcp", d.Sidecar)
@@ -82,6 +84,7 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 				c := lab.NewClient(t, conn)
 				ok := tryDo(c, "AUTH", word)
 				for n := 0; ok && !stop.Load() && word == current.Load() && n < 200; n++ {
+					<-pace.C
 					for _, step := range steps {
 						if ok = ok && tryDo(c, step...); ok {
 							done.Add(1)

@@ -242,7 +242,10 @@ func (w *watcher) watch(c *lab.Client) {
 			break
 		}
 	}
+	pace := newPace()
+	defer pace.Stop()
 	for round := 0; ; round++ {
+		<-pace.C
 		if round%50 == 25 {
 			if _, ok := do("WATCH", "nothing"); !ok {
 				return
@@ -284,6 +287,8 @@ func (w *watcher) watch(c *lab.Client) {
 
 // keepWriting writes versions, each once, with whatever connection there is.
 func (p *twoGateways) keepWriting(ctx context.Context, version *atomic.Int64) {
+	pace := newPace()
+	defer pace.Stop()
 	for ctx.Err() == nil {
 		conn, err := net.Dial("tcp", p.sidecar)
 		if err != nil {
@@ -293,6 +298,7 @@ func (p *twoGateways) keepWriting(ctx context.Context, version *atomic.Int64) {
 		conn.Write([]byte(lab.Encode("AUTH", p.password)))
 		reply, err := c.TryReply()
 		for err == nil && reply == "+OK\r\n" && ctx.Err() == nil {
+			<-pace.C
 			conn.Write([]byte(lab.Encode("SET", "version", strconv.FormatInt(version.Add(1), 10))))
 			reply, err = c.TryReply()
 		}
