@@ -60,7 +60,8 @@ func (c *Sidecar) resolve(dir string) []problem {
 	if c.Unix.Path != "" && !filepath.IsAbs(c.Unix.Path) {
 		c.Unix.Path = filepath.Join(dir, c.Unix.Path)
 	}
-	return append(resolveTLS(&c.TLS, dir), resolveAdmin(&c.Admin, dir)...)
+	problems := append(resolveTLS(&c.TLS, dir), resolveAdmin(&c.Admin, dir)...)
+	return append(problems, checkSocket("unix.path", c.Unix.Path)...)
 }
 
 func checkNames(deployment, name string) (problems []problem) {
@@ -132,11 +133,21 @@ func checkUIDs(path string, uids []int) (problems []problem) {
 func resolveAdmin(a *Admin, dir string) (problems []problem) {
 	if a.Socket != "" {
 		problems = resolveFile("admin.socket", &a.Socket, dir)
+		problems = append(problems, checkSocket("admin.socket", string(a.Socket))...)
 	}
 	if a.Metrics != "" {
 		problems = append(problems, checkAddress("admin.metrics", a.Metrics)...)
 	}
 	return problems
+}
+
+// checkSocket says whether the kernel takes a socket's path (unix(7)).
+func checkSocket(path, socket string) []problem {
+	const most = 107
+	if len(socket) > most {
+		return []problem{{path: path, text: fmt.Sprintf("is %d bytes long, and a unix socket's path has at most %d: name a shorter one", len(socket), most)}}
+	}
+	return nil
 }
 
 // checkWorkloadAPI lets a unix socket pass: over TCP neither end could know the

@@ -76,6 +76,8 @@ func TestErrorsNameFileLineAndCause(t *testing.T) {
 		"no gateway":       {sc, "deployment: clinic\nname: web-1\n", []string{"gateways is missing"}},
 		"gateway's port":   {sc, "deployment: clinic\nname: web-1\ngateways:\n  - name: cache-1\n    address: cache-1\n", []string{"sidecar.yaml:5: gateways[0].address", "HOST:PORT"}},
 		"negative uid":     {sc, "deployment: clinic\nname: web-1\ngateways: [{name: c, address: 'c:1'}]\nunix: {allow_uids: [0, -1]}\n", []string{"sidecar.yaml:4: unix.allow_uids[1] -1 is not a user id"}},
+		"long socket":      {sc, "deployment: clinic\nname: web-1\ngateways: [{name: c, address: 'c:1'}]\nunix: {path: /" + strings.Repeat("x", 107) + "}\n", []string{"sidecar.yaml:4: unix.path is 108 bytes long"}},
+		"long admin":       {gw, goodGateway + "admin: {socket: /" + strings.Repeat("x", 107) + "}\n", []string{"gateway.yaml:3: admin.socket is 108 bytes long"}},
 		"several problems": {gw, "deployment: clinic\nname: cache-1\nlisten: x\nlimits:\n  handshakes: 0\n", []string{"gateway.yaml:3: listen", "gateway.yaml:5: limits.handshakes"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -117,7 +117,7 @@ func TestCommandsAreFoundAsTheyAreTyped(t *testing.T) {
 		"config sett":    `"CONFIG sett": did you mean config set?`,
 		"hmste":          `did you mean hmset?`,
 		"qwertyuiop":     `"qwertyuiop"`,
-		"get|x":          `"x"`,
+		"get|x":          `"x": commands are named without their arguments`,
 		"\x1b[31m":       `"\x1b[31m"`,
 	} {
 		list, err := Find(strings.Fields(typed))

@@ -16,7 +16,11 @@ func Find(words []string) (list []*command.Command, err error) {
 	for i := 0; i < len(words); i++ {
 		c := lookup(strings.ToLower(words[i]))
 		if !c.Known() {
-			return nil, fmt.Errorf("no Redis or Valkey that we know has the command %.40q%s", words[i], meant("", words[i], names("")))
+			hint := meant("", words[i], names(""))
+			if hint == "" && i > 0 {
+				hint = ": commands are named without their arguments"
+			}
+			return nil, fmt.Errorf("no Redis or Valkey that we know has the command %.40q%s", words[i], hint)
 		}
 		if !c.Container() {
 			list = append(list, c)
