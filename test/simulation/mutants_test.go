@@ -43,7 +43,7 @@ var mutants = []mutant{
 	{"a guest goes back within a transaction", "internal/sidecar/own.go",
 		" || c.body || c.transaction || c.watching", " || c.body || c.watching", 20000},
 	{"an end that came with the last bytes is missed, by the sidecar", "internal/sidecar/guest.go",
-		"n == len(l.buf) || g.socket.ended {", "n == len(l.buf) {", 2000},
+		"n == len(buf) || g.socket.ended {", "n == len(buf) {", 2000},
 	{"the same, by a lane", "internal/eventloop/wire.go",
 		"n < bufferSize && !w.ended", "n < bufferSize", 2000},
 	{"the same, by the gateway", "internal/gateway/relay.go",
