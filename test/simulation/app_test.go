@@ -86,6 +86,8 @@ type op struct {
 	text  string // what is written or expected
 	n     int
 	pause time.Duration // before it
+	// unread is how long nothing is read behind it.
+	unread time.Duration
 }
 
 func (m *model) at(key string) string { return strconv.Itoa(m.db) + "/" + key }
@@ -133,9 +135,9 @@ func (a *app) mostDue() int {
 func (a *app) nextAt() time.Duration { return a.maySend + a.program[0].pause }
 
 // ends says whether it has nothing more to do but to end.
-func (a *app) ends() bool {
+func (a *app) ends(now time.Duration) bool {
 	if len(a.program) > 0 || len(a.out) > 0 || a.halfShut {
-		return len(a.program) <= a.abortAt && a.finish == aborts && !a.halfShut
+		return len(a.program) <= a.abortAt && a.finish == aborts && !a.halfShut && now >= a.mayRead
 	}
 	return a.finish == halfCloses || len(a.due) == 0 && (!a.listens || a.heardAll())
 }
@@ -146,7 +148,7 @@ func (a *app) heardAll() bool {
 }
 
 func (a *app) ready(now time.Duration) bool {
-	return !a.done && (a.wantsToRead(now) || a.wantsToWrite(now) || a.ends())
+	return !a.done && (a.wantsToRead(now) || a.wantsToWrite(now) || a.ends(now))
 }
 
 // wakes is when it goes on by itself.
@@ -160,7 +162,7 @@ func (a *app) wakes(now time.Duration) time.Duration {
 	if a.done {
 		return least
 	}
-	if a.s.Readable() {
+	if a.s.Readable() || a.finish == aborts {
 		consider(a.mayRead)
 	}
 	if len(a.program) > 0 && len(a.due) < a.mostDue() {
@@ -172,11 +174,13 @@ func (a *app) wakes(now time.Duration) time.Duration {
 func (a *app) turn(now time.Duration) {
 	reads, writes := a.wantsToRead(now), a.wantsToWrite(now)
 	switch {
+	case a.finish == aborts && len(a.due) > 0 && a.ends(now) && a.w.chance(8):
+		a.end()
 	case reads && (!writes || a.w.chance(2)):
 		a.read(now)
 	case writes:
 		a.write(now)
-	case a.ends():
+	case a.ends(now):
 		a.end()
 	}
 }
@@ -190,7 +194,7 @@ func (a *app) write(now time.Duration) {
 		if a.w.trace != nil {
 			a.w.tell("  application %d asks %.60q", a.id, o.words)
 		}
-		a.maySend = now
+		a.maySend, a.mayRead = now, max(a.mayRead, now+o.unread)
 	}
 	n, err := eventloop.Write(a.s.FD(), a.out[:min(len(a.out), a.writeSize)])
 	a.w.note("app writes", a.id, n, len(a.due))

@@ -30,7 +30,7 @@ type engine struct {
 const databases = 4
 
 // big is more than a guest may leave unread of a reply and keep the shared lane.
-var big = strings.Repeat("0123456789abcdef", 5<<16)
+var big = strings.Repeat("0123456789abcdef", 5<<12)
 
 func newEngine(w *world, name string) *engine {
 	e := &engine{name: name, w: w, popped: map[string]int{}, published: map[string]int{}}

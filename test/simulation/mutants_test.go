@@ -48,6 +48,8 @@ var mutants = []mutant{
 		"n < bufferSize && !w.ended", "n < bufferSize", 2000},
 	{"the same, by the gateway", "internal/gateway/relay.go",
 		"n == len(buf) || r.out.ended", "n == len(buf)", 20000},
+	{"what others had queued on a lane that is seized is forgotten", "internal/sidecar/own.go",
+		"of.link, of.unsent = nil, others", "of.link = nil\n	_ = others", 20000},
 	{"the engine isn't told of what it hadn't taken", "internal/gateway/relay.go",
 		"	r.deliver(nil)\n", "", 2000},
 }

@@ -151,8 +151,8 @@ func (w *world) program(a *app) {
 	case 2:
 		if w.chance(3) {
 			p.sizes = append(p.sizes, 70<<10, 300<<10)
-		} else if w.chance(20) {
-			p.add(&op{kind: "big", words: []string{"GET", "big"}, text: big})
+		} else if w.chance(2) {
+			p.big()
 		}
 	}
 	for range n {
@@ -183,6 +183,19 @@ func (w *world) program(a *app) {
 		p.add(&op{kind: "quit", words: []string{"QUIT"}})
 	}
 	a.program = p.ops
+}
+
+// big is more than is kept for who has a shared lane alone, and may not be read for a
+// while, or not to its end.
+func (p *writer) big() {
+	o := &op{kind: "big", words: []string{"GET", "big"}, text: big}
+	if p.w.chance(2) {
+		o.unread = []time.Duration{time.Millisecond, 50 * time.Millisecond, time.Second, 9 * time.Second}[p.w.rng.IntN(4)]
+		if p.w.chance(2) {
+			p.a.finish, p.a.abortAt = aborts, 1000
+		}
+	}
+	p.add(o)
 }
 
 func (p *writer) special() {
