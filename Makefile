@@ -60,23 +60,16 @@ RACED := ./internal/sidecar $(filter-out ./internal/sidecar,$(RACING))
 # It looks at what we write, and not at Go's ciphers, which it makes several times slower.
 RACE  := CGO_ENABLED=1 go test -race -gcflags='crypto/internal/...=-race=false' -vet=off -count=1
 
-# All at once, since much of it is waiting; lint vets.
-.PHONY: test test-raced test-plain test-spiffe test-simulated
-test: ## every test but the slow ones, with the race detector where things happen at once (5 min; 8 the first time)
+# The sabotages run alone: a verification holds every file that anybody writes meanwhile,
+# and compilers write thousands. lint vets.
+.PHONY: test
+test: ## every test but the slow ones, with the race detector where things happen at once (8 min; more the first time)
 	@$(NEED) $(TEST_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-raced test-plain test-spiffe test-simulated
-
-test-raced:
 	$(RACE) -p 3 -timeout 15m $(RACED)
-
-test-plain:
-	go test -p 3 -parallel 4 -vet=off -count=1 -timeout 20m ./test/e2e ./test/sabotage $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/e2e ./test/sabotage)")
-
-test-spiffe:
+	go test -vet=off -count=1 -timeout 20m ./test/sabotage
+	go test -p 3 -parallel 4 -vet=off -count=1 -timeout 20m ./test/e2e $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/e2e ./test/sabotage)")
 	$(RACE) -timeout 10m -tags spiffe ./internal/workload/...
-
-test-simulated:
 	go test -tags simulation -vet=off -count=1 -timeout 10m ./test/simulation
 
 # The libraries whose commands are recorded for redoubt explain --for.

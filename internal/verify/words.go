@@ -26,6 +26,10 @@ var aboutSecrets = []string{
 	"type", "mode", "policy", "enabled", "required", "sock", "socket", "url", "uri", "host", "port", "user", "username", "digests", "provider", "version",
 }
 
+// noSecretNames sound like one: make tells its children, in MAKEFLAGS, which descriptors
+// or fifo its jobs are counted with.
+var noSecretNames = []string{"jobserver-auth"}
+
 // noSecrets are values that are none, whatever the name.
 var noSecrets = []string{"true", "false", "yes", "no", "on", "off", "none", "null", "nil", "required", "optional", "enabled", "disabled", "prompt"}
 
@@ -88,7 +92,7 @@ func isSecret(name, value string) bool {
 			return false
 		}
 	}
-	if value == "" || slices.Contains(noSecrets, strings.ToLower(value)) {
+	if value == "" || slices.Contains(noSecrets, strings.ToLower(value)) || slices.Contains(noSecretNames, strings.TrimLeft(name, "-")) {
 		return false
 	}
 	words := wordOfName.FindAllString(name, -1)

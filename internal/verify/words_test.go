@@ -27,6 +27,7 @@ func TestSecretsAreToldByNameAndShape(t *testing.T) {
 		{"TOKENIZERS_PARALLELISM=false"}, {"AUTHOR=somebody"}, {"COMPASS=north"}, {"LS_COLORS=rs=0:di=01;34:pw=1"}, {"PASSWORD=$PASSWORD"},
 		{"redoubt", "gateway", "--config", "/etc/redoubt/gateway.yaml"}, {"redoubt", "pki", "--passphrase-file", "/x"}, {"app", "--password-file", "secret"}, {"app", "--password", "--verbose"},
 		{"redoubt", "join", "--token-file", "-"}, {"redis-server", "-"}, {"app", "--ask-password"},
+		{"MAKEFLAGS= -j2 --jobserver-auth=fifo:/tmp/GMfifo7"}, {"MAKEFLAGS= -j2 --jobserver-auth=3,4 -- A=b"},
 	} {
 		if name, found := secretIn(words, true); found {
 			t.Errorf("%q is taken for a secret: %q", words, name)

@@ -199,7 +199,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 	before := read(t, f.path("ca", "ca.crt"))
 	for _, step := range []string{"start", "switch", "finish"} {
 		if step != "start" {
-			within(t, time.Minute, "the hosts to be ready for rotate "+step, func() bool {
+			within(t, 3*time.Minute, "the hosts to be ready for rotate "+step, func() bool {
 				out, code := lab.Run(t, exec.Command(lab.Redoubt(t), "pki", "rotate", "status", "--dir", f.path("ca")))
 				if code > 1 {
 					t.Fatalf("rotate status: exit code %d\n%s", code, out)
@@ -214,7 +214,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 				})
 			}
 		}
-		within(t, time.Minute, "the hosts to be ready for rotate "+step, func() bool {
+		within(t, 3*time.Minute, "the hosts to be ready for rotate "+step, func() bool {
 			out, code := ca("rotate", step)
 			if code != 0 && !strings.Contains(out, "would be cut off") {
 				t.Fatalf("rotate %s: exit code %d\n%s", step, code, out)
@@ -223,7 +223,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 		})
 	}
 	for i, a := range apps {
-		within(t, time.Minute, "the old root to be forgotten", func() bool {
+		within(t, 3*time.Minute, "the old root to be forgotten", func() bool {
 			return read(t, f.path(fmt.Sprint("web-", i+1), "tls", "ca.crt")) == read(t, f.path("ca", "ca.crt"))
 		})
 		if out := a.load.output(); strings.Contains(out, "failed") {
