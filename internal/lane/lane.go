@@ -171,8 +171,13 @@ func (l *Lane) Awaits() bool { return !l.tickets.empty() && !l.inBatch() }
 func (l *Lane) Idle() bool { return l.Outstanding() == 0 && !l.Awaits() && len(l.held) == 0 }
 
 // Owner is the client that has the lane alone, whose replies pass as they come;
-// nil: there are several, or none.
-func (l *Lane) Owner() Client { return l.owner }
+// nil: there are several, or none, or the fence before it wasn't answered yet.
+func (l *Lane) Owner() Client {
+	if l.Awaits() && l.tickets.first().kind == fence {
+		return nil
+	}
+	return l.owner
+}
 
 // Waiting says how many bytes of commands wait to be flushed.
 func (l *Lane) Waiting() int { return len(l.out) - fenceLen }

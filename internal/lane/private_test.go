@@ -124,7 +124,11 @@ func TestASeizedLaneGoesOnWhereItWas(t *testing.T) {
 			}
 		}
 		shared := func(s string) error { return l.Received(copy(l.Buffer(), s)) }
-		receive(shared, string(batch[echo:echo+23]))
+		receive(shared, string(batch[echo:echo+3]))
+		if l.Owner() != nil {
+			t.Fatal("the client has the lane before the fence is answered: what comes of it would be taken for its reply")
+		}
+		receive(shared, string(batch[echo+3:echo+23]))
 		receive(shared, "$10\r\n01234")
 		if l.Owner() != owner {
 			t.Fatal("the client hasn't got the lane alone")
