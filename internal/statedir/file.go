@@ -47,14 +47,20 @@ func RewriteFile(path string, data []byte, mode os.FileMode) error {
 // WriteFileForOwner is WriteFile, but the file belongs to whoever the directory
 // belongs to: root gives a process of another user what is to be its own.
 func WriteFileForOwner(path string, data []byte, mode os.FileMode) error {
-	info, err := os.Stat(filepath.Dir(path))
+	return write(path, data, mode, func(f *os.File) error { return LeaveToOwner(filepath.Dir(path), f.Chown) })
+}
+
+// LeaveToOwner has root leave what it makes in another user's directory to that user:
+// chown is its Chown method.
+func LeaveToOwner(dir string, chown func(uid, gid int) error) error {
+	info, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); !ok || os.Geteuid() != 0 || st.Uid == 0 {
-		return WriteFile(path, data, mode)
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && st.Uid != 0 {
+		return chown(int(st.Uid), int(st.Gid))
 	}
-	return write(path, data, mode, ownedAs(info))
+	return nil
 }
 
 // ownedAs gives a file the owner and group of another one, unless they are ours.

@@ -47,7 +47,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -177,18 +176,7 @@ func (l *Log) make() error {
 	} else if err != nil {
 		return err
 	}
-	return ownAs(filepath.Dir(l.dir), func(uid, gid int) error { return os.Lchown(l.dir, uid, gid) })
-}
-
-func ownAs(dir string, chown func(uid, gid int) error) error {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 && st.Uid != 0 {
-		return chown(int(st.Uid), int(st.Gid))
-	}
-	return nil
+	return statedir.LeaveToOwner(filepath.Dir(l.dir), func(uid, gid int) error { return os.Lchown(l.dir, uid, gid) })
 }
 
 func (l *Log) lock() (release func() error, err error) {
@@ -197,7 +185,7 @@ func (l *Log) lock() (release func() error, err error) {
 		return nil, fmt.Errorf("%s: %w, for %s now", l.dir, err, lockPatience)
 	}
 	if err == nil {
-		err = ownAs(l.dir, lock.Chown)
+		err = statedir.LeaveToOwner(l.dir, lock.Chown)
 	}
 	if err != nil {
 		return nil, err
@@ -269,7 +257,7 @@ func (l *Log) write(name string, at int64, lines []byte) error {
 	if _, err := f.WriteAt(lines, at); err != nil {
 		return errors.Join(err, f.Truncate(at))
 	}
-	if err := errors.Join(ownAs(l.dir, f.Chown), f.Sync()); err != nil {
+	if err := errors.Join(statedir.LeaveToOwner(l.dir, f.Chown), f.Sync()); err != nil {
 		return err
 	}
 	if at > 0 {
