@@ -103,7 +103,8 @@ func (p *Poller) Wake() {
 }
 
 // Wait returns what has happened: at once if something has, else within limit
-// (0: don't wait; negative: for ever). The slice is good until the next Wait.
+// (0: don't wait; negative: for ever), or with nothing when a signal came: wait again.
+// The slice is good until the next Wait.
 func (p *Poller) Wait(limit time.Duration) []Event {
 	nap := limit
 	switch {
