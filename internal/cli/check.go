@@ -34,7 +34,7 @@ func checkGateway(e *env, file string, conf *config.Gateway) error {
 		return inFile(file, err)
 	}
 	certificate := "it will make its certificate"
-	if c := made.keeper.Credentials; c != nil {
+	if c := made.renewer.Credentials; c != nil {
 		if err := c.OwnRevoked(); err != nil {
 			return inFile(file, misconfigured(err))
 		}
@@ -55,7 +55,7 @@ func checkGateway(e *env, file string, conf *config.Gateway) error {
 // checkSidecar is the same on an application host.
 func checkSidecar(e *env, file string, conf *config.Sidecar) error {
 	quiet := slog.New(slog.DiscardHandler)
-	keeper, err := sidecarKeeper(e.ctx, conf, quiet)
+	renewer, err := sidecarRenewer(e.ctx, conf, quiet)
 	if err != nil {
 		return inFile(file, misconfigured(err))
 	}
@@ -74,7 +74,7 @@ func checkSidecar(e *env, file string, conf *config.Sidecar) error {
 		return inFile(file, err)
 	}
 	options := sidecarOptions(conf)
-	options.Gateways, options.Unix = gatewaysOf(keeper.Dialer), nil
+	options.Gateways, options.Unix = gatewaysOf(renewer.Dialer), nil
 	options.Listen = tried(conf.Listen, ours)
 	if _, err := sidecar.New(options); err != nil {
 		return inFile(file, misconfigured(err))
@@ -82,7 +82,7 @@ func checkSidecar(e *env, file string, conf *config.Sidecar) error {
 	if _, err := sidecarTarget(conf); err != nil {
 		return inFile(file, misconfigured(err))
 	}
-	c := keeper.Credentials
+	c := renewer.Credentials
 	if err := c.OwnRevoked(); err != nil {
 		return inFile(file, misconfigured(err))
 	}

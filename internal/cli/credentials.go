@@ -82,19 +82,19 @@ func filesOf(t config.TLS) (tunnel.Files, error) {
 	return files, nil
 }
 
-// gatewayKeeper loads a gateway's identity, for which its CA provides if it lies
+// gatewayRenewer loads a gateway's identity, for which its CA provides if it lies
 // here, and makes what keeps it fresh. Without provide the CA issues nothing, and a
 // gateway that waits for its first certificate has no Credentials.
-func gatewayKeeper(ctx context.Context, c *config.Gateway, log *slog.Logger, provide bool) (*enroll.Keeper, error) {
+func gatewayRenewer(ctx context.Context, c *config.Gateway, log *slog.Logger, provide bool) (*enroll.Renewer, error) {
 	if c.TLS.WorkloadAPI != "" {
 		credentials, err := credentialsFromAPI(ctx, c.TLS, c.Deployment, identity.Gateway, c.Name)
-		return &enroll.Keeper{Credentials: credentials, Log: log}, err
+		return &enroll.Renewer{Credentials: credentials, Log: log}, err
 	}
 	files, err := filesOf(c.TLS)
 	if err != nil {
 		return nil, err
 	}
-	k := &enroll.Keeper{Files: files, Log: log}
+	k := &enroll.Renewer{Files: files, Log: log}
 	if c.PKI.Dir != "" {
 		k.Files.CA, k.Files.CRL = filepath.Join(string(c.PKI.Dir), "ca.crt"), filepath.Join(string(c.PKI.Dir), "revoked.crl")
 		if k.Server, err = openServer(c, k.Files, provide, log); err != nil {
@@ -163,13 +163,13 @@ func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.L
 	return s, err
 }
 
-// sidecarKeeper does the same for an application host.
-func sidecarKeeper(ctx context.Context, c *config.Sidecar, log *slog.Logger) (*enroll.Keeper, error) {
+// sidecarRenewer does the same for an application host.
+func sidecarRenewer(ctx context.Context, c *config.Sidecar, log *slog.Logger) (*enroll.Renewer, error) {
 	endpoints, err := endpointsOf(c.Deployment, c.Gateways)
 	if err != nil {
 		return nil, fmt.Errorf("gateways: %w", err)
 	}
-	k := &enroll.Keeper{Log: log}
+	k := &enroll.Renewer{Log: log}
 	if c.TLS.WorkloadAPI != "" {
 		k.Credentials, err = credentialsFromAPI(ctx, c.TLS, c.Deployment, identity.App, c.Name)
 	} else if k.Files, err = filesOf(c.TLS); err == nil {
@@ -199,7 +199,7 @@ func endpointsOf(deployment string, peers []config.Peer) ([]tunnel.Endpoint, err
 
 // keeping is the part of a process that keeps its identity fresh, with the help
 // of a Workload API if its address is given.
-func keeping(k *enroll.Keeper, workloadAPI string) daemon.Part {
+func keeping(k *enroll.Renewer, workloadAPI string) daemon.Part {
 	return daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 		ready()
 		var beside sync.WaitGroup

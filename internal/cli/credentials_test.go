@@ -41,7 +41,7 @@ func TestAGatewayServesNobodyWithoutTheNewestListOfTheRevoked(t *testing.T) {
 	c.PKI.Dir, c.TLS.Certificate = config.File(caDir), config.File(filepath.Join(dir, "tls", "tls.pem"))
 	var said bytes.Buffer
 	start := func() error {
-		k, err := gatewayKeeper(t.Context(), c, slog.New(slog.NewTextHandler(&said, nil)), true)
+		k, err := gatewayRenewer(t.Context(), c, slog.New(slog.NewTextHandler(&said, nil)), true)
 		if err != nil {
 			return err
 		}

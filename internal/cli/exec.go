@@ -53,7 +53,7 @@ func (c *execCmd) Run(e *env) error {
 	}
 	conf.Listen, conf.AllowNonLoopback, conf.Unix = "127.0.0.1:0", false, config.Unix{}
 	log := c.Log.logger(e)
-	sc, keeper, err := newSidecar(e.ctx, conf, log)
+	sc, renewer, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (c *execCmd) Run(e *env) error {
 		return nil
 	}}
 	eventloop.Room(conf.Loops)
-	if err := daemon.Run(ctx, log, func() {}, keeping(keeper, conf.TLS.WorkloadAPI), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
+	if err := daemon.Run(ctx, log, func() {}, keeping(renewer, conf.TLS.WorkloadAPI), daemon.Part{Name: "sidecar", Run: sc.Run}, command); err != nil {
 		return err
 	}
 	return ended

@@ -49,7 +49,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	eng, keeper, credentials := made.engine, made.keeper, made.keeper.Credentials
+	eng, renewer, credentials := made.engine, made.renewer, made.renewer.Credentials
 	gw, err := gateway.New(made.options)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (c *gatewayCmd) Run(e *env) error {
 	report.watch(target, conf.Exceptions, log)
 	eventloop.Room(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
-		keeping(keeper, conf.TLS.WorkloadAPI),
+		keeping(renewer, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
@@ -124,7 +124,7 @@ func atLines(path, section string, err error) error {
 // gatewayMade is what a gateway is made of, before anything is started.
 type gatewayMade struct {
 	engine  *engine.Engine
-	keeper  *enroll.Keeper
+	renewer *enroll.Renewer
 	options gateway.Options
 }
 
@@ -140,13 +140,13 @@ func makeGateway(ctx context.Context, conf *config.Gateway, log *slog.Logger, pr
 	if made.engine, err = engine.New(options); err != nil {
 		return made, misconfigured(err)
 	}
-	if made.keeper, err = gatewayKeeper(ctx, conf, log, provide); err != nil {
+	if made.renewer, err = gatewayRenewer(ctx, conf, log, provide); err != nil {
 		return made, misconfigured(err)
 	}
 	made.options = gatewayOptions(conf)
 	made.options.Alone = engineOptions(conf.Engine).Policy.Alone()
-	made.options.Credentials, made.options.Dial, made.options.Log = made.keeper.Credentials, made.engine.Dial, log
-	if server := made.keeper.Server; server != nil {
+	made.options.Credentials, made.options.Dial, made.options.Log = made.renewer.Credentials, made.engine.Dial, log
+	if server := made.renewer.Server; server != nil {
 		made.options.Enroll, made.options.Renew = server.Enroll, server.Renew
 	}
 	return made, nil

@@ -42,11 +42,11 @@ func (c *sidecarCmd) Run(e *env) error {
 	}
 	log := c.Log.logger(e)
 	protected(log)
-	sc, keeper, err := newSidecar(e.ctx, conf, log)
+	sc, renewer, err := newSidecar(e.ctx, conf, log)
 	if err != nil {
 		return err
 	}
-	credentials := keeper.Credentials
+	credentials := renewer.Credentials
 	ready := func() {
 		log.Info("ready", "address", sc.Addr().String(), "identity", credentials.ID().String(), "certificate_until", credentials.NotAfter())
 	}
@@ -60,7 +60,7 @@ func (c *sidecarCmd) Run(e *env) error {
 	report.watch(target, conf.Exceptions, log)
 	eventloop.Room(conf.Loops)
 	return daemon.Run(e.ctx, log, ready,
-		keeping(keeper, conf.TLS.WorkloadAPI),
+		keeping(renewer, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},
 		firstLook(sc, log),
 		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, log),
@@ -81,13 +81,13 @@ func firstLook(sc *sidecar.Sidecar, log *slog.Logger) daemon.Part {
 }
 
 // newSidecar makes a sidecar and what keeps its identity fresh.
-func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Keeper, error) {
-	keeper, err := sidecarKeeper(ctx, conf, log)
+func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*sidecar.Sidecar, *enroll.Renewer, error) {
+	renewer, err := sidecarRenewer(ctx, conf, log)
 	if err != nil {
 		return nil, nil, misconfigured(err)
 	}
 	options := sidecarOptions(conf)
-	options.Gateways, options.Log, options.Opens = gatewaysOf(keeper.Dialer), log, explain.Opens
+	options.Gateways, options.Log, options.Opens = gatewaysOf(renewer.Dialer), log, explain.Opens
 	if options.Listener, err = fromSystemd(conf.Listen); err != nil {
 		return nil, nil, err
 	}
@@ -95,9 +95,9 @@ func newSidecar(ctx context.Context, conf *config.Sidecar, log *slog.Logger) (*s
 	if err != nil {
 		return nil, nil, err
 	}
-	keeper.Fresh = sc.Refresh
-	keeper.Changed = func() { sc.CutIf(keeper.Credentials.Revoked) }
-	return sc, keeper, nil
+	renewer.Fresh = sc.Refresh
+	renewer.Changed = func() { sc.CutIf(renewer.Credentials.Revoked) }
+	return sc, renewer, nil
 }
 
 // gatewaysOf are a dialer's as the sidecar takes them.

@@ -100,7 +100,7 @@ func TestAFullDiskKeepsTheOldIdentity(t *testing.T) {
 		_, err = f.Write(make([]byte, 4096))
 	}
 	f.Close()
-	k := &Keeper{Credentials: c, Files: filesIn(dir), Dialer: &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
+	k := &Renewer{Credentials: c, Files: filesIn(dir), Dialer: &tunnel.Dialer{Credentials: c, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
 	if err := k.renew(t.Context()); err == nil || !strings.Contains(err.Error(), "no space") || !strings.Contains(err.Error(), dir) {
 		t.Errorf("renewal: %v", err)
 	}

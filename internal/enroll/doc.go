@@ -4,8 +4,8 @@
 // Where the CA lies, "redoubt token" keeps Tokens. A gateway there has a Server,
 // whose Enroll and Renew it calls for the two protocols (tunnel.Enroll and
 // tunnel.Renew). On a new host "redoubt join" calls Join. Every host then runs a
-// Keeper, which renews its certificate and has what its CA believes and revokes
-// brought up to date; a gateway beside the CA has a Keeper too, which asks the CA
+// Renewer, which renews its certificate and has what its CA believes and revokes
+// brought up to date; a gateway beside the CA has a Renewer too, which asks the CA
 // itself.
 //
 // It guarantees:

@@ -87,7 +87,7 @@ func (t *Token) show(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, 
 
 // names refuses what a gateway with the right certificate may yet send: whoever has
 // its key can make a CA. Further roots come by renewal, of which the CA itself must
-// have had a part (Keeper).
+// have had a part (Renewer).
 func (t *Token) names(roots []*x509.Certificate) error {
 	for _, root := range roots {
 		if sum := sha256.Sum256(root.Raw); !slices.Contains(t.Roots, sum) {

@@ -105,7 +105,7 @@ func (h *cahost) issue(role identity.Role, name, dir string, life time.Duration)
 	must(h.t, leaf.Save(dir))
 }
 
-// start runs the gateway, its watch and its keeper, until stop or the test's end.
+// start runs the gateway, its watch and its renewer, until stop or the test's end.
 func (s *server) start(address string) {
 	s.t.Helper()
 	log := slog.New(slog.NewTextHandler(s.log, nil))
@@ -129,7 +129,7 @@ func (s *server) start(address string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
 	ready := make(chan struct{})
-	parts.Go(func() { (&Keeper{Credentials: credentials, Files: s.files, Server: s.ca, Log: log}).Run(ctx) })
+	parts.Go(func() { (&Renewer{Credentials: credentials, Files: s.files, Server: s.ca, Log: log}).Run(ctx) })
 	parts.Go(func() {
 		if err := g.Run(ctx, func() { close(ready) }); err != nil {
 			s.t.Errorf("the gateway ended: %v", err)

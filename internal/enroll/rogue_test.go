@@ -69,7 +69,7 @@ func TestDuringARotationATokenCarriesBothRoots(t *testing.T) {
 	}
 	c, err := tunnel.LoadCredentials(old)
 	must(t, err)
-	k := &Keeper{Credentials: c, Files: old, Dialer: dialer(t, c, s)}
+	k := &Renewer{Credentials: c, Files: old, Dialer: dialer(t, c, s)}
 	must(t, k.renew(t.Context()))
 	if n := believed(old); n != 2 {
 		t.Errorf("when it has renewed it believes %d roots", n)

@@ -27,7 +27,7 @@ func weeks(t *testing.T, f func(t *testing.T, h *cahost, c *tunnel.Credentials, 
 		must(t, err)
 		log := &lines{changed: make(chan struct{})}
 		logger := slog.New(slog.NewTextHandler(log, nil))
-		k := &Keeper{Credentials: c, Files: files, Log: logger, Server: &Server{CA: h.ca, Tokens: h.tokens, Credentials: c, Log: logger}}
+		k := &Renewer{Credentials: c, Files: files, Log: logger, Server: &Server{CA: h.ca, Tokens: h.tokens, Credentials: c, Log: logger}}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); k.keepRenewing(ctx) }()

@@ -37,7 +37,7 @@ func mustID(role identity.Role, name string) identity.ID {
 // certificates are both ends' identities, and the CA in which they stand.
 type certificates struct {
 	ca             *enroll.Server
-	server, client *enroll.Keeper
+	server, client *enroll.Renewer
 }
 
 // findCertificates opens the CA, or makes one, and loads both ends' identities,
@@ -76,12 +76,12 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 	return c, err
 }
 
-func load(files tunnel.Files, log *slog.Logger) (*enroll.Keeper, error) {
+func load(files tunnel.Files, log *slog.Logger) (*enroll.Renewer, error) {
 	credentials, err := tunnel.LoadCredentials(files)
 	if err != nil {
 		return nil, err
 	}
-	return &enroll.Keeper{Credentials: credentials, Files: files, Log: log}, nil
+	return &enroll.Renewer{Credentials: credentials, Files: files, Log: log}, nil
 }
 
 // KeepCertificates renews both ends' certificates and has revocations take

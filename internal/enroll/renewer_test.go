@@ -38,7 +38,7 @@ func keep(t *testing.T, files tunnel.Files, gateways ...*server) *host {
 	log := slog.New(slog.NewTextHandler(h.log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	var parts sync.WaitGroup
-	parts.Go(func() { (&Keeper{Credentials: c, Files: files, Dialer: d, Log: log}).Run(ctx) })
+	parts.Go(func() { (&Renewer{Credentials: c, Files: files, Dialer: d, Log: log}).Run(ctx) })
 	h.stop = sync.OnceFunc(func() { cancel(); parts.Wait() })
 	t.Cleanup(h.stop)
 	return h
@@ -137,7 +137,7 @@ func TestARevocationReachesEveryGatewayAndEndsRenewal(t *testing.T) {
 		}
 		must(t, reaches(t, other, s))
 	}
-	k := &Keeper{Credentials: web.Credentials, Files: files, Dialer: &tunnel.Dialer{Credentials: web.Credentials, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
+	k := &Renewer{Credentials: web.Credentials, Files: files, Dialer: &tunnel.Dialer{Credentials: web.Credentials, Endpoints: []tunnel.Endpoint{{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}}}}
 	if err := k.renew(t.Context()); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("renewal: %v", err)
 	}
@@ -223,7 +223,7 @@ func TestWhoPassesARenewalOnAddsNoRoot(t *testing.T) {
 	c, err := tunnel.LoadCredentials(files)
 	must(t, err)
 	th := &thief{t: t, through: dialer(t, c, s), roots: append(h.ca.Roots(), rogue.ca.Roots()...)}
-	k := &Keeper{Credentials: c, Files: files, Dialer: dialer(t, c, th.gateway(h, "cache-2"))}
+	k := &Renewer{Credentials: c, Files: files, Dialer: dialer(t, c, th.gateway(h, "cache-2"))}
 	before := *c.Certificate()
 	if err := k.renew(t.Context()); err == nil || !strings.Contains(err.Error(), "has signed for") {
 		t.Errorf("%v", err)
@@ -271,7 +271,7 @@ func TestAHostCannotFillTheLedger(t *testing.T) {
 	renew := func(files tunnel.Files) error {
 		c, err := tunnel.LoadCredentials(files)
 		must(t, err)
-		k := &Keeper{Credentials: c, Files: files, Dialer: dialer(t, c, s)}
+		k := &Renewer{Credentials: c, Files: files, Dialer: dialer(t, c, s)}
 		return k.renew(t.Context())
 	}
 	for range renewalsEach {

@@ -19,7 +19,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-// Keeper keeps a host's identity fresh for as long as its process runs:
+// Renewer keeps a host's identity fresh for as long as its process runs:
 //   - what changes in its files is taken in (tunnel.Credentials.Watch), and each
 //     new certificate is shown to every gateway;
 //   - its certificate is renewed, with a new key, when a third of its life is
@@ -34,7 +34,7 @@ import (
 // Other roots are taken in only together with a certificate for our fresh key that
 // stands under a root that is believed already, and if such a root has signed for
 // them: who has a gateway's key may have a host's too, and pass a renewal on.
-type Keeper struct {
+type Renewer struct {
 	Credentials *tunnel.Credentials
 	Files       tunnel.Files // that Credentials were loaded from
 	// At most one of the two: gateways that may have the CA, or the CA itself, whose
@@ -59,31 +59,31 @@ const (
 
 // Run keeps until ctx ends. It never fails: what goes wrong is in the log, and
 // what is in use stays in use.
-func (k *Keeper) Run(ctx context.Context) {
+func (r *Renewer) Run(ctx context.Context) {
 	var parts sync.WaitGroup
-	parts.Go(func() { k.Credentials.Watch(ctx, k.Log) })
-	if k.Dialer != nil && k.Credentials.ID().Role() == identity.App {
+	parts.Go(func() { r.Credentials.Watch(ctx, r.Log) })
+	if r.Dialer != nil && r.Credentials.ID().Role() == identity.App {
 		parts.Go(func() {
-			k.Dialer.KeepShowing(ctx, k.Log, func() {
-				if k.Fresh != nil {
-					k.Fresh()
+			r.Dialer.KeepShowing(ctx, r.Log, func() {
+				if r.Fresh != nil {
+					r.Fresh()
 				}
 			})
 		})
 	}
-	if k.Changed != nil {
-		parts.Go(func() { k.tellChanges(ctx) })
+	if r.Changed != nil {
+		parts.Go(func() { r.tellChanges(ctx) })
 	}
-	if k.Files.Certificate != "" && k.Files.Key == "" && (k.Dialer != nil || k.Server != nil) {
-		parts.Go(func() { k.keepRenewing(ctx) })
+	if r.Files.Certificate != "" && r.Files.Key == "" && (r.Dialer != nil || r.Server != nil) {
+		parts.Go(func() { r.keepRenewing(ctx) })
 	}
 	parts.Wait()
 }
 
-func (k *Keeper) tellChanges(ctx context.Context) {
+func (r *Renewer) tellChanges(ctx context.Context) {
 	for ctx.Err() == nil {
-		changed := k.Credentials.Changed()
-		k.Changed() // also at first: it may have changed before we asked
+		changed := r.Credentials.Changed()
+		r.Changed() // also at first: it may have changed before we asked
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -91,16 +91,16 @@ func (k *Keeper) tellChanges(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) keepRenewing(ctx context.Context) {
+func (r *Renewer) keepRenewing(ctx context.Context) {
 	early := make(chan struct{}, 1) // asks for a renewal before it is due
 	var following sync.WaitGroup
-	if k.Server != nil {
-		following.Go(func() { k.followBeside(ctx, early) })
+	if r.Server != nil {
+		following.Go(func() { r.followBeside(ctx, early) })
 	} else {
-		following.Go(func() { k.follow(ctx, early) })
+		following.Go(func() { r.follow(ctx, early) })
 	}
-	for k.awaitDue(ctx, early) {
-		k.renewPatiently(ctx)
+	for r.awaitDue(ctx, early) {
+		r.renewPatiently(ctx)
 		select {
 		case <-early: // what asked for it meanwhile has got it
 		default:
@@ -132,10 +132,10 @@ func scheduleOf(cert *x509.Certificate, chance float64) schedule {
 
 // awaitDue waits until the certificate in use is due, or is wanted early; false is
 // the end of ctx.
-func (k *Keeper) awaitDue(ctx context.Context, early <-chan struct{}) bool {
+func (r *Renewer) awaitDue(ctx context.Context, early <-chan struct{}) bool {
 	chance := rand.Float64()
 	for {
-		plan := scheduleOf(k.Credentials.Certificate(), chance) // it may be replaced by hand
+		plan := scheduleOf(r.Credentials.Certificate(), chance) // it may be replaced by hand
 		wait := time.Until(plan.due)
 		if wait <= 0 {
 			return ctx.Err() == nil
@@ -144,7 +144,7 @@ func (k *Keeper) awaitDue(ctx context.Context, early <-chan struct{}) bool {
 		case <-ctx.Done():
 			return false
 		case <-early:
-			if k.Server != nil { // tokens that are made now want to see it under the new root
+			if r.Server != nil { // tokens that are made now want to see it under the new root
 				return true
 			}
 			return pause(ctx, jitter(plan.max)) // not all hosts at once
@@ -155,15 +155,15 @@ func (k *Keeper) awaitDue(ctx context.Context, early <-chan struct{}) bool {
 
 // renewPatiently tries until there is a new certificate, which may also come by
 // hand.
-func (k *Keeper) renewPatiently(ctx context.Context) {
-	old := k.Credentials.Certificate()
+func (r *Renewer) renewPatiently(ctx context.Context) {
+	old := r.Credentials.Certificate()
 	plan := scheduleOf(old, 0)
-	for next := plan.first; k.Credentials.Certificate().Equal(old); next = min(2*next, plan.max) {
-		err := k.renew(ctx)
+	for next := plan.first; r.Credentials.Certificate().Equal(old); next = min(2*next, plan.max) {
+		err := r.renew(ctx)
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		k.Log.Warn("this host's certificate could not be renewed, it is tried again", "until", old.NotAfter, "left", time.Until(old.NotAfter).Round(time.Second), "error", err)
+		r.Log.Warn("this host's certificate could not be renewed, it is tried again", "until", old.NotAfter, "left", time.Until(old.NotAfter).Round(time.Second), "error", err)
 		if !pause(ctx, next/2+jitter(next/2)) {
 			return
 		}
@@ -184,18 +184,18 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // renew gets a new certificate for a new key, and puts both in use.
-func (k *Keeper) renew(ctx context.Context) error {
-	if k.Server != nil {
-		return k.renewBeside(k.Server)
+func (r *Renewer) renew(ctx context.Context) error {
+	if r.Server != nil {
+		return r.renewBeside(r.Server)
 	}
-	if left := time.Until(k.Credentials.NotAfter()); left <= 0 {
+	if left := time.Until(r.Credentials.NotAfter()); left <= 0 {
 		return errors.New("the certificate has expired, no gateway takes it any more: move its file away and join with a new token (redoubt token create)")
 	}
 	key, csr, err := newKey()
 	if err != nil {
 		return err
 	}
-	conn, err := k.Dialer.DialRenew(ctx)
+	conn, err := r.Dialer.DialRenew(ctx)
 	if tunnel.NotServed(err) {
 		return errors.New("none of the gateways that answer has the CA (pki.dir in its gateway.yaml): issue a new certificate (redoubt pki issue)")
 	}
@@ -211,19 +211,19 @@ func (k *Keeper) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := got.is(k.Credentials.ID()); err != nil {
+	if err := got.is(r.Credentials.ID()); err != nil {
 		return err
 	}
-	if _, err := pki.NewLeaf(key, got.Certificate(), k.Credentials.Roots()); err != nil {
+	if _, err := pki.NewLeaf(key, got.Certificate(), r.Credentials.Roots()); err != nil {
 		return fmt.Errorf("the certificate that came is not of a CA that is believed here, so whatever else came is not taken in: %w", err)
 	}
-	if err := pki.CheckEndorsed(k.Credentials.Roots(), got.roots, a.Endorsements); err != nil {
+	if err := pki.CheckEndorsed(r.Credentials.Roots(), got.roots, a.Endorsements); err != nil {
 		return fmt.Errorf("nothing of the gateway's answer was taken: %w", err)
 	}
-	if err := got.replace(k.Files); err != nil {
+	if err := got.replace(r.Files); err != nil {
 		return err
 	}
-	return k.Credentials.Reload()
+	return r.Credentials.Reload()
 }
 
 // ask sends a request and waits for its answer.
@@ -248,16 +248,16 @@ func ask(ctx context.Context, conn *tls.Conn, q renewRequest, patience time.Dura
 
 // renewBeside asks the CA of this very machine. Roots and lists are the CA's own
 // files.
-func (k *Keeper) renewBeside(s *Server) error {
-	old := k.Credentials.Certificate()
-	leaf, err := s.CA.Reissue(pki.Request{ID: k.Credentials.ID(), DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
+func (r *Renewer) renewBeside(s *Server) error {
+	old := r.Credentials.Certificate()
+	leaf, err := s.CA.Reissue(pki.Request{ID: r.Credentials.ID(), DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
 	if err != nil {
 		return err
 	}
-	if err := (&Identity{leaf: leaf}).writeCertificate(k.Files.Certificate); err != nil {
+	if err := (&Identity{leaf: leaf}).writeCertificate(r.Files.Certificate); err != nil {
 		return err
 	}
-	return k.Credentials.Reload()
+	return r.Credentials.Reload()
 }
 
 func addressesOf(cert *x509.Certificate) (addrs []netip.Addr) {
@@ -270,17 +270,17 @@ func addressesOf(cert *x509.Certificate) (addrs []netip.Addr) {
 }
 
 // followBeside does for a host with the CA what follow does for others.
-func (k *Keeper) followBeside(ctx context.Context, early chan<- struct{}) {
+func (r *Renewer) followBeside(ctx context.Context, early chan<- struct{}) {
 	told := map[string]bool{} // by serial
 	for {
-		changed := k.Credentials.Changed()
-		k.warnOfLate(told)
+		changed := r.Credentials.Changed()
+		r.warnOfLate(told)
 		pause := lookAtClock
-		rotation, err := k.Server.CA.Rotation()
+		rotation, err := r.Server.CA.Rotation()
 		if err != nil {
-			k.Log.Error("the CA can't be read", "error", err)
+			r.Log.Error("the CA can't be read", "error", err)
 		}
-		if slices.Contains(rotation.Waiting, k.Credentials.ID()) {
+		if slices.Contains(rotation.Waiting, r.Credentials.ID()) {
 			want(early)
 		}
 		if rotation.Stage != pki.Resting { // its next step may change the ledger alone, which nobody watches
@@ -297,15 +297,15 @@ func (k *Keeper) followBeside(ctx context.Context, early chan<- struct{}) {
 
 // warnOfLate names hosts whose certificates end soon: when one has ended, its host
 // needs a person with a token.
-func (k *Keeper) warnOfLate(told map[string]bool) {
-	late, err := k.Server.CA.Late()
+func (r *Renewer) warnOfLate(told map[string]bool) {
+	late, err := r.Server.CA.Late()
 	if err != nil {
 		return // whoever wants something of the CA hears of it
 	}
 	for _, i := range late {
-		if i.Identity != k.Credentials.ID() && !told[i.Serial] && !strings.HasPrefix(i.Identity.Name(), pki.ProbePrefix) {
+		if i.Identity != r.Credentials.ID() && !told[i.Serial] && !strings.HasPrefix(i.Identity.Name(), pki.ProbePrefix) {
 			told[i.Serial] = true
-			k.Log.Warn("a host has not renewed its certificate: once that has ended it must join again with a token (is it off, or cut off? revoke it if it is gone)", "identity", i.Identity, "until", i.End)
+			r.Log.Warn("a host has not renewed its certificate: once that has ended it must join again with a token (is it off, or cut off? revoke it if it is gone)", "identity", i.Identity, "until", i.End)
 		}
 	}
 }
@@ -319,12 +319,12 @@ func want(early chan<- struct{}) {
 
 // follow asks for news of what to believe for as long as ctx lasts; the answer
 // comes when there are some.
-func (k *Keeper) follow(ctx context.Context, early chan<- struct{}) {
+func (r *Renewer) follow(ctx context.Context, early chan<- struct{}) {
 	const most = time.Minute
 	told := "" // the last complaint
 	for next := time.Second; ctx.Err() == nil; next = min(2*next, most) {
 		began := time.Now()
-		err := k.followOnce(ctx, early)
+		err := r.followOnce(ctx, early)
 		if ctx.Err() != nil {
 			return
 		}
@@ -339,7 +339,7 @@ func (k *Keeper) follow(ctx context.Context, early chan<- struct{}) {
 		}
 		if err.Error() != told {
 			told = err.Error()
-			k.Log.Info("nobody tells this host what the CA revokes, it asks again", "error", err)
+			r.Log.Info("nobody tells this host what the CA revokes, it asks again", "error", err)
 		}
 		if !pause(ctx, next/2+jitter(next/2)) {
 			return
@@ -349,15 +349,15 @@ func (k *Keeper) follow(ctx context.Context, early chan<- struct{}) {
 
 // followOnce returns nil when it has to connect anew, since the certificate that
 // it came with has had its time.
-func (k *Keeper) followOnce(ctx context.Context, early chan<- struct{}) error {
-	cert := k.Credentials.Certificate()
-	conn, err := k.Dialer.DialRenew(ctx)
+func (r *Renewer) followOnce(ctx context.Context, early chan<- struct{}) error {
+	cert := r.Credentials.Certificate()
+	conn, err := r.Dialer.DialRenew(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	var known []byte
-	for k.Credentials.Certificate().Equal(cert) {
+	for r.Credentials.Certificate().Equal(cert) {
 		a, err := ask(ctx, conn, renewRequest{Known: known}, waitAtMost+exchangeTimeout)
 		if err != nil {
 			return err
@@ -366,11 +366,11 @@ func (k *Keeper) followOnce(ctx context.Context, early chan<- struct{}) error {
 		if err != nil {
 			return err
 		}
-		same := sameCerts(roots, k.Credentials.Roots())
+		same := sameCerts(roots, r.Credentials.Roots())
 		if a.Renew || !same {
 			want(early)
 		}
-		if err := k.takeRevocations(a.Revocations); err != nil && same { // else they come with the renewal
+		if err := r.takeRevocations(a.Revocations); err != nil && same { // else they come with the renewal
 			return err
 		}
 		known = a.digest()
@@ -380,17 +380,17 @@ func (k *Keeper) followOnce(ctx context.Context, early chan<- struct{}) error {
 
 // takeRevocations takes in lists that came without a certificate: they are
 // signed, and prove themselves.
-func (k *Keeper) takeRevocations(text []byte) error {
+func (r *Renewer) takeRevocations(text []byte) error {
 	if len(text) == 0 {
 		return nil
 	}
-	if err := k.Credentials.CheckRevocations(text); err != nil {
+	if err := r.Credentials.CheckRevocations(text); err != nil {
 		return fmt.Errorf("the lists of revoked certificates that came: %w", err)
 	}
-	if err := writeChanged(k.Files.CRL, text); err != nil {
+	if err := writeChanged(r.Files.CRL, text); err != nil {
 		return err
 	}
-	return k.Credentials.Reload()
+	return r.Credentials.Reload()
 }
 
 func sameCerts(a, b []*x509.Certificate) bool {
