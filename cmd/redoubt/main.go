@@ -11,5 +11,8 @@ import (
 
 func main() {
 	sandbox.Main() // does not return where this process is to become the engine
+	// Every command: many see keys, passwords or values. Those that stay say in their log
+	// what can't be had here.
+	_ = sandbox.Ourselves()
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -121,10 +121,10 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
 }
 
-// protected keeps a process that stays out of core dumps, and other processes of its
-// user out of its memory. It is for those that hold patient data.
+// protected keeps the memory of a process that stays out of core dumps and swap, and from
+// other processes of its user. It is for those that hold patient data.
 func protected(log *slog.Logger) {
-	if err := sandbox.Ourselves(); err != nil {
-		log.Warn("this process could be dumped", "cause", err)
+	if err := errors.Join(sandbox.NoCoreFile(), sandbox.Ourselves()); err != nil {
+		log.Warn("the memory of this process is not protected in full", "cause", err)
 	}
 }

@@ -115,6 +115,9 @@ func openKeys(text []byte, unlock Unlock) (keys []sealedKey, err error) {
 			return nil, fmt.Errorf("holds a PEM block %q where only private keys belong (PKCS #8)", block.Type)
 		}
 		key, err := parseKey(der)
+		if block.Type == encryptedBlock {
+			clear(der)
+		}
 		if err != nil && block.Type == encryptedBlock {
 			return nil, errWrongPassphrase
 		}

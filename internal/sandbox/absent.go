@@ -23,6 +23,9 @@ func Try(context.Context, int, int, bool) (Trial, error) {
 // Ourselves does nothing: what it asks for is Linux's.
 func Ourselves() error { return nil }
 
+// NoCoreFile does nothing for the same reason.
+func NoCoreFile() error { return nil }
+
 // Main returns: no shim is ever started here.
 func Main() {}
 

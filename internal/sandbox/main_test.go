@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, supervise(dir))
 		os.Exit(1)
 	}
+	if os.Getenv(oursVariable) != "" {
+		os.Exit(m.Run())
+	}
 	os.Exit(testWithProbe(m))
 }
 

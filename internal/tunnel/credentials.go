@@ -85,6 +85,7 @@ func load(files Files, rules []Rule) (*snapshot, error) {
 	}
 	s := &snapshot{rules: rules}
 	s.pair, err = parsePair(certPEM, keyPEM)
+	clear(keyPEM) // docs/threat-model.md says which copies stay
 	if err != nil && files.Key != "" {
 		return nil, fmt.Errorf("%s with %s: %w", files.Certificate, files.Key, err)
 	}

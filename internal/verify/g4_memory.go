@@ -26,7 +26,7 @@ var nothingIsSwapped = Check{
 			if swapped == "" {
 				return n.Skip("this kernel doesn't say what is swapped")
 			}
-			n.Saw("%s, process %d: VmSwap %s", p.name, p.pid, swapped)
+			n.Saw("%s, process %d: VmSwap %s, locked %s of %s", p.name, p.pid, swapped, s["VmLck"], s["VmSize"])
 			if !strings.HasPrefix(swapped, "0 ") {
 				return n.Fail("%s of the %s are in swap", swapped, p.name)
 			}

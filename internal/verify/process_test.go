@@ -24,9 +24,7 @@ func TestBeAProcess(t *testing.T) {
 	case "":
 		return
 	case "protected":
-		if err := sandbox.Ourselves(); err != nil {
-			t.Fatal(err)
-		}
+		_ = sandbox.Ourselves() // memory needn't be locked for this
 	}
 	fmt.Println("ready")
 	io.Copy(io.Discard, os.Stdin)

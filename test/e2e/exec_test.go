@@ -41,6 +41,10 @@ func TestExecGivesACommandACacheForAsLongAsItRuns(t *testing.T) {
 	if out, code := lab.Run(t, redoubt("--", "no-such-command")); code != 3 || !strings.Contains(out, "no-such-command") {
 		t.Errorf("%d %q", code, out)
 	}
+	// The sidecar in it has its memory for itself; to the command nothing of that passes.
+	if out, code := shell("grep VmLck /proc/$PPID/status /proc/self/status | grep -c ' 0 kB$'"); code != 0 || out != "1\n" {
+		t.Errorf("locked are %d %q", code, out)
+	}
 	// A signal is the command's, which may end in its own way.
 	told := lab.Start(t, redoubt("--", "sh", "-c", `trap "echo told; exit 5" TERM; echo started; while :; do sleep 0.1; done`), "started")
 	told.Signal(syscall.SIGTERM)

@@ -4,6 +4,7 @@ package engines_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -56,7 +57,7 @@ func TestVerifyPassesOnEveryEngine(t *testing.T) {
 // deployed runs a whole deployment in this process, which is what verify looks at.
 func deployed(t *testing.T, b lab.Binary, p engine.Policy) (*up.Deployment, *verify.Target) {
 	t.Helper()
-	if err := sandbox.Ourselves(); err != nil { // as the commands do
+	if err := errors.Join(sandbox.NoCoreFile(), sandbox.Ourselves()); err != nil { // as the commands do
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "state")
