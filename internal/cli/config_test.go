@@ -20,7 +20,7 @@ func TestTheFilesDefaultsAreTheRolesDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := gatewayOptions(conf)
+	options := gatewaySettings(conf)
 	if options.Limits != gateway.DefaultLimits() {
 		t.Errorf("the file's %+v, the role's %+v", options.Limits, gateway.DefaultLimits())
 	}

@@ -143,20 +143,20 @@ func makeGateway(ctx context.Context, conf *config.Gateway, log *slog.Logger, pr
 	if made.renewer, err = gatewayRenewer(ctx, conf, log, provide); err != nil {
 		return made, misconfigured(err)
 	}
-	made.options = gatewayOptions(conf)
-	made.options.Alone = engineOptions(conf.Engine).Policy.Alone()
-	made.options.Credentials, made.options.Dial, made.options.Log = made.renewer.Credentials, made.engine.Dial, log
+	made.options = gateway.Options{
+		Settings: gatewaySettings(conf), Listen: conf.Listen,
+		Credentials: made.renewer.Credentials, Dial: made.engine.Dial, Log: log,
+	}
 	if server := made.renewer.Server; server != nil {
 		made.options.Enroll, made.options.Renew = server.Enroll, server.Renew
 	}
 	return made, nil
 }
 
-// gatewayOptions maps the file to the role's options; what isn't in the file
-// (credentials, the engine) is added by the caller.
-func gatewayOptions(c *config.Gateway) gateway.Options {
-	o := gateway.Options{
-		Listen: c.Listen,
+// gatewaySettings maps what of the file may change while a gateway runs.
+func gatewaySettings(c *config.Gateway) gateway.Settings {
+	s := gateway.Settings{
+		Alone: engineOptions(c.Engine).Policy.Alone(),
 		Limits: gateway.Limits{
 			Connections:      c.Limits.Connections,
 			PerIdentity:      c.Limits.PerIdentity,
@@ -164,12 +164,12 @@ func gatewayOptions(c *config.Gateway) gateway.Options {
 			HandshakeTimeout: time.Duration(c.Limits.HandshakeTimeout),
 			DrainTimeout:     time.Duration(c.Limits.DrainTimeout),
 		},
+		Admit: make([]netip.Prefix, len(c.Admit)),
 	}
-	o.Admit = make([]netip.Prefix, len(c.Admit))
 	for i, network := range c.Admit {
-		o.Admit[i] = network.Prefix
+		s.Admit[i] = network.Prefix
 	}
-	return o
+	return s
 }
 
 func engineOptions(c config.Engine) engine.Options {

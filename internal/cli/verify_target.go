@@ -36,7 +36,7 @@ func gatewayTarget(c *config.Gateway) (*verify.Target, error) {
 		return nil, err
 	}
 	cache := &verify.Cache{
-		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewayOptions(c).Admit,
+		Listen: c.Listen, Metrics: c.Admin.Metrics, Admit: gatewaySettings(c).Admit,
 		Certificates: files, Rules: rules, CA: string(c.PKI.Dir), Unlock: unlockOf(c.PKI),
 		Secrets:     named(files.Secret(), string(c.PKI.Passphrase)),
 		Trusted:     []string{string(c.Engine.PasswordDigests)},

@@ -111,7 +111,7 @@ func (s *server) start(address string) {
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	credentials, err := tunnel.LoadCredentials(s.files)
 	must(s.t, err)
-	o := gateway.Options{Listen: address, Credentials: credentials, Limits: gateway.DefaultLimits(), Log: log, Dial: engine(s.t)}
+	o := gateway.Options{Listen: address, Credentials: credentials, Settings: gateway.Settings{Limits: gateway.DefaultLimits()}, Log: log, Dial: engine(s.t)}
 	o.Admit = s.admits
 	if s.patient != 0 {
 		o.Limits.HandshakeTimeout = s.patient

@@ -34,9 +34,8 @@ func admitted(networks []netip.Prefix, source netip.Addr) bool {
 // A queue (leaving newcomers in the kernel's backlog) would fail the first: they
 // would stand behind the slow ones.
 type handshakes struct {
-	most int
-
 	mu       sync.Mutex
+	most     int
 	count    int
 	closed   bool
 	bySource map[netip.Prefix][]*handshake // each in order of arrival
@@ -46,7 +45,7 @@ type handshakes struct {
 type handshake struct {
 	conn   net.Conn
 	source netip.Prefix
-	ousted bool // under handshakes.mu
+	ousted string // why it was taken away; under handshakes.mu
 }
 
 func newHandshakes(most int) *handshakes {
@@ -68,14 +67,39 @@ func (h *handshakes) enter(conn net.Conn, source netip.Addr) *handshake {
 		}
 		theirs := h.bySource[busiest]
 		newest := theirs[len(theirs)-1]
-		newest.ousted = true
-		newest.conn.Close() // its handler sees the error and leaves
-		h.remove(newest)
+		h.oust(newest, tooMany)
 	}
 	entry := &handshake{conn: conn, source: block}
 	h.bySource[block] = append(h.bySource[block], entry)
 	h.count++
 	return entry
+}
+
+// oust must be called with mu held.
+func (h *handshakes) oust(entry *handshake, why string) {
+	entry.ousted = why
+	entry.conn.Close() // its handler sees the error and leaves
+	h.remove(entry)
+}
+
+// bound sets how many there may be. Those that are more keep their places.
+func (h *handshakes) bound(most int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.most = most
+}
+
+// cut takes away the places of those whose source may not stay.
+func (h *handshakes) cut(stays func(netip.Addr) bool, why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, theirs := range h.bySource {
+		for _, entry := range slices.Clone(theirs) {
+			if !stays(tunnel.Source(entry.conn)) {
+				h.oust(entry, why)
+			}
+		}
+	}
 }
 
 // busiest looks at every source: only when all places are taken, and there are
@@ -104,8 +128,8 @@ func (h *handshakes) remove(entry *handshake) {
 	h.bySource[entry.source] = slices.Delete(theirs, i, i+1)
 }
 
-// leave gives the place back and says whether it had been taken away before.
-func (h *handshakes) leave(entry *handshake) (ousted bool) {
+// leave gives the place back and says why it had been taken away before; "": it hadn't.
+func (h *handshakes) leave(entry *handshake) (ousted string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.remove(entry)
@@ -127,11 +151,11 @@ func (h *handshakes) close() {
 // peers counts connections by proved identity, and knows of each that has some
 // the certificate that lasts longest.
 type peers struct {
-	most, mostEach int
-
 	mu    sync.Mutex
 	count int
 	each  map[identity.ID]*standing
+
+	most, mostEach int
 
 	opened int64 // all that ever were
 }
@@ -145,6 +169,13 @@ type standing struct {
 
 func newPeers(most, mostEach int) *peers {
 	return &peers{most: most, mostEach: mostEach, each: map[identity.ID]*standing{}}
+}
+
+// bound sets how many there may be. Those that are more stay.
+func (p *peers) bound(most, mostEach int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.most, p.mostEach = most, mostEach
 }
 
 // enter counts a connection, or says which limit it would break.

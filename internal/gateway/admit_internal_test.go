@@ -20,7 +20,7 @@ func TestHandshakesAreSharedFairly(t *testing.T) {
 		var inside []*handshake
 		held := func(source netip.Prefix) (n int) {
 			for _, e := range inside {
-				if e.source == source && !e.ousted {
+				if e.source == source && e.ousted == "" {
 					n++
 				}
 			}

@@ -22,9 +22,9 @@ const engineTimeout = 2 * time.Second
 // welcome is called by the accept loop and must not block.
 func (g *Gateway) welcome(ctx context.Context, conn net.Conn) {
 	source := tunnel.Source(conn)
-	if !admitted(g.options.Admit, source) {
+	if !g.admits(source) {
 		conn.Close()
-		g.refusals.log(source, identity.ID{}, "its network is not admitted (admit)")
+		g.refusals.log(source, identity.ID{}, notAdmitted)
 		return
 	}
 	entry := g.handshakes.enter(conn, source)
@@ -44,8 +44,14 @@ const tooMany = "too many handshakes under way, most of them from its own source
 // serve is a connection's life until a loop takes over.
 func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr) {
 	wire := eventloop.NewWire(entry.conn)
-	conn := tls.Server(wire, g.config)
+	several := false
+	config := g.options.Credentials.ServerConfig(g.options.further()...)
+	tunnel.OnSeveral(config, func() (refuse bool) { several = true; return g.settings().Alone })
+	conn := tls.Server(wire, config)
 	err := g.handshake(conn)
+	if err == nil && !g.admits(source) { // since it was accepted
+		err = errors.New(notAdmitted)
+	}
 	if err == nil && conn.ConnectionState().NegotiatedProtocol == tunnel.Enroll {
 		g.options.Enroll(ctx, conn)
 		hangUp(conn, entry.conn)
@@ -69,8 +75,8 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 	}
 	if err != nil {
 		reason := err.Error()
-		if g.handshakes.leave(entry) {
-			reason = tooMany
+		if ousted := g.handshakes.leave(entry); ousted != "" {
+			reason = ousted
 		}
 		switch {
 		case ctx.Err() != nil: // it is we who ended it
@@ -81,19 +87,28 @@ func (g *Gateway) serve(ctx context.Context, entry *handshake, source netip.Addr
 		}
 		return
 	}
-	if g.handshakes.leave(entry) {
+	if ousted := g.handshakes.leave(entry); ousted != "" {
 		g.peers.leave(peer.ID)
-		g.refusals.log(source, peer.ID, tooMany)
+		g.refusals.log(source, peer.ID, ousted)
 		return
 	}
 	handed := false
 	if serves(conn) {
-		handed = g.relay(ctx, conn, wire, about{peer, source, time.Now()})
+		handed = g.relay(ctx, conn, wire, about{peer, source, several, time.Now()})
 	} else {
-		g.options.Renew(ctx, conn)
+		g.renew(ctx, conn, entry.conn, source)
 	}
 	if !handed {
 		g.peers.leave(peer.ID)
+	}
+}
+
+// renew serves a peer that renews, for as long as its network is admitted.
+func (g *Gateway) renew(ctx context.Context, conn *tls.Conn, raw net.Conn, source netip.Addr) {
+	g.visitors.enter(raw, source)
+	defer g.visitors.leave(raw)
+	if g.admits(source) { // else it changed before we entered
+		g.options.Renew(ctx, conn)
 	}
 }
 
@@ -113,7 +128,7 @@ func decline(conn *tls.Conn, raw net.Conn, why string) {
 // handshake ends with a peer that has proved its identity, or one that has none
 // and wants to enrol.
 func (g *Gateway) handshake(conn *tls.Conn) error {
-	timeout := g.options.Limits.HandshakeTimeout
+	timeout := g.settings().Limits.HandshakeTimeout
 	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // TestAConnectionGoesToTheLoopWithLessToDo floods one connection of one of two
@@ -68,7 +67,7 @@ func TestAConnectionGoesToTheLoopWithLessToDo(t *testing.T) {
 
 func TestConnectionsAreDealtByNumberWhileNothingIsCarried(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * cpusPerLoop))
-	s, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
+	s, err := newLoops(func(*about) error { return nil }, func(*relay) {})
 	must(t, err)
 	defer s.close()
 	for range 20 {

@@ -62,7 +62,7 @@ type drainState struct {
 // every loop has ended.
 func (g *Gateway) drain() {
 	g.handshakes.close()
-	g.loops.beginDrain(g.options.Limits.DrainTimeout)
+	g.loops.beginDrain(g.settings().Limits.DrainTimeout)
 	g.handlers.Wait() // each refuses or hands over, in bounded time
 	g.loops.lastCall()
 	g.running.Wait()

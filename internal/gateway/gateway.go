@@ -43,6 +43,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -51,12 +52,12 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-// Options are what a gateway needs; every field but Admit is required.
+// Options are what a gateway needs; every field but Admit, Alone, Enroll and Renew is
+// required. What of them may change later is Settings.
 type Options struct {
+	Settings
 	Listen      string // HOST:PORT
 	Credentials *tunnel.Credentials
-	Admit       []netip.Prefix // networks that may connect; empty: all
-	Limits      Limits
 	// Dial connects to the engine. It must return a *net.UnixConn: the engine
 	// listens nowhere else.
 	Dial func(context.Context) (net.Conn, error)
@@ -68,32 +69,16 @@ type Options struct {
 	// its answer only. Who renews is a proved peer and counts as one; Renew sets the
 	// deadlines.
 	Enroll, Renew func(context.Context, *tls.Conn)
-	// Alone refuses hosts that have further gateways, whose caches are others.
-	Alone bool
-	Log   *slog.Logger
-}
-
-// Limits bound what peers can take; every one is required.
-type Limits struct {
-	Connections int // of peers who proved their identity, at a time
-	PerIdentity int // the same, of one identity
-	Handshakes  int // of peers who haven't yet
-	// HandshakeTimeout bounds the time from connect to a proved identity.
-	HandshakeTimeout time.Duration
-	// DrainTimeout bounds the end of all connections on a stop; 0 cuts them.
-	DrainTimeout time.Duration
-}
-
-// DefaultLimits are those of a configuration that says nothing.
-func DefaultLimits() Limits {
-	return Limits{Connections: 4096, PerIdentity: 2048, Handshakes: 1024, HandshakeTimeout: 5 * time.Second, DrainTimeout: 10 * time.Second}
+	Log           *slog.Logger
 }
 
 // Gateway is an open port and the connections through it.
 type Gateway struct {
-	options    Options
-	config     *tls.Config
+	options    Options // but for Settings: those are in force
+	inForce    atomic.Pointer[Settings]
+	changing   sync.Mutex // of inForce and all that follows from it
 	listener   net.Listener
+	visitors   visitors
 	handshakes *handshakes
 	peers      *peers
 	loops      *loops
@@ -108,7 +93,6 @@ func New(o Options) (*Gateway, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	o.Limits = o.Limits.fitFiles(o.Log)
 	listener, err := tunnel.Listen(context.Background(), o.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("gateway: %s is taken by another process (ss -ltnp shows it): %w", o.Listen, err)
@@ -118,19 +102,17 @@ func New(o Options) (*Gateway, error) {
 	}
 	g := &Gateway{
 		options:    o,
-		config:     o.Credentials.ServerConfig(o.further()...),
 		listener:   listener,
 		handshakes: newHandshakes(o.Limits.Handshakes),
 		peers:      newPeers(o.Limits.Connections, o.Limits.PerIdentity),
 		refusals:   newRefusals(o.Log),
-	}
-	if o.Alone {
-		tunnel.RefuseSeveral(g.config)
+		visitors:   visitors{all: map[net.Conn]netip.Addr{}},
 	}
 	if g.loops, err = newLoops(g.judge, g.farewell); err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	g.put(o.Settings)
 	return g, nil
 }
 
@@ -141,16 +123,7 @@ func (o *Options) check() error {
 	if id := o.Credentials.ID(); id.Role() != identity.Gateway {
 		return fmt.Errorf("%s can't serve: a gateway's certificate is needed", id)
 	}
-	for _, p := range o.Admit {
-		if !p.IsValid() {
-			return fmt.Errorf("admit: %s is not a network", p)
-		}
-	}
-	l := o.Limits
-	if l.Connections < 1 || l.PerIdentity < 1 || l.Handshakes < 1 || l.HandshakeTimeout <= 0 || l.DrainTimeout < 0 {
-		return fmt.Errorf("limits must be positive, they are %+v", l)
-	}
-	return nil
+	return o.Settings.check()
 }
 
 // further are the protocols beside the relay.

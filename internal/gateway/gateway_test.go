@@ -55,8 +55,8 @@ func TestATakenPortIsKnownAtOnceAndNamed(t *testing.T) {
 	g := start(t, "/nowhere", nil)
 	_, err := gateway.New(gateway.Options{
 		Listen: g.Addr().String(), Credentials: g.host("spiffe://clinic/gateway/second"),
-		Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1},
-		Dial:   func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
+		Settings: gateway.Settings{Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1}},
+		Dial:     func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
 	})
 	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), g.Addr().String()) {
 		t.Errorf("got %v", err)
@@ -67,8 +67,8 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	g := start(t, "/nowhere", nil)
 	good := gateway.Options{
 		Listen: "127.0.0.1:0", Credentials: g.host("spiffe://clinic/gateway/second"),
-		Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1},
-		Dial:   func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
+		Settings: gateway.Settings{Limits: gateway.Limits{Connections: 1, PerIdentity: 1, Handshakes: 1, HandshakeTimeout: 1}},
+		Dial:     func(context.Context) (net.Conn, error) { return nil, io.EOF }, Log: discard(),
 	}
 	for says, change := range map[string]func(*gateway.Options){
 		"credentials":             func(o *gateway.Options) { o.Credentials = nil },

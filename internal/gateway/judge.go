@@ -9,8 +9,9 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-// A connection that is up is judged again whenever the credentials change, and
-// once a certificate has ended:
+// A connection that is up is judged again whenever the credentials or the settings
+// change, and once a certificate has ended:
+//   - let in by other settings than are in force now: cut (settings.go);
 //   - revoked, or under a CA that is believed no longer: cut, within a second of
 //     the file's change;
 //   - ended: cut, unless its host has shown here a newer certificate that is
@@ -24,7 +25,11 @@ const judgeEvery = time.Second
 
 // judge says why a peer whose connection is up may not stay. Loops call it, so
 // it must not block.
-func (g *Gateway) judge(p tunnel.Peer) error {
+func (g *Gateway) judge(a *about) error {
+	if err := g.settings().stays(a); err != nil {
+		return err
+	}
+	p := a.peer
 	if err := g.options.Credentials.Believes(p); err != nil {
 		return err
 	}

@@ -26,9 +26,10 @@ type loops struct {
 
 // about is whom a relay is for.
 type about struct {
-	peer   tunnel.Peer
-	source netip.Addr
-	since  time.Time
+	peer    tunnel.Peer
+	source  netip.Addr
+	several bool // its host has further gateways, or so it says
+	since   time.Time
 }
 
 // mailbox is how other goroutines speak to a loop.
@@ -49,7 +50,7 @@ type drainOrder struct {
 	lastCall bool // nobody will be handed over any more
 }
 
-func newLoops(judge func(tunnel.Peer) error, farewell func(*relay)) (*loops, error) {
+func newLoops(judge func(*about) error, farewell func(*relay)) (*loops, error) {
 	s := &loops{}
 	for range max(1, runtime.GOMAXPROCS(0)/cpusPerLoop) {
 		poller, err := eventloop.NewPoller()
@@ -187,7 +188,7 @@ func (l *loop) settle(r *relay) {
 		err = l.poller.Add(r.peerFD, eventloop.Token{Index: index*sides + sidePeer, Generation: p.generation})
 	}
 	if err == nil {
-		err = l.judge(r.about.peer) // since its handshake that may have changed
+		err = l.judge(&r.about) // since its handshake that may have changed
 	}
 	if err != nil {
 		r.lose(err)
@@ -201,7 +202,7 @@ func (l *loop) judgeAll() {
 		if r == nil || r.gone {
 			continue
 		}
-		if err := l.judge(r.about.peer); err != nil {
+		if err := l.judge(&r.about); err != nil {
 			r.lose(fmt.Errorf("cut: %w", err))
 			l.enqueue(r)
 		}

@@ -5,14 +5,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // TestALoopThatIsClosedIsNotWoken: the number of its descriptor may be another's by
 // then, and eight bytes would be written there.
 func TestALoopThatIsClosedIsNotWoken(t *testing.T) {
-	s, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
+	s, err := newLoops(func(*about) error { return nil }, func(*relay) {})
 	must(t, err)
 	s.close()
 	var others []int

@@ -39,13 +39,15 @@ func explain(err error, timeout time.Duration) string {
 	const most = 300 // a certificate can hold a novel
 	text := err.Error()
 	if strings.Contains(text, "unsupported application protocols") && strings.Contains(text, tunnel.Several) {
-		return "its sidecar has several gateways, and this cache holds locks or queues, which must not be one of several (docs/decisions/0142)"
+		return notAlone
 	}
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
 	return text
 }
+
+const notAlone = "its sidecar has several gateways, and this cache holds locks or queues, which must not be one of several (docs/decisions/0142)"
 
 const wentAway = "it went away before the handshake was done"
 

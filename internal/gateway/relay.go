@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // The hot path, top to bottom.
@@ -82,7 +81,7 @@ const (
 
 type loop struct {
 	poller    *eventloop.Poller
-	judge     func(tunnel.Peer) error
+	judge     func(*about) error
 	farewell  func(*relay) // after the end; in a goroutine of its own, it may wait
 	farewells sync.WaitGroup
 	mail      mailbox

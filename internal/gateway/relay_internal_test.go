@@ -30,7 +30,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
+	loops, err := newLoops(func(*about) error { return nil }, func(*relay) {})
 	must(t, err)
 	b := &bench{loop: loops.all[0], loops: loops, t: t}
 	ca, err := pki.Create(t.TempDir(), "clinic", pki.Options{})
@@ -356,7 +356,7 @@ func TestThereIsALoopForEachFourCPUs(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	for cpus, want := range map[int]int{1: 1, 2: 1, 4: 1, 7: 1, 8: 2, 16: 4} {
 		runtime.GOMAXPROCS(cpus)
-		loops, err := newLoops(func(tunnel.Peer) error { return nil }, func(*relay) {})
+		loops, err := newLoops(func(*about) error { return nil }, func(*relay) {})
 		must(t, err)
 		if len(loops.all) != want {
 			t.Errorf("%d CPUs: %d loops", cpus, len(loops.all))

@@ -60,7 +60,7 @@ func start(t testing.TB, path string, change func(*gateway.Options)) *rig {
 	r.gateway = credentials.ID()
 	options := gateway.Options{
 		Listen: "127.0.0.1:0", Credentials: credentials,
-		Limits: gateway.Limits{Connections: 1000, PerIdentity: 1000, Handshakes: 100, HandshakeTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second},
+		Settings: gateway.Settings{Limits: gateway.Limits{Connections: 1000, PerIdentity: 1000, Handshakes: 100, HandshakeTimeout: 5 * time.Second, DrainTimeout: 5 * time.Second}},
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			r.dials.Add(1)
 			return new(net.Dialer).DialContext(ctx, "unix", path)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/eventloop"
-	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
 // ByHand is a gateway's loop that a simulation turns (test/simulation). Its tunnel
@@ -20,7 +19,7 @@ type ByHand struct {
 
 // NewByHand makes one. judge says why its peers may not stay.
 func NewByHand(judge func() error) (*ByHand, error) {
-	l, err := newLoops(func(tunnel.Peer) error { return judge() }, func(*relay) {})
+	l, err := newLoops(func(*about) error { return judge() }, func(*relay) {})
 	if err != nil {
 		return nil, err
 	}

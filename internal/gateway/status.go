@@ -16,7 +16,7 @@ type Status struct {
 
 // Status may be called by any goroutine.
 func (g *Gateway) Status() Status {
-	s := Status{Address: g.Addr().String(), Most: g.options.Limits.Connections, Refused: g.refusals.total.Load(), Knocks: g.refusals.knocks.Load()}
+	s := Status{Address: g.Addr().String(), Most: g.settings().Limits.Connections, Refused: g.refusals.total.Load(), Knocks: g.refusals.knocks.Load()}
 	g.handshakes.mu.Lock()
 	s.Handshakes = g.handshakes.count
 	g.handshakes.mu.Unlock()

@@ -154,7 +154,7 @@ func TestACacheThatMustBeTheOnlyOneRefusesWhoHasSeveral(t *testing.T) {
 	gateway := d.credentials(identity.Gateway, "cache")
 	locks := tunnel.Endpoint{ID: gateway.ID(), Address: listen(t, func(raw net.Conn) {
 		cfg := gateway.ServerConfig()
-		tunnel.RefuseSeveral(cfg)
+		tunnel.OnSeveral(cfg, func() bool { return true })
 		conn := tls.Server(raw, cfg)
 		io.Copy(conn, conn)
 	})}

@@ -87,12 +87,13 @@ func (c *Credentials) ServerConfig(further ...string) *tls.Config {
 	return cfg
 }
 
-// RefuseSeveral makes a ServerConfig refuse hosts that have several gateways
-// (docs/decisions/0142): there is no protocol for them, which they are told by an alert.
-func RefuseSeveral(cfg *tls.Config) {
+// OnSeveral has a ServerConfig ask about each host that has several gateways, and refuse
+// it if the answer is yes (docs/decisions/0142): there is no protocol for it, which it is
+// told by an alert.
+func OnSeveral(cfg *tls.Config, refuse func() bool) {
 	serve := cfg.GetConfigForClient
 	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if slices.Contains(hello.SupportedProtos, Several) {
+		if slices.Contains(hello.SupportedProtos, Several) && refuse() {
 			return baseConfig("none"), nil
 		}
 		return serve(hello)

@@ -88,8 +88,9 @@ func New(o Options) (_ *Deployment, err error) {
 	}
 	d.certificates = c
 	d.Gateway, err = gateway.New(gateway.Options{
-		Listen: o.Gateway, Credentials: c.server.Credentials, Limits: gateway.DefaultLimits(), Dial: d.Engine.Dial, Log: o.Log,
-		Enroll: c.ca.Enroll, Renew: c.ca.Renew, Alone: o.Policy.Alone(),
+		Settings: gateway.Settings{Limits: gateway.DefaultLimits(), Alone: o.Policy.Alone()},
+		Listen:   o.Gateway, Credentials: c.server.Credentials, Dial: d.Engine.Dial, Log: o.Log,
+		Enroll: c.ca.Enroll, Renew: c.ca.Renew,
 	})
 	if err != nil {
 		return nil, taken("--gateway", o.Gateway, err)
