@@ -10,14 +10,16 @@
 //
 // It guarantees:
 //   - A key never leaves the host that made it.
-//   - A token is shown to nobody but a server whose chain ends in the very CA that
+//   - What is asked for proves itself, to the CA: who ends TLS is believed in nothing
+//     (docs/decisions/0200). A renewal is signed by the host's present key over a
+//     challenge, and good once; a token signs its host's request, and is never sent.
+//   - A host that joins asks nobody but a server whose chain ends in the very CA that
 //     the token names, and that is one of the gateways that it names.
 //   - A token is good for one certificate, whoever asks, however many at once, and
 //     through whichever gateway or process: using it is the renaming of one file,
-//     which comes before the certificate. It is kept as a hash.
+//     which comes before the certificate. What is kept of it makes no token.
 //   - Who guesses tokens is slowed down, by source and in all.
-//   - What a host is named says the token, or its certificate; nothing that it
-//     sends does.
+//   - What a host is named says the token, or the ledger; nothing that it sends does.
 //   - The files of a host are whole and belong together at every moment, whenever
 //     it is cut off.
 //
@@ -25,5 +27,5 @@
 //
 // A message is one JSON object behind its length (message.go); both ends bound
 // it before reading it. The tests attack with replays, guesses, men in the
-// middle, restarts and races, and fuzz the messages and tokens.
+// middle, taken fronts, restarts and races, and fuzz the messages and tokens.
 package enroll

@@ -192,7 +192,11 @@ func from(address string, s *server, token Token) error {
 	if err != nil {
 		return err
 	}
-	if err := send(conn, enrollRequest{Token: token.ID(), Secret: token.secret[:], CSR: csr}); err != nil {
+	q, err := token.request(csr)
+	if err != nil {
+		return err
+	}
+	if err := send(conn, q); err != nil {
 		return err
 	}
 	var a answer
@@ -215,7 +219,9 @@ func TestNothingInARequestIsBelievedButItsKey(t *testing.T) {
 	}, key)
 	must(t, err)
 	token := h.token("web-1", time.Hour, s)
-	a, err := exchange(s, enrollRequest{Token: token.ID(), Secret: token.secret[:], CSR: der})
+	q, err := token.request(der)
+	must(t, err)
+	a, err := exchange(s, q)
 	must(t, err)
 	cert, err := x509.ParseCertificate(a.Certificate)
 	must(t, err)
@@ -227,7 +233,9 @@ func TestNothingInARequestIsBelievedButItsKey(t *testing.T) {
 	broken := append([]byte(nil), der...)
 	broken[len(broken)-1] ^= 1
 	for _, csr := range [][]byte{broken, nil, []byte("junk"), make([]byte, 8<<10)} {
-		if _, err := exchange(s, enrollRequest{Token: token.ID(), Secret: token.secret[:], CSR: csr}); err == nil || !strings.Contains(err.Error(), "request is not one") {
+		q, err := token.request(csr)
+		must(t, err)
+		if _, err := exchange(s, q); err == nil || !strings.Contains(err.Error(), "request is not one") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -12,7 +12,9 @@ import (
 // Guessing a token's 256 bits is hopeless; the limits are there so that nobody
 // tries, and fills the log and the CA's disk with it. Only failures count. One
 // source can't use up what all have together, so that it takes more than one
-// host to keep others from enrolling, and no longer than it goes on.
+// host to keep others from enrolling, and no longer than it goes on. Where a try comes
+// from is the word of whoever ends TLS: one who lies about it can try what all may
+// together, and refuse whom he likes, which he can without lying.
 const (
 	guessesEach = 5
 	guessesAll  = 50
@@ -42,7 +44,7 @@ func (g *guesses) try(source netip.Addr, now time.Time, check func() error) erro
 		return errTooMany
 	}
 	err := check()
-	if errors.Is(err, errUnknown) {
+	if errors.Is(err, errUnknown) || errors.Is(err, errBefore) {
 		g.all++
 		g.each[tunnel.SourceBlock(source)]++
 	}

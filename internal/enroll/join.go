@@ -16,8 +16,8 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-// Join gets a host its first certificate: it makes a key, shows the token to the
-// first of its gateways that answers and is right, and returns what it got, which
+// Join gets a host its first certificate: it makes a key, asks the first of the token's
+// gateways that answers and is right with what the token signs, and returns what it got, which
 // it has verified. Nothing is on the disk yet: see Install.
 func Join(ctx context.Context, t Token) (*Identity, error) {
 	key, csr, err := newKey()
@@ -35,7 +35,7 @@ func Join(ctx context.Context, t Token) (*Identity, error) {
 			failures = append(failures, fmt.Errorf("gateway %s at %s: %w", g.Name, g.Address, noEnrolment(err)))
 			continue
 		}
-		got, err := t.show(conn, key, csr)
+		got, err := t.redeem(conn, key, csr)
 		conn.Close()
 		if err != nil { // not at the next one: this one may have used the token up
 			return nil, fmt.Errorf("join: gateway %s at %s: %w", g.Name, g.Address, err)
@@ -45,20 +45,24 @@ func Join(ctx context.Context, t Token) (*Identity, error) {
 	return nil, fmt.Errorf("join: no gateway of the token could be asked: %w", errors.Join(failures...))
 }
 
-// noEnrolment explains the alert of a gateway that has no CA.
+// noEnrolment explains the alert of a gateway that has no CA, or enrols in another way.
 func noEnrolment(err error) error {
 	if tunnel.NotServed(err) {
-		return errors.New("it does not enrol hosts: its configuration has no pki section")
+		return errors.New("it does not enrol hosts: its configuration has no pki section, or it is of a release before this one (redoubt version says on both)")
 	}
 	return err
 }
 
-// show shows the token to a server that has proved that it is the token's.
-func (t *Token) show(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, error) {
+// redeem asks a server that has proved that it is the token's.
+func (t *Token) redeem(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, error) {
 	if err := conn.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return nil, err
 	}
-	if err := send(conn, enrollRequest{Token: t.ID(), Secret: t.secret[:], CSR: csr}); err != nil {
+	q, err := t.request(csr)
+	if err != nil {
+		return nil, err
+	}
+	if err := send(conn, q); err != nil {
 		return nil, err
 	}
 	var a answer

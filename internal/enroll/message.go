@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/redoubt-cache/redoubt/internal/pki"
 )
 
 // A message is four bytes of length, big-endian, and so many of JSON, one object
@@ -18,26 +20,32 @@ const (
 	maxAnswer = 24 << 20
 )
 
-// enrollRequest is sent once the server has proved that it is the token's.
+// What is asked for proves itself (docs/decisions/0200): who passes it on, a gateway or
+// whoever took it over, sees no secret, and can neither change it nor ask by itself.
+
+// enrollRequest is sent once the server has proved that it is the token's. The token's
+// secret stays with the host, which signs with it (Token.proof).
 type enrollRequest struct {
-	Token  string `json:"token"` // its id
-	Secret []byte `json:"secret"`
-	CSR    []byte `json:"csr"` // PKCS #10, DER; only its key counts
+	Token string `json:"token"` // its id
+	CSR   []byte `json:"csr"`   // PKCS #10, DER; only its key counts
+	Proof []byte `json:"proof"`
 }
 
-// renewRequest is sent by a host with a certificate. Without a CSR it asks only
-// what to believe.
+// renewRequest is sent by a host with a certificate, and is one of three: a renewal, for
+// which it has asked for a challenge before, or else a question of what to believe.
 type renewRequest struct {
-	CSR []byte `json:"csr,omitempty"`
+	Challenge bool         `json:"challenge,omitempty"`
+	Renewal   *pki.Renewal `json:"renewal,omitempty"`
 	// Known is the digest of what it believes already: the answer waits until
 	// there is something else, or for as long as waitAtMost.
 	Known []byte `json:"known,omitempty"`
 }
 
-// answer is what all get: an error for people, or a certificate (if asked for)
-// and what to believe.
+// answer is what all get: an error for people, or a challenge, or a certificate (if
+// asked for) and what to believe.
 type answer struct {
 	Error       string   `json:"error,omitempty"`
+	Challenge   []byte   `json:"challenge,omitempty"`
 	Certificate []byte   `json:"certificate,omitempty"` // DER
 	Roots       [][]byte `json:"roots,omitempty"`       // DER
 	// Endorsements come with a renewal while there are several roots: pki.CA.Endorsed.

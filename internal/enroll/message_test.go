@@ -6,13 +6,15 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/redoubt-cache/redoubt/internal/pki"
 )
 
 func TestMessagesAreBoundedAndStrict(t *testing.T) {
 	frame := func(size uint32, text string) io.Reader {
 		return bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, size), text...))
 	}
-	good := `{"token":"0123456789abcdef","secret":"AA==","csr":"AA=="}`
+	good := `{"token":"0123456789abcdef","csr":"AA==","proof":"AA=="}`
 	for _, c := range []struct {
 		name string
 		from io.Reader
@@ -39,7 +41,10 @@ func TestMessagesAreBoundedAndStrict(t *testing.T) {
 
 func FuzzReceive(f *testing.F) {
 	var b bytes.Buffer
-	must(f, send(&b, enrollRequest{Token: "0123456789abcdef", Secret: []byte{1}, CSR: []byte{2}}))
+	must(f, send(&b, enrollRequest{Token: "0123456789abcdef", CSR: []byte{2}, Proof: []byte{1}}))
+	f.Add(b.Bytes())
+	b.Reset()
+	must(f, send(&b, renewRequest{Renewal: &pki.Renewal{Certificate: []byte{1}, CSR: []byte{2}, Challenge: []byte{3}, Proof: []byte{4}}}))
 	f.Add(b.Bytes())
 	f.Add([]byte("\x00\x00\x00\x02{}"))
 	f.Add([]byte("\xff\xff\xff\xff"))

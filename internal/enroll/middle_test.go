@@ -15,9 +15,9 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-// TestAManInTheMiddleGetsNoToken puts each of them where the gateway's address
+// TestAManInTheMiddleHearsNothing puts each of them where the gateway's address
 // is, and looks at everything that it was sent.
-func TestAManInTheMiddleGetsNoToken(t *testing.T) {
+func TestAManInTheMiddleHearsNothing(t *testing.T) {
 	h, other := newCAHost(t), newCAHost(t) // other has the same names
 	dir := t.TempDir()
 	h.issue(identity.App, "stolen", filepath.Join(dir, "app"), 0)

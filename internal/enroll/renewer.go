@@ -197,13 +197,13 @@ func (r *Renewer) renew(ctx context.Context) error {
 	}
 	conn, err := r.Dialer.DialRenew(ctx)
 	if tunnel.NotServed(err) {
-		return errors.New("none of the gateways that answer has the CA (pki.dir in its gateway.yaml): issue a new certificate (redoubt pki issue)")
+		return errors.New("none of the gateways that answer has the CA (pki.dir in its gateway.yaml), or the one that has it is of a release before this one (restart it): else issue a new certificate (redoubt pki issue)")
 	}
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	a, err := ask(ctx, conn, renewRequest{CSR: csr}, exchangeTimeout)
+	a, err := r.askRenewal(ctx, conn, csr)
 	if err != nil {
 		return err
 	}
@@ -224,6 +224,27 @@ func (r *Renewer) renew(ctx context.Context) error {
 		return err
 	}
 	return r.Credentials.Reload()
+}
+
+// askRenewal asks for a certificate with the one that is in use: what is signed over the
+// CA's challenge proves who asks, whoever passes it on.
+func (r *Renewer) askRenewal(ctx context.Context, conn *tls.Conn, csr []byte) (*answer, error) {
+	a, err := ask(ctx, conn, renewRequest{Challenge: true}, exchangeTimeout)
+	if err == nil && a.Error != "" {
+		err = fmt.Errorf("refused: %q", a.Error)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cert, key, err := r.Credentials.Proof()
+	if err != nil {
+		return nil, err
+	}
+	q, err := pki.NewRenewal(cert, key, csr, a.Challenge)
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, conn, renewRequest{Renewal: q}, exchangeTimeout)
 }
 
 // ask sends a request and waits for its answer.

@@ -213,8 +213,8 @@ func TestOtherRootsAloneAreNotTakenIn(t *testing.T) {
 	}
 }
 
-// TestWhoPassesARenewalOnAddsNoRoot: the thief has a host's key besides, so that what
-// he answers with is a certificate of the true CA.
+// TestWhoPassesARenewalOnAddsNoRoot: what the thief answers with is a certificate of the
+// true CA.
 func TestWhoPassesARenewalOnAddsNoRoot(t *testing.T) {
 	h, rogue := newCAHost(t), newCAHost(t)
 	s := h.gateway("cache-1", "127.0.0.1:0", 0)
@@ -290,10 +290,12 @@ func TestAHostCannotFillTheLedger(t *testing.T) {
 	}
 	var r renewals
 	now := time.Now()
-	for range 2 * renewalsEach {
-		r.allow(who(t, identity.App, "web-1"), now, pki.LeafLife)
+	for i := range 2 * renewalsEach {
+		if err := r.allow(who(t, identity.App, "web-1"), time.Duration(i), now, pki.LeafLife); (err == nil) != (i < renewalsEach) {
+			t.Errorf("renewal %d: %v", i, err)
+		}
 	}
-	if !r.allow(who(t, identity.App, "web-1"), now.Add(pki.LeafLife/3), pki.LeafLife) {
-		t.Error("it is refused for ever")
+	if err := r.allow(who(t, identity.App, "web-1"), time.Hour, now.Add(pki.LeafLife/3), pki.LeafLife); err != nil {
+		t.Errorf("it is refused for ever: %v", err)
 	}
 }

@@ -60,13 +60,18 @@ func (s *server) renewal(t *testing.T, c *tunnel.Credentials) func() error {
 	conn, err := d.DialRenew(t.Context())
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
-	if _, err := ask(t.Context(), conn, renewRequest{}, patience); err != nil {
+	given, err := ask(t.Context(), conn, renewRequest{Challenge: true}, patience)
+	if err != nil {
 		t.Fatalf("before the revocation: %v", err)
 	}
 	return func() error {
 		key, csr, err := newKey()
 		must(t, err)
-		a, err := ask(t.Context(), conn, renewRequest{CSR: csr}, patience)
+		cert, own, err := c.Proof()
+		must(t, err)
+		q, err := pki.NewRenewal(cert, own, csr, given.Challenge)
+		must(t, err)
+		a, err := ask(t.Context(), conn, renewRequest{Renewal: q}, patience)
 		if err != nil {
 			return err
 		}

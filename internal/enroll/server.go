@@ -35,8 +35,9 @@ type Server struct {
 	Life        time.Duration       // of certificates; 0 is the CA's own default
 	Log         *slog.Logger
 
-	guesses  guesses
-	renewals renewals
+	guesses    guesses
+	renewals   renewals
+	challenges challenges
 }
 
 // Enroll serves one connection of a host without a certificate (tunnel.Enroll).
@@ -67,7 +68,7 @@ func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
 
 // forStranger keeps what only the gateway's operator shall read, such as paths.
 func forStranger(err error) string {
-	for _, known := range []error{errUnknown, errUsed, errExpired, errTooMany, errTooOften, errRequest, errSpent, errVoid, errRevoked, errReplaced} {
+	for _, known := range []error{errUnknown, errUsed, errExpired, errBefore, errTooMany, errTooOften, errStale, pki.ErrRequest, pki.ErrUnproved, errSpent, errVoid, errRevoked, errReplaced} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -76,7 +77,6 @@ func forStranger(err error) string {
 }
 
 var (
-	errRequest  = errors.New("the certificate request is not one that can be signed (an ECDSA P-256, Ed25519 or RSA key, and a signature by it)")
 	errVoid     = errors.New("this host was revoked after the token was made (make a new one: redoubt token create)")
 	errRevoked  = errors.New("this host was revoked: it gets in again with a new token (redoubt token create)")
 	errReplaced = errors.New("the CA's root was replaced after the token was made (make a new one: redoubt token create)")
@@ -88,7 +88,7 @@ func (s *Server) enroll(q enrollRequest, source netip.Addr) (*answer, identity.I
 	var r *record
 	now := time.Now()
 	err := s.guesses.try(source, now, func() (err error) {
-		r, err = s.Tokens.check(q.Token, q.Secret, now)
+		r, err = s.Tokens.check(&q, now)
 		return err
 	})
 	if err != nil {
@@ -99,9 +99,9 @@ func (s *Server) enroll(q enrollRequest, source netip.Addr) (*answer, identity.I
 		return nil, identity.ID{}, err
 	}
 	// What can be refused is refused before the token is used.
-	csr, err := x509.ParseCertificateRequest(q.CSR)
-	if err != nil || csr.CheckSignature() != nil {
-		return nil, id, errRequest
+	csr, err := pki.CheckRequest(q.CSR)
+	if err != nil {
+		return nil, id, err
 	}
 	if err := s.Tokens.use(q.Token); err != nil {
 		return nil, id, err
@@ -166,7 +166,7 @@ func (s *Server) Renew(ctx context.Context, conn *tls.Conn) {
 			s.Log.Warn("renewal refused", "source", tunnel.Source(conn), "reason", err)
 			return
 		}
-		a, err := s.renew(ctx, peer, conn.ConnectionState().PeerCertificates[0], q)
+		a, err := s.answer(ctx, peer.ID, q)
 		if err != nil {
 			s.Log.Error("renewal failed", "identity", peer.ID, "source", tunnel.Source(conn), "error", err)
 			a = &answer{Error: forStranger(err)}
@@ -178,25 +178,35 @@ func (s *Server) Renew(ctx context.Context, conn *tls.Conn) {
 	}
 }
 
-func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certificate, q renewRequest) (*answer, error) {
-	if len(q.CSR) == 0 {
-		return s.news(ctx, peer.ID, q.Known)
+// answer serves one request. Whose connection it came on matters for news alone, which
+// are no secret: a renewal proves itself.
+func (s *Server) answer(ctx context.Context, peer identity.ID, q renewRequest) (*answer, error) {
+	switch {
+	case q.Challenge:
+		return &answer{Challenge: s.challenges.new()}, nil
+	case q.Renewal != nil:
+		return s.renew(q.Renewal)
 	}
-	csr, err := x509.ParseCertificateRequest(q.CSR)
-	if err != nil || csr.CheckSignature() != nil {
-		return nil, errRequest
-	}
-	if !s.renewals.allow(peer.ID, time.Now(), s.life()) {
-		return nil, errTooOften
-	}
-	cert, err := s.CA.Renew(csr, pki.Request{ID: peer.ID, DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life}, old)
-	if errors.Is(err, pki.ErrRevoked) {
-		return nil, fmt.Errorf("%w: %w", errRevoked, err)
-	}
+	return s.news(ctx, peer, q.Known)
+}
+
+func (s *Server) renew(q *pki.Renewal) (*answer, error) {
+	made, err := s.challenges.moment(q.Challenge)
 	if err != nil {
 		return nil, err
 	}
-	s.Log.Info("certificate renewed", "identity", peer.ID, "until", cert.NotAfter)
+	host, err := s.CA.Examine(q)
+	if err == nil {
+		err = s.renewals.allow(host.ID, made, time.Now(), s.life()) // once it is sure who asks, or others could use up its number
+	}
+	if err != nil {
+		return nil, revokedFor(err)
+	}
+	cert, err := s.CA.Renew(host.CSR, pki.Request{ID: host.ID, DNS: host.Present.DNSNames, IPs: addressesOf(host.Present), Life: s.Life}, host.Present)
+	if err != nil {
+		return nil, revokedFor(err)
+	}
+	s.Log.Info("certificate renewed", "identity", host.ID, "until", cert.NotAfter)
 	roots, endorsements, err := s.CA.Endorsed()
 	if err != nil {
 		return nil, err
@@ -204,6 +214,14 @@ func (s *Server) renew(ctx context.Context, peer tunnel.Peer, old *x509.Certific
 	a := &answer{Certificate: cert.Raw, Roots: rawOf(roots), Endorsements: endorsements}
 	a.Revocations, err = s.CA.Revocations()
 	return a, err
+}
+
+// revokedFor says what a host that was revoked can do.
+func revokedFor(err error) error {
+	if errors.Is(err, pki.ErrRevoked) {
+		return fmt.Errorf("%w: %w", errRevoked, err)
+	}
+	return err
 }
 
 // news answers when there is something else to believe than the host knows, or

@@ -20,8 +20,10 @@ type thief struct {
 	roots []*x509.Certificate
 	id    identity.ID // whom he makes certificates for
 
-	// With a host's key as well he passes its renewals on to a true gateway.
+	// He passes renewals on to a true gateway, to which any living certificate opens.
 	through *tunnel.Dialer
+	there   *tls.Conn
+	heard   chan enrollRequest // he takes what hosts that join send, and goes
 }
 
 // gateway starts him with the key of a gateway that h issued.
@@ -35,7 +37,11 @@ func (th *thief) gateway(h *cahost, name string) *server {
 
 func (th *thief) enrol(_ context.Context, conn *tls.Conn) {
 	var q enrollRequest
-	if receive(conn, maxRequest, &q) == nil {
+	switch err := receive(conn, maxRequest, &q); {
+	case err != nil:
+	case th.heard != nil:
+		th.heard <- q
+	default:
 		th.answer(conn, q.CSR)
 	}
 }
@@ -45,16 +51,29 @@ func (th *thief) renew(ctx context.Context, conn *tls.Conn) {
 	defer stop()
 	for {
 		var q renewRequest
-		if receive(conn, maxRequest, &q) != nil || th.answer(conn, q.CSR) != nil {
+		if receive(conn, maxRequest, &q) != nil {
+			return
+		}
+		var csr []byte
+		if q.Renewal != nil {
+			csr = q.Renewal.CSR
+		}
+		answer := func() error { return th.answer(conn, csr) }
+		switch {
+		case th.through != nil && (q.Challenge || q.Renewal != nil):
+			answer = func() error { return th.pass(conn, q) }
+		case q.Challenge:
+			answer = func() error { return send(conn, answerOf("his own challenge")) }
+		}
+		if answer() != nil {
 			return
 		}
 	}
 }
 
+func answerOf(challenge string) *answer { return &answer{Challenge: []byte(challenge)} }
+
 func (th *thief) answer(conn *tls.Conn, request []byte) error {
-	if th.through != nil && len(request) > 0 {
-		return th.pass(conn, request)
-	}
 	var a answer
 	for _, root := range th.roots {
 		a.Roots = append(a.Roots, root.Raw)
@@ -77,16 +96,23 @@ func (th *thief) answer(conn *tls.Conn, request []byte) error {
 	return send(conn, a)
 }
 
-func (th *thief) pass(conn *tls.Conn, request []byte) error {
-	there, err := th.through.DialRenew(th.t.Context())
+// pass keeps to one connection, so that the challenge is that of the gateway which is
+// asked.
+func (th *thief) pass(conn *tls.Conn, q renewRequest) error {
+	if q.Challenge {
+		there, err := th.through.DialRenew(th.t.Context())
+		if err != nil {
+			return err
+		}
+		th.t.Cleanup(func() { there.Close() })
+		th.there = there
+	}
+	a, err := ask(th.t.Context(), th.there, q, exchangeTimeout)
 	if err != nil {
 		return err
 	}
-	defer there.Close()
-	a, err := ask(th.t.Context(), there, renewRequest{CSR: request}, exchangeTimeout)
-	if err != nil {
-		return err
+	if q.Renewal != nil {
+		a.Roots = rawOf(th.roots)
 	}
-	a.Roots = rawOf(th.roots)
 	return send(conn, a)
 }

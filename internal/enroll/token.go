@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
+	"github.com/redoubt-cache/redoubt/internal/pki"
 )
 
 // A token is what a new host needs to know, in one line:
@@ -36,7 +38,7 @@ const (
 // Token lets one host enrol, once.
 type Token struct {
 	id       [8]byte  // names it in lists and logs
-	secret   [32]byte // proves it
+	secret   [32]byte // the seed of its key, which proves it
 	Roots    []RootHash
 	Identity identity.ID
 	Gateways []Gateway
@@ -88,6 +90,28 @@ func (t *Token) check() error {
 		}
 	}
 	return nil
+}
+
+// A token's secret is the seed of an Ed25519 key (RFC 8032 §5.1.5). Its host signs its
+// request with that, so that nobody on the way sees what would do for a request of his
+// own; and where the CA lies there is the public key, which makes no token either.
+
+// enrolmentPurpose names the version, too: a signature for one is none for another.
+const enrolmentPurpose = "enrolment/2"
+
+func (t *Token) key() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(t.secret[:]) }
+
+// request asks for a certificate for the key of a CSR (DER).
+func (t *Token) request(csr []byte) (enrollRequest, error) {
+	q := enrollRequest{Token: t.ID(), CSR: csr}
+	var err error
+	q.Proof, err = pki.SignDocumentAs(t.key(), enrolmentPurpose, q.text())
+	return q, err
+}
+
+// text is what is signed: a line for each part.
+func (q *enrollRequest) text() []byte {
+	return fmt.Appendf(nil, "%s\n%x\n", q.Token, sha256.Sum256(q.CSR))
 }
 
 // ID names the token where it may be seen.

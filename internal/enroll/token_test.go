@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
@@ -114,29 +115,98 @@ func TestATokenIsGoodOnceAndOnlyWithItsSecret(t *testing.T) {
 	made, err := ts.Create(someGrant(t))
 	must(t, err)
 	now := time.Now()
-	if _, err := ts.check(made.ID(), make([]byte, 32), now); !errors.Is(err, errUnknown) {
+	good := asked(t, made)
+	wrong := made
+	wrong.secret[0] ^= 1
+	guess := asked(t, wrong)
+	if _, err := ts.check(guess, now); !errors.Is(err, errUnknown) {
 		t.Errorf("a wrong secret: %v", err)
 	}
-	r, err := ts.check(made.ID(), made.secret[:], now)
+	r, err := ts.check(good, now)
 	must(t, err)
 	if r.Identity != "spiffe://clinic/app/web-1" {
 		t.Errorf("it grants %q", r.Identity)
 	}
-	if _, err := ts.check(made.ID(), made.secret[:], now.Add(time.Hour)); !errors.Is(err, errExpired) {
+	if _, err := ts.check(good, now.Add(time.Hour)); !errors.Is(err, errExpired) {
 		t.Errorf("an hour later: %v", err)
 	}
 	must(t, ts.use(made.ID()))
 	if err := ts.use(made.ID()); !errors.Is(err, errUsed) {
 		t.Errorf("a second use: %v", err)
 	}
-	if _, err := OpenTokens(filepath.Dir(ts.dir)).check(made.ID(), made.secret[:], now); !errors.Is(err, errUsed) {
+	if _, err := OpenTokens(filepath.Dir(ts.dir)).check(good, now); !errors.Is(err, errUsed) {
 		t.Errorf("after a restart: %v", err)
 	}
-	if _, err := ts.check(made.ID(), make([]byte, 32), now); !errors.Is(err, errUnknown) {
+	if _, err := ts.check(guess, now); !errors.Is(err, errUnknown) {
 		t.Errorf("a wrong secret of a used one: %v", err)
 	}
 	must(t, ts.giveBack(made.ID()))
 	must(t, ts.use(made.ID()))
+}
+
+// asked is what a token's host sends.
+func asked(t *testing.T, token Token) *enrollRequest {
+	t.Helper()
+	q, err := token.request([]byte("a CSR"))
+	must(t, err)
+	return &q
+}
+
+// TestNothingOfARequestCanBeChangedOnItsWay, nor made of what lies where the CA is.
+func TestNothingOfARequestCanBeChangedOnItsWay(t *testing.T) {
+	ts := OpenTokens(t.TempDir())
+	made, err := ts.Create(someGrant(t))
+	must(t, err)
+	other, err := ts.Create(someGrant(t))
+	must(t, err)
+	good := *asked(t, made)
+	if _, err := ts.check(&good, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := ts.read(made.ID(), tokenSuffix)
+	must(t, err)
+	thief := made
+	copy(thief.secret[:], kept.Key)
+	for what, q := range map[string]enrollRequest{
+		"another CSR":              {good.Token, []byte("his CSR"), good.Proof},
+		"another token":            {other.ID(), good.CSR, good.Proof},
+		"no proof":                 {good.Token, good.CSR, nil},
+		"a proof that is cut":      {good.Token, good.CSR, good.Proof[:63]},
+		"signed with what is kept": *asked(t, thief),
+	} {
+		if _, err := ts.check(&q, time.Now()); !errors.Is(err, errUnknown) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	signed, err := pki.SignDocumentAs(made.key(), "enrolment/1", good.text())
+	must(t, err)
+	if _, err := ts.check(&enrollRequest{good.Token, good.CSR, signed}, time.Now()); !errors.Is(err, errUnknown) {
+		t.Errorf("signed for another version: %v", err)
+	}
+}
+
+// TestATokenOfTheVersionBeforeIsVoidAndSaysSo: its record has a hash and no key.
+func TestATokenOfTheVersionBeforeIsVoidAndSaysSo(t *testing.T) {
+	ts := OpenTokens(t.TempDir())
+	made, err := ts.Create(someGrant(t))
+	must(t, err)
+	path := ts.path(made.ID(), tokenSuffix)
+	text, err := os.ReadFile(path)
+	must(t, err)
+	hash := sha256.Sum256(made.secret[:])
+	var r record
+	must(t, strictJSON(text, &r))
+	r.Key, r.Hash = nil, hash[:]
+	text, err = json.Marshal(r)
+	must(t, err)
+	must(t, os.WriteFile(path, text, 0o600))
+	if _, err := ts.check(asked(t, made), time.Now()); !errors.Is(err, errBefore) {
+		t.Errorf("%v", err)
+	}
+	if list, err := ts.List(); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	must(t, ts.Remove(made.ID()))
 }
 
 func TestOfManyWhoUseATokenAtOnceOneSucceeds(t *testing.T) {
@@ -188,7 +258,7 @@ func TestNoIDLeavesTheDirectory(t *testing.T) {
 	ts := OpenTokens(t.TempDir())
 	must(t, os.WriteFile(filepath.Join(filepath.Dir(ts.dir), "x.token"), []byte(`{}`), 0o600))
 	for _, id := range []string{"", "../x", "..", "a/b", strings.Repeat("0", 15), strings.Repeat("0", 17), "ABCDEF0123456789", "0123456789abcde\x00"} {
-		if _, err := ts.check(id, nil, time.Now()); !errors.Is(err, errUnknown) {
+		if _, err := ts.check(&enrollRequest{Token: id}, time.Now()); !errors.Is(err, errUnknown) {
 			t.Errorf("%q: %v", id, err)
 		}
 		if err := ts.Remove(id); !errors.Is(err, ErrNoToken) {

@@ -2,8 +2,8 @@ package enroll
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,10 +52,10 @@ type Grant struct {
 	Gateways []Gateway
 }
 
-// record is a token as it is kept: what it grants, and a hash of its secret,
-// which has 256 random bits, so that no slow hash is needed.
+// record is a token as it is kept: what it grants, and the public key of its secret.
 type record struct {
-	Hash     []byte       `json:"secret_sha256"`
+	Key      []byte       `json:"key,omitempty"`
+	Hash     []byte       `json:"secret_sha256,omitempty"` // of the version before, whose tokens are void
 	Identity string       `json:"identity"`
 	DNS      []string     `json:"dns,omitempty"`
 	IPs      []netip.Addr `json:"ips,omitempty"`
@@ -64,7 +64,7 @@ type record struct {
 	Expires  time.Time    `json:"expires"`
 }
 
-// Create makes a token and keeps its hash.
+// Create makes a token and keeps what proves it.
 func (ts *Tokens) Create(g Grant) (Token, error) {
 	if g.TTL <= 0 || g.TTL > MaxTTL {
 		return Token{}, fmt.Errorf("create a token: it can't be good for %s: more than 0 and at most %s", g.TTL, MaxTTL)
@@ -77,9 +77,8 @@ func (ts *Tokens) Create(g Grant) (Token, error) {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
 	ts.forget(time.Now())
-	hash := sha256.Sum256(t.secret[:])
 	now := time.Now().UTC().Truncate(time.Second)
-	text, err := json.Marshal(record{Hash: hash[:], Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, CA: g.CA, Created: now, Expires: now.Add(g.TTL)})
+	text, err := json.Marshal(record{Key: t.key().Public().(ed25519.PublicKey), Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, CA: g.CA, Created: now, Expires: now.Add(g.TTL)})
 	if err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
@@ -236,18 +235,19 @@ var (
 	errUnknown = errors.New("the token is not known here: it was revoked, has long expired, or is of another CA")
 	errUsed    = errors.New("the token has been used already: each is good for one host, once (make a new one: redoubt token create)")
 	errExpired = errors.New("the token has expired (make a new one: redoubt token create)")
+	errBefore  = errors.New("the token was made by a release whose tokens are void now (make a new one: redoubt token create)")
 )
 
-// check says what a token grants, without using it.
-func (ts *Tokens) check(id string, secret []byte, now time.Time) (*record, error) {
-	if !validID(id) {
+// check says what the token of a request grants, without using it.
+func (ts *Tokens) check(q *enrollRequest, now time.Time) (*record, error) {
+	if !validID(q.Token) {
 		return nil, errUnknown
 	}
 	used := false
-	r, err := ts.read(id, tokenSuffix)
+	r, err := ts.read(q.Token, tokenSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		used = true
-		r, err = ts.read(id, usedSuffix)
+		r, err = ts.read(q.Token, usedSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, errUnknown
@@ -255,9 +255,10 @@ func (ts *Tokens) check(id string, secret []byte, now time.Time) (*record, error
 	if err != nil {
 		return nil, err
 	}
-	hash := sha256.Sum256(secret)
 	switch {
-	case subtle.ConstantTimeCompare(hash[:], r.Hash) != 1:
+	case r.Key == nil:
+		return nil, errBefore
+	case pki.VerifyDocumentBy(ed25519.PublicKey(r.Key), enrolmentPurpose, q.text(), q.Proof) != nil:
 		return nil, errUnknown
 	case used:
 		return nil, errUsed
@@ -291,7 +292,7 @@ func (ts *Tokens) read(id, suffix string) (*record, error) {
 		return nil, err
 	}
 	r := new(record)
-	if err := strictJSON(text, r); err != nil || len(r.Hash) != sha256.Size {
+	if err := strictJSON(text, r); err != nil || len(r.Key) != ed25519.PublicKeySize && len(r.Hash) != sha256.Size {
 		return nil, fmt.Errorf("%s is damaged (remove it and make a new token)", ts.path(id, suffix))
 	}
 	return r, nil

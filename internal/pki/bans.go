@@ -190,20 +190,45 @@ func byToken(made Moment) grounds {
 // byCertificate: it is in the ledger as this host's, and lives.
 func byCertificate(old *x509.Certificate) grounds {
 	return func(s *state, l *ledger, id identity.ID, now time.Time) ([]*root, error) {
-		i := slices.IndexFunc(l.entries, func(e entry) bool { return e.serial.Cmp(old.SerialNumber) == 0 })
-		if i < 0 || l.entries[i].id != id {
-			return nil, fmt.Errorf("the CA has no record of the certificate of %s with serial %s: it was made by a copy of this CA, or by somebody who has its key", id, serialText(old.SerialNumber))
+		holder, err := s.holder(old, now)
+		if err != nil {
+			return nil, err
 		}
-		e := &l.entries[i]
-		if root := findRoot(s.roots, e.root); root == nil || old.CheckSignatureFrom(root.cert) != nil {
-			return nil, fmt.Errorf("the certificate of %s with serial %s is not signed by the root that the ledger names", id, serialText(old.SerialNumber))
-		}
-		switch {
-		case !e.revoked.IsZero():
-			return nil, ErrRevoked
-		case !e.living(now, s.roots):
-			return nil, fmt.Errorf("the certificate of %s ended at %s", id, e.end.Format(time.RFC3339))
+		if holder != id {
+			return nil, fmt.Errorf("the certificate with serial %s is that of %s, not of %s", serialText(old.SerialNumber), holder, id)
 		}
 		return onItsOwn(s, l, id, now)
 	}
+}
+
+// Holder says whose a certificate is, by the ledger alone: it stands there, a root of
+// ours signed it, it is neither revoked nor ended, and it is good for what its host does
+// with it. Whether whoever shows it has its key is another question (Renewal.Check).
+func (ca *CA) Holder(cert *x509.Certificate) (id identity.ID, err error) {
+	err = ca.look(func(s *state) error {
+		id, err = s.holder(cert, time.Now())
+		return err
+	})
+	return id, err
+}
+
+func (s *state) holder(cert *x509.Certificate, now time.Time) (identity.ID, error) {
+	serial := serialText(cert.SerialNumber)
+	i := slices.IndexFunc(s.ledger.entries, func(e entry) bool { return e.serial.Cmp(cert.SerialNumber) == 0 })
+	if i < 0 {
+		return identity.ID{}, fmt.Errorf("the CA has no record of a certificate with serial %s: it was made by a copy of this CA, or by somebody who has its key", serial)
+	}
+	e := &s.ledger.entries[i]
+	if root := findRoot(s.roots, e.root); root == nil || cert.CheckSignatureFrom(root.cert) != nil {
+		return identity.ID{}, fmt.Errorf("the certificate of %s with serial %s is not signed by the root that the ledger names", e.id, serial)
+	}
+	switch {
+	case !e.revoked.IsZero():
+		return identity.ID{}, ErrRevoked
+	case !e.living(now, s.roots):
+		return identity.ID{}, fmt.Errorf("the certificate of %s ended at %s", e.id, e.end.Format(time.RFC3339))
+	case !slices.Contains(cert.ExtKeyUsage, usageOf(e.id.Role())): // a probe of redoubt verify
+		return identity.ID{}, fmt.Errorf("the certificate of %s with serial %s is not good for what its role does", e.id, serial)
+	}
+	return e.id, nil
 }

@@ -60,8 +60,13 @@ func SignDocumentAs(key crypto.Signer, purpose string, text []byte) ([]byte, err
 // VerifyDocumentOf says whether the key of this certificate has signed a text for a
 // purpose. What the certificate itself is worth is the caller's to ask.
 func VerifyDocumentOf(cert *x509.Certificate, purpose string, text, signature []byte) error {
+	return VerifyDocumentBy(cert.PublicKey, purpose, text, signature)
+}
+
+// VerifyDocumentBy says the same of a key without a certificate.
+func VerifyDocumentBy(key crypto.PublicKey, purpose string, text, signature []byte) error {
 	var algorithm x509.SignatureAlgorithm
-	switch cert.PublicKey.(type) {
+	switch key.(type) {
 	case *ecdsa.PublicKey:
 		algorithm = x509.ECDSAWithSHA256
 	case *rsa.PublicKey:
@@ -69,7 +74,7 @@ func VerifyDocumentOf(cert *x509.Certificate, purpose string, text, signature []
 	case ed25519.PublicKey:
 		algorithm = x509.PureEd25519
 	}
-	if err := cert.CheckSignature(algorithm, document(purpose, text), signature); err != nil {
+	if err := (&x509.Certificate{PublicKey: key}).CheckSignature(algorithm, document(purpose, text), signature); err != nil {
 		return errors.New("its signature isn't good: it was changed after it was signed, or another key signed it")
 	}
 	return nil

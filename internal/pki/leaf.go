@@ -171,9 +171,9 @@ func (ca *CA) check(r *Request, root *x509.Certificate, now time.Time) error {
 }
 
 func template(r Request, root *x509.Certificate, now time.Time) *x509.Certificate {
-	usage := x509.ExtKeyUsageClientAuth
-	if r.ID.Role() == identity.Gateway && !r.Asks {
-		usage = x509.ExtKeyUsageServerAuth
+	usage := usageOf(r.ID.Role())
+	if r.Asks {
+		usage = x509.ExtKeyUsageClientAuth
 	}
 	end := now.Add(r.Life)
 	if end.After(root.NotAfter) {
@@ -199,6 +199,14 @@ func template(r Request, root *x509.Certificate, now time.Time) *x509.Certificat
 		template.IPAddresses = append(template.IPAddresses, net.IP(ip.Unmap().AsSlice()))
 	}
 	return template
+}
+
+// usageOf is what a role's certificate is good for.
+func usageOf(role identity.Role) x509.ExtKeyUsage {
+	if role == identity.Gateway {
+		return x509.ExtKeyUsageServerAuth
+	}
+	return x509.ExtKeyUsageClientAuth
 }
 
 // Save writes ca.crt and tls.pem, which holds key and certificate (0600), into

@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -246,6 +247,16 @@ func (c *Credentials) NotAfter() time.Time { return c.state.Load().pair.Leaf.Not
 
 // Certificate is the one that is in use now.
 func (c *Credentials) Certificate() *x509.Certificate { return c.state.Load().pair.Leaf }
+
+// Proof is the certificate that is in use now, and its key, for what a host signs itself.
+func (c *Credentials) Proof() (*x509.Certificate, crypto.Signer, error) {
+	pair := c.state.Load().pair
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return nil, nil, errors.New("tunnel credentials: the host's key can't sign")
+	}
+	return pair.Leaf, key, nil
+}
 
 // HasLists says whether a list of revoked certificates is in force.
 func (c *Credentials) HasLists() bool { return len(c.state.Load().revoked) > 0 }

@@ -48,9 +48,9 @@ import (
 const (
 	Relay = "redoubt/1"
 	// Enroll is for hosts without a certificate: see package enroll.
-	Enroll = "redoubt-enroll/1"
+	Enroll = "redoubt-enroll/2"
 	// Renew is for hosts of either role that have one.
-	Renew = "redoubt-renew/1"
+	Renew = "redoubt-renew/2"
 	// Several is offered beside Relay by a host that has several gateways, and never
 	// agreed on: it tells a gateway that this host may go on to another cache.
 	Several = "redoubt-several/1"

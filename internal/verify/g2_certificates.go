@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/binary"
@@ -168,7 +170,7 @@ var nobodyWhoWasRevoked = Check{
 		}
 		defer live.Close()
 		held := heldConnection{live}
-		renewing := renewal(ctx, n, door, &pair)
+		renewing, challenge := renewal(ctx, n, door, &pair)
 		if renewing != nil {
 			defer renewing.Close()
 		}
@@ -180,7 +182,7 @@ var nobodyWhoWasRevoked = Check{
 		}
 		n.Saw("%s, before it is revoked: %s %v", door, code(answer), knocked)
 		if renewing != nil {
-			certified, answer, err := renews(renewing)
+			certified, answer, err := renews(renewing, &pair, challenge)
 			n.Saw("%s, asked to renew it at the moment of its revocation: %s %v", door, answer, err)
 			if err != nil {
 				return n.Skip("the answer of who renews certificates can't be read: %v", err)
@@ -223,47 +225,73 @@ func (h heldConnection) ends() error {
 	return nil
 }
 
-// renewal is a connection to where certificates are renewed; nil if nobody does there.
-func renewal(ctx context.Context, n *Notes, door string, pair *tls.Certificate) *tls.Conn {
+// renewal is a connection to where certificates are renewed, and what is to be signed
+// there; nil if nobody does it.
+func renewal(ctx context.Context, n *Notes, door string, pair *tls.Certificate) (conn *tls.Conn, challenge []byte) {
 	cfg := attacker(pair)
 	cfg.NextProtos = []string{tunnel.Renew}
 	conn, _, err := shakeHands(ctx, door, cfg)
 	if err != nil {
 		n.Saw("%s renews no certificates: %v", door, err)
-		return nil
+		return nil, nil
 	}
-	return conn
+	said, why, err := asksRenewer(conn, map[string]any{"challenge": true})
+	if err != nil || len(said.Challenge) == 0 {
+		n.Saw("%s renews no certificates: %s %v", door, cmp.Or(why, said.Error), err)
+		conn.Close()
+		return nil, nil
+	}
+	return conn, said.Challenge
 }
 
-// renews asks for a certificate over such a connection, as package enroll does: a
-// JSON object behind its length. It returns what was answered.
-func renews(conn *tls.Conn) (certified bool, answer string, err error) {
+// renews asks for a certificate over such a connection. It returns what was answered.
+func renews(conn *tls.Conn, pair *tls.Certificate, challenge []byte) (certified bool, answer string, err error) {
 	_, text, err := pki.NewRequest(pki.ECDSA)
 	if err != nil {
 		return false, "", err
 	}
+	key, ok := pair.PrivateKey.(crypto.Signer)
+	if !ok {
+		return false, "", errors.New("the key can't sign")
+	}
 	block, _ := pem.Decode(text)
-	request, err := json.Marshal(map[string][]byte{"csr": block.Bytes})
+	request, err := pki.NewRenewal(pair.Leaf, key, block.Bytes, challenge)
 	if err != nil {
 		return false, "", err
 	}
+	said, why, err := asksRenewer(conn, map[string]any{"renewal": request})
+	return len(said.Certificate) > 0, cmp.Or(why, said.Error), err
+}
+
+// renewerSays is what is looked at of an answer.
+type renewerSays struct {
+	Error       string `json:"error"`
+	Challenge   []byte `json:"challenge"`
+	Certificate []byte `json:"certificate"`
+}
+
+// asksRenewer asks as package enroll does: a JSON object behind its length. Of a
+// connection that ends, why says how; err is of an answer that can't be read.
+func asksRenewer(conn *tls.Conn, question any) (said renewerSays, why string, err error) {
+	request, err := json.Marshal(question)
+	if err != nil {
+		return said, "", err
+	}
 	if err := conn.SetDeadline(time.Now().Add(knockWithin)); err != nil {
-		return false, "", err
+		return said, "", err
 	}
 	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(request))), request...)); err != nil {
-		return false, err.Error(), nil
+		return said, err.Error(), nil
 	}
-	var got struct {
-		Error       string `json:"error"`
-		Certificate []byte `json:"certificate"`
+	var size [4]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return said, err.Error(), nil
 	}
-	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
-		return false, err.Error(), nil
+	text, err := io.ReadAll(io.LimitReader(conn, int64(min(binary.BigEndian.Uint32(size[:]), 24<<20))))
+	if err == nil {
+		err = json.Unmarshal(text, &said)
 	}
-	if err := json.NewDecoder(io.LimitReader(conn, 24<<20)).Decode(&got); err != nil {
-		return false, "", err
-	}
-	return len(got.Certificate) > 0, got.Error, nil
+	return said, "", err
 }
 
 func waitUntil(ctx context.Context, at time.Time) error {

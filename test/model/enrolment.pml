@@ -3,12 +3,12 @@
  * token, renewal, revocation, and the replacement of the root, with a thief in it.
  * Spin looks at every order in which the steps below can happen.
  *
- * The thief may copy web-1's key and certificate at any moment. He sees tokens on
- * their way, and for good he has the key and certificate of a gateway, so that he
- * can pose as one, and a root of his own. Two gateways have the CA's directory, a
- * third hasn't.
+ * The thief may copy web-1's key and certificate at any moment, or be given a token.
+ * For good he has the key and certificate of a gateway, so that he can pose as one,
+ * what ends the hosts' TLS before the CA, so that he can ask that for whatever he
+ * likes, and a root of his own. Two gateways have the CA's directory, a third hasn't.
  *
- * What is held: CERTIFIED, ONCE, BELIEVED, ADMITTED and CUT OFF, an assertion each.
+ * What is held: CERTIFIED, ONCE, TAKEN, BELIEVED, ADMITTED and CUT OFF, an assertion each.
  * Each mend can be taken out (-DWITHOUT_...), and then one of them breaks:
  * model_test.go has the table.
  *
@@ -64,6 +64,7 @@ bool knows[TOKENS];
 
 /* What no mend reads. */
 bool out;                      /* web-1 was revoked, and no token made since */
+bool had;                      /* the thief has been given a token, or has copied a key */
 byte uses[TOKENS];             /* how often a token gave a certificate */
 
 #define LIVES(s)    ((s) != 0 && !(gone & BIT(s)) && (root[s] & roots))
@@ -79,6 +80,18 @@ byte uses[TOKENS];             /* how often a token gave a certificate */
 #else
 #define ASKED_BEFORE(s) true
 #define ASKED(s) LIVES(s)
+#endif
+/* A renewal is signed by the key of the certificate that it shows. */
+#ifdef WITHOUT_PROOF
+#define PROVED(s) ((s) <= issued)
+#else
+#define PROVED(s) (stolen & BIT(s))
+#endif
+/* A token signs what its host asks for, and stays with it. */
+#ifdef WITHOUT_BINDING
+#define SEEN(t) knows[t] = true
+#else
+#define SEEN(t) skip
 #endif
 /* A token of before a revocation is void. */
 #ifdef WITHOUT_TOKENS
@@ -133,7 +146,13 @@ inline sign(got, told) {
 
 /* Gateway g is asked for a certificate by who shows serial s. */
 inline renew(g, s, got) {
-	(HAS_CA(g) && TAKES(g, s) && issued < SERIALS);
+	(HAS_CA(g) && TAKES(g, s));
+	ask(s, got)
+}
+
+/* The CA is. */
+inline ask(s, got) {
+	(issued < SERIALS);
 	ASKED_BEFORE(s);
 	atomic {
 		got = 0;
@@ -161,7 +180,7 @@ active proctype Administrator() {
 	do
 	:: atomic { made < TOKENS ->
 		token[made] = open; pins[made] = roots; out = false;
-		if :: knows[made] = true :: skip fi;
+		if :: knows[made] = true; had = true :: skip fi;
 		made++ }
 	:: atomic { revoked < 1 && issued > 0 && !out ->
 		gone = BIT(issued + 1) - 2; out = true; revoked++;
@@ -184,40 +203,39 @@ inline take(good, said, got) {
 }
 
 active proctype Web1() {
-	byte got, t, g, s;
+	byte got, t, g;
 	do
 	:: serial == 0 -> /* it joins, with either token */
 		if :: t = 0 :: t = TOKENS - 1 fi;
 		if
 		:: redeem(t, got);
 		   atomic { if :: got != 0 -> take(JOINS(roots & pins[t], t), roots & pins[t], got) :: else fi; got = 0; t = 0 }
-		:: atomic { token[t] == open && (pins[t] & R1) -> knows[t] = true } /* shown to the thief, */
-		   redeem(t, got);                                               /* who passes it on */
+		:: atomic { token[t] == open && (pins[t] & R1) -> SEEN(t) } /* at the thief's, */
+		   redeem(t, got);                                       /* who passes it on */
 		   atomic { if :: got != 0 -> take(JOINS(roots | RT, t), roots | RT, got) :: else fi; got = 0; t = 0 }
 		fi
 	:: atomic { serial != 0 && issued < SERIALS -> ONE_WITH_CA(g) } /* it renews, at one with the CA, */
 		if
 		:: (groot[g] & believes) -> renew(g, serial, got);
 		   atomic { if :: got != 0 -> take(RENEWS(roots, got), roots, got) :: else fi; got = 0; g = 0 }
-		:: atomic { (R1 & believes) && stolen != 0 -> if :: s = 1 :: s = 2 :: s = 3 fi } /* or at the thief's, */
-		   (stolen & BIT(s));                                                          /* who passes it on */
-		   renew(g, s, got);
-		   atomic { if :: got != 0 -> take(RENEWS(RT, got), roots | RT, got) :: else fi; got = 0; g = 0; s = 0 }
+		:: (R1 & believes) -> ask(serial, got); /* or at the thief's, who passes it on */
+		   atomic { if :: got != 0 -> take(RENEWS(RT, got), roots | RT, got) :: else fi; got = 0; g = 0 }
 		fi
 	od
 }
 
+/* TAKEN: the thief gets nothing by what he passes on, or has taken in the CA's front. */
+#define TAKES_IT(got) assert(had || got == 0); stolen = stolen | (got != 0 -> BIT(got) : 0)
+
 active proctype Thief() {
-	byte got, g, s;
+	byte got, s;
 	do
-	:: atomic { serial != 0 && !(stolen & BIT(serial)) -> stolen = stolen | BIT(serial) }
-	:: atomic { stolen != 0 && issued < SERIALS ->
-		ONE_WITH_CA(g);
-		if :: (stolen & BIT(1)) -> s = 1 :: (stolen & BIT(2)) -> s = 2 :: (stolen & BIT(3)) -> s = 3 fi }
-	   if :: renew(g, s, got) :: !TAKES(g, s) fi;
-	   atomic { stolen = stolen | (got != 0 -> BIT(got) : 0); got = 0; g = 0; s = 0 }
+	:: atomic { serial != 0 && !(stolen & BIT(serial)) -> stolen = stolen | BIT(serial); had = true }
+	:: atomic { issued > 0 && issued < SERIALS -> if :: s = 1 :: s = 2 :: s = 3 fi; PROVED(s) }
+	   ask(s, got);
+	   atomic { TAKES_IT(got); got = 0; s = 0 }
 	:: if :: knows[0] -> redeem(0, got) :: knows[TOKENS - 1] -> redeem(TOKENS - 1, got) fi;
-	   atomic { stolen = stolen | (got != 0 -> BIT(got) : 0); got = 0 }
+	   atomic { TAKES_IT(got); got = 0 }
 	od
 }
 

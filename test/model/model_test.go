@@ -19,6 +19,7 @@ import (
 const (
 	certified = `!(out)`
 	once      = `uses[`
+	taken     = `had`
 	believed  = `!((believes&4))`
 	admitted  = `newest[`
 	cutOff    = `groot[`
@@ -36,6 +37,8 @@ var mends = []struct{ name, size, breaks, without string }{
 	{"LOCK", gateways, certified, "a renewal asks the ledger first and is signed later"},
 	{"TOKENS", gateways, certified, "a token of before a revocation is good after it"},
 	{"ONCE", gateways, once, "a token is looked at first and used up later"},
+	{"PROOF", gateways, taken, "the CA renews for whoever its front says is there"},
+	{"BINDING", gateways, taken, "a host that joins shows its token"},
 	{"PINS", gateways, believed, "a joining host believes whatever roots come beside the one that its token names"},
 	{"PINS", rotation, believed, "a joining host believes whatever roots come beside the one that its token names"},
 	{"ENDORSEMENT", gateways, believed, "a host that renews believes whatever roots come with a certificate of its CA"},

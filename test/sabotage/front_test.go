@@ -236,17 +236,18 @@ func (f front) endWhenGone(conn net.Conn, cert *x509.Certificate, ended <-chan s
 	}
 }
 
-// certify answers one request for a renewal with something like a certificate.
+// certify answers a renewal with something like a challenge, and a certificate.
 func certify(conn net.Conn) {
-	var size [4]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return
+	for _, answer := range []string{`{"challenge":"AAAA"}`, `{"certificate":"MIIB"}`} {
+		var size [4]byte
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
+			return
+		}
+		conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...))
 	}
-	if _, err := io.CopyN(io.Discard, conn, int64(binary.BigEndian.Uint32(size[:]))); err != nil {
-		return
-	}
-	const answer = `{"certificate":"MIIB"}`
-	conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(answer))), answer...))
 }
 
 // readAhead is a connection of which something was looked at already.

@@ -147,7 +147,7 @@ func TestEverySuiteOfOldIsRefused(t *testing.T) {
 func TestNobodyIsServedWithoutACertificate(t *testing.T) {
 	good, weak := gateway(t), weakOpenSSL(t, "-rev")
 	good.host = ""
-	for _, alpn := range [][]string{nil, {"-alpn", "redoubt/1"}, {"-alpn", "redoubt-enroll/1"}, {"-alpn", "redoubt-renew/1"}} {
+	for _, alpn := range [][]string{nil, {"-alpn", "redoubt/1"}, {"-alpn", "redoubt-enroll/2"}, {"-alpn", "redoubt-renew/2"}} {
 		args := append([]string{"-tls1_3", "-ign_eof"}, alpn...)
 		if out := client(t, good, talk, args...); answered(out) {
 			t.Errorf("%v:\n%s", alpn, out)
