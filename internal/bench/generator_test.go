@@ -94,6 +94,10 @@ func TestAClosedLoopCountsWhatTheServerAnswered(t *testing.T) {
 		t.Run(l.Name, func(t *testing.T) {
 			s := serve(t, nil)
 			r, err := measure(t.Context(), s.target(), l, 0, 100*time.Millisecond)
+			for longer := time.Second; err != nil && strings.Contains(err.Error(), "not one answer") && longer < time.Minute; longer *= 5 {
+				s = serve(t, nil) // a busy machine is given longer
+				r, err = measure(t.Context(), s.target(), l, 0, longer)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +131,7 @@ func TestWrongAnswersEndTheRun(t *testing.T) {
 				}
 				return right
 			})
-			_, err := measure(t.Context(), s.target(), l, 0, 5*time.Second)
+			_, err := measure(t.Context(), s.target(), l, 0, time.Minute)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -142,7 +146,7 @@ func TestAnErrorAmongPipelinedAnswersIsTold(t *testing.T) {
 		}
 		return right
 	})
-	_, err := measure(t.Context(), s.target(), Load{Connections: 1, Pipeline: 16, ValueSize: 64}, 0, 5*time.Second)
+	_, err := measure(t.Context(), s.target(), Load{Connections: 1, Pipeline: 16, ValueSize: 64}, 0, time.Minute)
 	if err == nil || !strings.Contains(err.Error(), "OOM command not allowed") {
 		t.Errorf("%v", err)
 	}

@@ -24,8 +24,9 @@ const (
 	// tryInterval is how often a starting peer is asked whether it answers.
 	tryInterval = 20 * time.Millisecond
 	// deathTimeout is how long after a broken connection a process may be found
-	// dead: the kernel closes its sockets before it can be waited for.
-	deathTimeout = 500 * time.Millisecond
+	// dead: the kernel closes its sockets before it can be waited for, and the
+	// machine may be busy.
+	deathTimeout = 3 * time.Second
 )
 
 // site is a benchmark's place: its directory, certificates, and processes.

@@ -164,7 +164,7 @@ func send(t *testing.T, pid int, signal syscall.Signal) {
 
 // answers tells whether the engine takes the application's password by now.
 func answers(r *running) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := r.Dial(ctx)
 	if err != nil {

@@ -369,17 +369,21 @@ func TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers(t *testing.T) {
 	h := newCAHost(t)
 	h.gateway("cache-1", "127.0.0.1:0", 0).stop()
 	dir := filepath.Join(filepath.Dir(h.dir), "cache-1")
-	s := &server{t: t, name: "cache-1", patient: 500 * time.Millisecond, log: &lines{changed: make(chan struct{})},
+	s := &server{t: t, name: "cache-1", patient: 3 * time.Second, log: &lines{changed: make(chan struct{})},
 		files: tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(h.dir, "ca.crt"), CRL: filepath.Join(h.dir, "revoked.crl")}}
 	s.ca = &Server{CA: h.ca, Tokens: h.tokens, Log: slog.New(slog.NewTextHandler(s.log, nil))}
 	s.start("127.0.0.1:0")
+	waiting := map[string]*tls.Conn{}
 	for name, says := range map[string]string{"nothing": "", "half a request": "\x00\x00\x10\x00{"} {
 		conn, err := tunnel.DialEnroll(t.Context(), tunnel.Endpoint{Address: s.address, ID: who(t, identity.Gateway, "cache-1")}, []RootHash{h.root()})
 		must(t, err)
 		defer conn.Close()
 		_, err = io.WriteString(conn, says)
 		must(t, err)
-		must(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		waiting[name] = conn
+	}
+	for name, conn := range waiting {
+		must(t, conn.SetReadDeadline(time.Now().Add(patience)))
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: it holds its place still: %v", name, err)
 		}

@@ -85,7 +85,7 @@ func looped(t *testing.T, p *eventloop.Poller, conn net.Conn) (*eventloop.Wire, 
 // waitFor waits for an event with the token.
 func waitFor(t *testing.T, p *eventloop.Poller) eventloop.Event {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		for _, ev := range p.Wait(time.Second) {
 			if ev.Token == token {
 				return ev
@@ -456,7 +456,7 @@ func TestNoWakeIsLost(t *testing.T) {
 		})
 	}
 	for seen := int64(0); seen < wakers*each; {
-		events, _ := waited(p, 5*time.Second)
+		events, _ := waited(p, time.Minute)
 		now := posted.Load()
 		if len(events) == 0 && now > seen {
 			t.Fatalf("asleep with %d of %d seen", seen, now)
@@ -484,7 +484,7 @@ func TestWhatIsDiscardedNeverArrives(t *testing.T) {
 			wrote, _ := wire.Write(make([]byte, sent))
 			wire.Discard()
 			wire.Close()
-			far.SetReadDeadline(time.Now().Add(20 * time.Second))
+			far.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := io.Copy(io.Discard, far); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("of %d bytes written %d arrived, and then %v", wrote, n, err)
 			}

@@ -107,9 +107,9 @@ func TestAThreadsTimeIsTold(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := eventloop.ThreadTime(eventloop.Thread())
-	for late := time.Now().Add(10 * time.Second); eventloop.ThreadTime(eventloop.Thread())-began < 10*time.Millisecond; {
+	for late := time.Now().Add(time.Minute); eventloop.ThreadTime(eventloop.Thread())-began < 10*time.Millisecond; {
 		if time.Now().After(late) {
-			t.Fatal("10 ms of CPU time are not told in 10 s")
+			t.Fatal("10 ms of CPU time are not told in a minute")
 		}
 	}
 }

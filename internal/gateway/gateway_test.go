@@ -203,6 +203,15 @@ func TestOutOfFilesIsWaitedOut(t *testing.T) {
 	path, _ := redis(t)
 	g := start(t, path, nil)
 	const failing, again = "connections can't be accepted", "connections are accepted again"
+	address := &syscall.SockaddrInet4{Port: g.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	var strangers []*os.File
+	for range 20 {
+		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		must(t, err)
+		s := os.NewFile(uintptr(fd), "stranger")
+		defer s.Close()
+		strangers = append(strangers, s)
+	}
 	var old syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old))
 	few := old
@@ -224,20 +233,14 @@ func TestOutOfFilesIsWaitedOut(t *testing.T) {
 		}
 		taken = append(taken, fd)
 	}
-	const late = 20
-	giveOne := func() {
-		syscall.Close(taken[0])
-		taken = taken[1:]
-	}
-	var strangers []*net.TCPConn
-	for range late { // each takes the one that is free: the gateway has none to accept it with
-		giveOne()
-		strangers = append(strangers, g.raw("127.0.0.1"))
+	for _, s := range strangers { // the gateway has none to accept them with
+		must(t, syscall.Connect(int(s.Fd()), address))
 	}
 	g.line(failing, "too many open files")
-	giveOne() // which one stranger after the other gets
+	syscall.Close(taken[0]) // which one stranger after the other gets
+	taken = taken[1:]
 	for _, s := range strangers {
-		must(t, s.CloseWrite())
+		must(t, syscall.Shutdown(int(s.Fd()), syscall.SHUT_WR))
 	}
 	for _, s := range strangers {
 		if _, err := io.Copy(io.Discard, s); err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
+	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 // watching starts a gateway that watches its files, as the product's does.
@@ -68,14 +70,13 @@ func (r *rig) revoke(certs ...*x509.Certificate) {
 func ends(t *testing.T, conn *tls.Conn) time.Duration {
 	t.Helper()
 	began := time.Now()
+	conn.SetDeadline(began.Add(patience))
 	if n, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Fatalf("read %d bytes of a connection that should end", n)
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal("the connection doesn't end")
 	}
-	if took := time.Since(began); took < patience/2 {
-		return took
-	}
-	t.Fatal("the connection doesn't end")
-	return 0
+	return time.Since(began)
 }
 
 func TestLiveConnectionsOfARevokedHostAreCutWithinASecond(t *testing.T) {
@@ -91,10 +92,11 @@ func TestLiveConnectionsOfARevokedHostAreCutWithinASecond(t *testing.T) {
 	}
 	blocked := g.dialAs(lost)
 	blocked.Write([]byte(encode("BLPOP", "none", "0")))
+	bound := lab.Promised(t, time.Second)
 	g.revoke(cert)
 	for _, conn := range append(conns, blocked) {
-		if took := ends(t, conn); took > time.Second {
-			t.Errorf("cut after %s", took)
+		if took, most := ends(t, conn), bound(); took > most {
+			t.Errorf("cut after %s, more than %s", took, most)
 		}
 	}
 	g.line("connection closed", "spiffe://clinic/app/lost", "reason=\"cut: the certificate of", "is revoked")
@@ -136,18 +138,16 @@ func TestARevocationBetweenHandshakeAndHandOverIsSeen(t *testing.T) {
 func TestAConnectionMayOutliveItsCertificateIfItsHostRenews(t *testing.T) {
 	path, _ := redis(t)
 	g := watching(t, path)
-	const life = 3 * time.Second
+	second, cert := g.shortLived("web-1", time.Hour)
+	const life = 5 * time.Second // enough to show both
 	first, _ := g.shortLived("web-1", life)
 	alone, _ := g.shortLived("web-2", life)
 	old, abandoned := g.dialAs(first), g.dialAs(alone)
 	ask(t, old, "PING")
 	ask(t, abandoned, "PING")
-	second, cert := g.shortLived("web-1", time.Hour)
 	g.dialAs(second)
 
-	if took := ends(t, abandoned); took > life+2*time.Second {
-		t.Errorf("without a newer certificate it is cut after %s", took)
-	}
+	ends(t, abandoned)
 	g.line("connection closed", "spiffe://clinic/app/web-2", "no newer one was shown")
 	if time.Now().Before(first.NotAfter()) {
 		t.Fatal("the first certificate hasn't ended: the test is broken")
@@ -158,9 +158,7 @@ func TestAConnectionMayOutliveItsCertificateIfItsHostRenews(t *testing.T) {
 	// Only the new certificate can still be on a list, and takes the old
 	// connection along.
 	g.revoke(cert)
-	if took := ends(t, old); took > time.Second {
-		t.Errorf("cut after %s", took)
-	}
+	ends(t, old)
 	g.line("connection closed", "spiffe://clinic/app/web-1", "is revoked")
 }
 

@@ -23,6 +23,7 @@ import (
 // closed reads to the end of a connection and returns what came before it.
 func closed(t *testing.T, conn net.Conn) []byte {
 	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("not closed: %v", err)
@@ -32,6 +33,7 @@ func closed(t *testing.T, conn net.Conn) []byte {
 
 func TestWhatIsNotTLSIsClosedAndNamed(t *testing.T) {
 	path, _ := redis(t)
+	const late = "no handshake within"
 	for name, c := range map[string]struct{ sends, says string }{
 		"Redis":           {encode("SET", "MARKKEY", "MARKVALUE"), "not TLS: spoke plain Redis?"},
 		"inline Redis":    {"auth MARKPASSWORD\r\n", "not TLS: spoke plain Redis?"},
@@ -41,25 +43,29 @@ func TestWhatIsNotTLSIsClosedAndNamed(t *testing.T) {
 		"anything":        {"MARKMARKMARK", "not TLS: unknown bytes"},
 		"nearly TLS":      {"\x16\x03\x01\xff\xffMARK", "broken TLS"},
 		"a huge hello":    {"\x16\x03\x01\x00\x04\x01\xff\xff\xff", "handshake message of length 16777215"},
-		"half a word":     {"PI", "no handshake within"},
-		"nothing":         {"", "no handshake within"},
+		"half a word":     {"PI", late},
+		"nothing":         {"", late},
 		"an alert":        {"\x15\x03\x01\x00\x02\x02\x28", "it ended the handshake"},
 		"data before TLS": {"\x17\x03\x03\x00\x04MARK", "broken TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = time.Second })
+			g := start(t, path, func(o *gateway.Options) {
+				o.Limits.HandshakeTimeout = 2 * patience // who is closed for what he says isn't closed by it
+				if c.says == late {
+					o.Limits.HandshakeTimeout = time.Second
+				}
+			})
 			conn := g.raw("127.0.0.1")
-			begun := time.Now()
 			conn.Write([]byte(c.sends))
 			if got := closed(t, conn); bytes.ContainsAny(got, "+-*$") && len(got) > 7 {
 				t.Errorf("it answered %q", got)
 			}
 			g.line("connection refused", c.says, "source=127.0.0.1")
-			if took := time.Since(begun); took > 20*time.Second {
-				t.Errorf("closed after %s", took)
-			}
 			if text, _ := g.log.all(); strings.Contains(text, "MARK") {
 				t.Errorf("the log repeats what was sent:\n%s", text)
+			}
+			if c.says == late {
+				return // a second may be too short for an honest one, too
 			}
 			if got := ask(t, g.dial(), "PING"); got != "+PONG" {
 				t.Error(got)
@@ -96,7 +102,7 @@ func TestWhoLeavesWithoutAWordIsNotRefused(t *testing.T) {
 
 func TestRandomBytesGetNothingAndBreakNothing(t *testing.T) {
 	path, _ := redis(t)
-	g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = time.Second })
+	g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = patience })
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range 100 {
 		conn := g.raw("127.0.0.1")
@@ -202,19 +208,17 @@ func TestAnUnadmittedNetworkIsClosedBeforeTLS(t *testing.T) {
 }
 
 // TestSlowStrangersLockNobodyOut: twice as many half-open handshakes as there is
-// room for, some dripping bytes, and a rightful client that comes from elsewhere.
+// room for, which have all the time of this test, and a rightful client that comes from
+// elsewhere.
 func TestSlowStrangersLockNobodyOut(t *testing.T) {
 	path, _ := redis(t)
 	const room = 20
-	g := start(t, path, func(o *gateway.Options) { o.Limits.Handshakes = room; o.Limits.HandshakeTimeout = 6 * time.Second })
-	begun := time.Now()
-	var slow []*net.TCPConn
+	g := start(t, path, func(o *gateway.Options) { o.Limits.Handshakes = room; o.Limits.HandshakeTimeout = time.Hour })
 	for i := range 2 * room {
 		conn := g.raw("127.0.0.2")
 		if i%2 == 0 {
 			conn.Write([]byte{22, 3, 1}) // of a record that never comes
 		}
-		slow = append(slow, conn)
 	}
 	g.line("connection refused", "source=127.0.0.2", "too many handshakes")
 	for range 5 {
@@ -222,33 +226,22 @@ func TestSlowStrangersLockNobodyOut(t *testing.T) {
 			t.Fatal(got)
 		}
 	}
-	if took := time.Since(begun); took > 5900*time.Millisecond {
-		t.Fatalf("took %s: the strangers may have timed out by themselves", took)
-	}
-	for _, conn := range slow {
-		closed(t, conn)
-	}
-	if took := time.Since(begun); took > 20*time.Second {
-		t.Errorf("the last stranger was closed after %s", took)
-	}
 }
 
 func TestDrippingBytesDoNotProlongAHandshake(t *testing.T) {
 	path, _ := redis(t)
 	g := start(t, path, func(o *gateway.Options) { o.Limits.HandshakeTimeout = 500 * time.Millisecond })
 	conn := g.raw("127.0.0.1")
-	begun := time.Now()
-	hello := append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 500)...)
+	hello := append([]byte{22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, make([]byte, 500)...) // takes 10 s
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for i := range hello {
-		if _, err := conn.Write(hello[i : i+1]); err != nil {
-			break
-		}
+	var err error
+	for i := 0; err == nil && i < len(hello); i++ {
+		_, err = conn.Write(hello[i : i+1])
 		<-tick.C
 	}
-	if took := time.Since(begun); took > 8*time.Second {
-		t.Errorf("still open after %s", took)
+	if err == nil {
+		t.Error("all that dripped was taken")
 	}
 	g.line("no handshake within 500ms")
 }

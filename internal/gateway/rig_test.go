@@ -125,7 +125,8 @@ func (r *rig) hostDir(ca *pki.CA, uri string) string {
 	return dir
 }
 
-// dial connects as a sidecar does.
+// dial connects as a sidecar does. patience is for each thing that is asked, not for all
+// of them: see ask.
 func (r *rig) dial() *tls.Conn {
 	r.t.Helper()
 	return r.dialAs(r.app)
@@ -247,6 +248,7 @@ func engine(t testing.TB, f func(*net.UnixConn)) (path string) {
 // ask sends a command as RESP and returns the first line of the reply.
 func ask(t testing.TB, conn net.Conn, args ...string) string {
 	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
 	_, err := fmt.Fprint(conn, encode(args...))
 	must(t, err)
 	line, err := bufio.NewReader(conn).ReadString('\n')

@@ -140,7 +140,7 @@ func (s *stunnels) gets(n int, version uint16, cert *tls.Certificate) bool {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	config := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
 	if cert != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }

@@ -263,7 +263,7 @@ func TestProgramDiesWithItsSupervisor(t *testing.T) {
 // requireEnd waits for a program to let go of its standard output.
 func requireEnd(t *testing.T, r *os.File, said io.Reader) {
 	t.Helper()
-	must(t, r.SetReadDeadline(time.Now().Add(5*time.Second)))
+	must(t, r.SetReadDeadline(time.Now().Add(time.Minute)))
 	if rest, err := io.ReadAll(said); err != nil || len(rest) > 0 {
 		t.Errorf("the program lives on: it said %q (%v)", rest, err)
 	}

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const password = "pw-9f2c"
 
 // patience bounds every wait of these tests: reached only by a bug.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // startEngine starts a redis-server and returns its socket.
 func startEngine(t testing.TB, directives ...string) string {

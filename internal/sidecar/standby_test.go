@@ -127,7 +127,7 @@ func TestALaneOnStandbyThatLeadsNowhereIsGivenUp(t *testing.T) {
 			<-let
 		}
 	}
-	car, _ := behind(t, m, Limits{Dial: time.Second})
+	car, _ := behind(t, m, Limits{Dial: 3 * time.Second})
 	dialCar(t, car).alone()
 	waitFor(t, func() bool { return ready(t, car) })
 	silent.Store(true)

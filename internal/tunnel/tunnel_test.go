@@ -138,7 +138,7 @@ func connect(t *testing.T, server, client *tls.Config) outcome {
 			return
 		}
 		defer raw.Close()
-		raw.SetDeadline(time.Now().Add(10 * time.Second))
+		raw.SetDeadline(time.Now().Add(time.Minute))
 		conn := tls.Server(raw, server)
 		var b [1]byte
 		if _, o.server = conn.Read(b[:]); o.server == nil {
@@ -149,7 +149,7 @@ func connect(t *testing.T, server, client *tls.Config) outcome {
 	raw, err := net.Dial("tcp", l.Addr().String())
 	must(t, err)
 	defer raw.Close()
-	raw.SetDeadline(time.Now().Add(10 * time.Second))
+	raw.SetDeadline(time.Now().Add(time.Minute))
 	conn := tls.Client(raw, client)
 	if _, o.client = conn.Write([]byte{'x'}); o.client == nil {
 		_, o.client = conn.Read(make([]byte, 1))

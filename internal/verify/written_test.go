@@ -28,7 +28,7 @@ func TestEveryFileThatIsWrittenIsSearched(t *testing.T) {
 		}
 	}
 	write("old")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w := watchWrites()
 	defer w.end()
