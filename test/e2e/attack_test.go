@@ -47,6 +47,7 @@ func mixed(word string) string {
 }
 
 func TestEveryAttackIsRefusedHoweverItIsWritten(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	engine := enginesOf(t, d)[0]
 	doors := map[string]func(t *testing.T) *lab.Client{
@@ -99,6 +100,7 @@ func refused(t *testing.T, what, reply string) {
 }
 
 func TestScriptsCantAttackEither(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t, "--allow", "scripting")
 	for _, attack := range attacks {
 		var quoted []string
@@ -117,6 +119,7 @@ func TestScriptsCantAttackEither(t *testing.T) {
 }
 
 func TestNothingRunsWithoutThePassword(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	doors := map[string]func() *lab.Client{
 		"sidecar": func() *lab.Client { return lab.Connect(t, d.Sidecar, "") },

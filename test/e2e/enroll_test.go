@@ -111,7 +111,7 @@ def encode(*args):
 def work(i):
     n = 0
     try:
-        s = socket.create_connection(("127.0.0.1", 6379)); s.settimeout(20); f = s.makefile("rb")
+        s = socket.create_connection(("127.0.0.1", 6379)); s.settimeout(60); f = s.makefile("rb")
         s.sendall(encode("AUTH", password))
         if f.readline() != b"+OK\r\n": raise Exception("no AUTH")
         os.write(1, b"up\n")
@@ -145,7 +145,7 @@ func (f *fleet) startLoad(on *lab.Host) *load {
 	must(f.t, cmd.Start())
 	go func() { defer close(l.done); cmd.Wait() }()
 	f.t.Cleanup(func() { stdin.Close(); <-l.done })
-	within(f.t, 30*time.Second, "the load to begin", func() bool {
+	within(f.t, time.Minute, "the load to begin", func() bool {
 		if strings.Contains(l.output(), "failed") {
 			f.t.Fatalf("the load can't begin: %s\n%s", l.output(), f.gatewayLog.Output())
 		}
@@ -234,18 +234,19 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 		t.Error("the root is the old one")
 	}
 
+	bound := lab.Promised(t, time.Second)
 	began := time.Now()
 	if out, code := ca("revoke", "web-3"); code != 0 {
 		t.Fatalf("revoke: %d\n%s", code, out)
 	}
 	revoked := time.Now()
-	within(t, 20*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(apps[2].load.output(), "failed") })
+	within(t, time.Minute, "the revoked host to be cut off", func() bool { return strings.Contains(apps[2].load.output(), "failed") })
 	at, err := strconv.ParseFloat(failedAt.FindStringSubmatch(apps[2].load.output())[1], 64)
 	must(t, err)
-	if cut := time.Unix(0, int64(at*1e9)); cut.Before(began) || cut.After(revoked.Add(time.Second)) {
-		t.Errorf("cut %s after the command had ended", cut.Sub(revoked))
+	if cut, most := time.Unix(0, int64(at*1e9)), bound(); cut.Before(began) || cut.After(revoked.Add(most)) {
+		t.Errorf("cut %s after the command had ended, more than %s", cut.Sub(revoked), most)
 	}
-	within(t, 20*time.Second, "the refusal of a new connection", func() bool {
+	within(t, time.Minute, "the refusal of a new connection", func() bool {
 		return strings.Contains(f.gatewayLog.Output(), "the certificate of spiffe://clinic/app/web-3 is revoked")
 	})
 	for i, a := range apps[:2] {
@@ -284,17 +285,16 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 	if out := load.output(); strings.Contains(out, "failed") {
 		t.Fatalf("%s\n%s", out, gateway2.Output())
 	}
+	bound := lab.Promised(t, 1500*time.Millisecond)
 	f.redoubt("pki", "revoke", "web-1", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
 	revoked := time.Now()
-	within(t, 20*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(load.output(), "failed") })
+	within(t, time.Minute, "the revoked host to be cut off", func() bool { return strings.Contains(load.output(), "failed") })
 	at, err := strconv.ParseFloat(failedAt.FindStringSubmatch(load.output())[1], 64)
 	must(t, err)
-	if cut := time.Unix(0, int64(at*1e9)); cut.After(revoked.Add(1500 * time.Millisecond)) {
-		t.Errorf("cut at the gateway without the CA %s after the command had ended", cut.Sub(revoked))
+	if cut, most := time.Unix(0, int64(at*1e9)), bound(); cut.After(revoked.Add(most)) {
+		t.Errorf("cut at the gateway without the CA %s after the command had ended, more than %s", cut.Sub(revoked), most)
 	}
-	if !strings.Contains(gateway2.Output(), "is revoked") {
-		t.Errorf("it wasn't cut for that:\n%s", gateway2.Output())
-	}
+	within(t, time.Minute, "the log to say that it was cut for that", func() bool { return strings.Contains(gateway2.Output(), "is revoked") })
 }
 
 // TestADeploymentOfUpIsJoinedAndRevoked does on one machine what real hosts do.
@@ -318,7 +318,7 @@ func TestADeploymentOfUpIsJoinedAndRevoked(t *testing.T) {
 	if out, code := lab.Run(t, exec.Command(redoubt, "pki", "revoke", "web-2", "--dir", d.Dir)); code != 0 {
 		t.Fatalf("revoke: %d\n%s", code, out)
 	}
-	within(t, 2*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(d.Output(), "is revoked") })
+	soon(t, 2*time.Second, "the revoked host to be cut off", func() bool { return strings.Contains(d.Output(), "is revoked") })
 	if got := second.Do("PING"); !strings.HasPrefix(got, "-") {
 		t.Errorf("a revoked host is answered %q", got)
 	}
@@ -354,15 +354,13 @@ engine: {password_digests: ../secret/password.sha256, memory: 64mb, max_value: 3
 	env := strings.TrimSpace(read(t, f.path("secret", "app.env")))
 	lab.Start(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "SUBSCRIBE", "news"), "subscribe") // a lane of its own
 	f.redoubt("pki", "revoke", "cache-2", "--role", "gateway", "--dir", f.path("ca"), "--passphrase-file", f.path("passphrase"))
-	within(t, 1500*time.Millisecond, "both lanes to be cut", func() bool {
+	soon(t, 1500*time.Millisecond, "both lanes to be cut", func() bool {
 		log := gateway2.Output()
 		return strings.Contains(app.Output(), "the gateway's certificate is revoked") && strings.Count(log, "connection closed") == strings.Count(log, "connection opened")
 	})
-	within(t, 10*time.Second, "the other gateway to be used", func() bool {
+	within(t, time.Minute, "the other gateway to be used", func() bool {
 		out, _ := lab.Run(t, f.web.Command("redis-cli", "--no-auth-warning", "-u", strings.TrimPrefix(env, "REDIS_URL="), "GET", "where"))
 		return strings.TrimSpace(out) == "" // not there: the data is the other gateway's
 	})
-	if !strings.Contains(f.gatewayLog.Output(), "connection opened") {
-		t.Error("the other gateway has seen nobody")
-	}
+	within(t, time.Minute, "the other gateway's log to tell of who came", func() bool { return strings.Contains(f.gatewayLog.Output(), "connection opened") })
 }

@@ -117,6 +117,7 @@ func ports(families string, list ...int) map[string]bool {
 // tries each port of the cache host and of an application host, over IPv4 and
 // IPv6. Before the rules are loaded everybody reaches everything: the control.
 func TestTheFirewallLetsInWhoMustGetInAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	all := ports("46", 22, 6379, 8080)
 	for _, host := range []string{"cache-1", "web-1"} {
@@ -251,6 +252,7 @@ func TestTheWholeOfItBehindItsFirewall(t *testing.T) {
 // application speaks in the clear: at its own address, and at one that another table
 // rewrites to it. IPv6 has no such setting, and no way in, with the filter or without.
 func TestNothingFromOutsideReachesTheLoopback(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	on := func(host, script string) {
 		t.Helper()

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
@@ -37,7 +38,8 @@ func TestAResolverThatIsForbiddenIsNamed(t *testing.T) {
 	sidecar := s.sidecar(s.web)
 	url := strings.TrimPrefix(strings.TrimSpace(read(t, s.path("secret", "app.env"))), "REDIS_URL=")
 	lab.Run(t, s.web.Command("redis-cli", "--no-auth-warning", "-u", url, "PING"))
-	if out := sidecar.Output(); !strings.Contains(out, "IPAddressDeny=link-local") || !strings.Contains(out, "docs/systemd.md") {
-		t.Error(out)
-	}
+	within(t, time.Minute, "the log to name it", func() bool {
+		out := sidecar.Output()
+		return strings.Contains(out, "IPAddressDeny=link-local") && strings.Contains(out, "docs/systemd.md")
+	})
 }

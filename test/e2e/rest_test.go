@@ -56,11 +56,11 @@ func TestNoCachedValueReachesAFile(t *testing.T) {
 	if err := syscall.Kill(engine, syscall.SIGSEGV); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 20*time.Second, "another engine", func() bool {
+	within(t, time.Minute, "another engine", func() bool {
 		engines := enginesOf(t, d)
 		return len(engines) == 1 && engines[0] != engine
 	})
-	within(t, 20*time.Second, "the cache to answer again", func() bool {
+	within(t, time.Minute, "the cache to answer again", func() bool {
 		c := lab.NewClient(t, mustConnect(t, d.Sidecar))
 		c.Send(lab.Encode("AUTH", d.Password()))
 		reply, err := c.TryReply()

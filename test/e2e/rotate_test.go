@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,7 +71,10 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 	var stop atomic.Bool
 	var done, failed atomic.Int64
 	var workers sync.WaitGroup
+	var inUse []*atomic.Value // each worker's
 	work := func(steps ...[]string) {
+		used := new(atomic.Value)
+		inUse = append(inUse, used)
 		workers.Go(func() {
 			pace := newPace()
 			defer pace.Stop()
@@ -83,6 +87,7 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 				}
 				c := lab.NewClient(t, conn)
 				ok := tryDo(c, "AUTH", word)
+				used.Store(word)
 				for n := 0; ok && !stop.Load() && word == current.Load() && n < 200; n++ {
 					<-pace.C
 					for _, step := range steps {
@@ -103,9 +108,12 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 		work([]string{"WATCH", "k"}, []string{"MULTI"}, []string{"INCR", "n"}, []string{"EXEC"})
 		work([]string{"RPUSH", "jobs", "x"}, []string{"BLPOP", "jobs", "5"})
 	}
-	moved := func() {
+	moved := func() { // all of them: who still works with a password that ends is cut
+		within(t, time.Minute, "every worker to move over", func() bool {
+			return failed.Load() > 0 || !slices.ContainsFunc(inUse, func(used *atomic.Value) bool { return used.Load() != current.Load() })
+		})
 		before := done.Load()
-		within(t, 30*time.Second, "the workers to move over", func() bool { return done.Load() > before+500 || failed.Load() > 0 })
+		within(t, time.Minute, "the workers to move over", func() bool { return done.Load() > before+500 || failed.Load() > 0 })
 	}
 	moved()
 	for range 2 {
@@ -118,7 +126,7 @@ func TestRotationUnderLoadFailsNoRequest(t *testing.T) {
 		current.Store(next)
 		moved()
 		secretOf(t, d, "retire")
-		within(t, 5*time.Second, "the old password to be refused", func() bool { return !isTaken(t, d, old) })
+		within(t, time.Minute, "the old password to be refused", func() bool { return !isTaken(t, d, old) })
 		moved()
 	}
 	// The late cut of connections that can't be told apart must have been, too.
@@ -155,8 +163,10 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 	listening.Do("SUBSCRIBE", "news")
 	waiting.Send(lab.Encode("BLPOP", "nothing", "0"))
 
+	const overlap = 10 * time.Second // in which all that follows has its place
+	bound, endsAfter := lab.Promised(t, overlap+6*time.Second), lab.Promised(t, 5*time.Second)
 	begun := time.Now()
-	secretOf(t, d, "rotate", "--overlap", "4s")
+	secretOf(t, d, "rotate", "--overlap", overlap.String())
 	next := givenPassword(t, d)
 	stays := connect(next)
 	if s := lanes(t, d); s.SharedLanes != 2 || s.LanesLost != 0 {
@@ -166,9 +176,9 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 	if strings.Count(out, "good until") != 1 || strings.Count(out, "\n") != 2 {
 		t.Errorf("redoubt secret list:\n%s", out)
 	}
-	within(t, 20*time.Second, "the end", func() bool { return !isTaken(t, d, old) })
-	if took := time.Since(begun); took < 2*time.Second || took > 10*time.Second {
-		t.Errorf("with an overlap of 4 s the old password was refused after %s", took)
+	within(t, time.Minute, "the end", func() bool { return !isTaken(t, d, old) })
+	if took, most := time.Since(begun), bound(); took < overlap-2*time.Second || took > most {
+		t.Errorf("with an overlap of %s the old password was refused after %s", overlap, took)
 	}
 	for name, c := range map[string]*lab.Client{"shared": shared, "alone": alone, "waiting": waiting, "listening": listening} {
 		ended := time.Now()
@@ -181,8 +191,8 @@ func TestAnOldPasswordIsOutSoonAfterItsEnd(t *testing.T) {
 				t.Errorf("%s: %q", name, reply)
 			}
 		}
-		if took := time.Since(ended); took > 5*time.Second {
-			t.Errorf("%s: ended %s after the password did", name, took)
+		if took, most := time.Since(ended), endsAfter(); took > most {
+			t.Errorf("%s: ended %s after the password did, more than %s", name, took, most)
 		}
 	}
 	stays.Want("$1\r\nv\r\n", "GET", "k")
@@ -203,10 +213,10 @@ func TestAnEngineThatDiesInAnOverlapComesBackWithBoth(t *testing.T) {
 	if err := syscall.Kill(engines[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 20*time.Second, "another engine", func() bool { e := enginesOf(t, d); return len(e) == 1 && e[0] != engines[0] })
+	within(t, time.Minute, "another engine", func() bool { e := enginesOf(t, d); return len(e) == 1 && e[0] != engines[0] })
 	both := func(d *lab.Deployment) {
 		for name, password := range map[string]string{"old": old, "new": next} {
-			within(t, 20*time.Second, "the "+name+" password to be taken", func() bool {
+			within(t, time.Minute, "the "+name+" password to be taken", func() bool {
 				c := lab.NewClient(t, mustConnect(t, d.Sidecar))
 				defer c.Conn.Close()
 				return c.Do("AUTH", password) == "+OK\r\n"
@@ -228,6 +238,7 @@ func TestAnEngineThatDiesInAnOverlapComesBackWithBoth(t *testing.T) {
 
 // TestADamagedDigestsFileTakesNoPasswordAway, and its end counts all the same.
 func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
+	t.Parallel()
 	d := lab.Up(t)
 	password := givenPassword(t, d)
 	digests := filepath.Join(d.Dir, "gateway", "password.sha256")
@@ -247,7 +258,7 @@ func TestADamagedDigestsFileTakesNoPasswordAway(t *testing.T) {
 		if err := harm(); err != nil {
 			t.Fatal(err)
 		}
-		within(t, 5*time.Second, fmt.Sprintf("the log to tell of a file that is %s", name), func() bool {
+		within(t, time.Minute, fmt.Sprintf("the log to tell of a file that is %s", name), func() bool {
 			return strings.Count(d.Output(), "are not believed") > said
 		})
 		if !isTaken(t, d, password) {
@@ -284,16 +295,14 @@ func TestAPasswordIsRotatedBetweenHosts(t *testing.T) {
 		return out
 	}
 	newURL := strings.TrimPrefix(strings.TrimSpace(read(t, appEnv)), "REDIS_URL=")
-	within(t, 10*time.Second, "the new password to be taken", func() bool { return get(newURL) == "v\n" })
+	within(t, time.Minute, "the new password to be taken", func() bool { return get(newURL) == "v\n" })
 	if got := get(oldURL); got != "v\n" {
 		t.Errorf("the old password within the overlap: %q", got)
 	}
 	s.redoubt("secret", "retire", "--digests", digests)
-	within(t, 10*time.Second, "the old password to be refused", func() bool { return strings.Contains(get(oldURL), "WRONGPASS") })
+	within(t, time.Minute, "the old password to be refused", func() bool { return strings.Contains(get(oldURL), "WRONGPASS") })
 	if got := get(newURL); got != "v\n" {
 		t.Errorf("the new password behind the overlap: %q", got)
 	}
-	if strings.Count(gateway.Output(), "passwords have changed") != 2 {
-		t.Errorf("the gateway's log does not tell of both changes:\n%s", gateway.Output())
-	}
+	within(t, time.Minute, "the gateway's log to tell of both changes", func() bool { return strings.Count(gateway.Output(), "passwords have changed") == 2 })
 }

@@ -39,7 +39,7 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 	if err := syscall.Kill(engine, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 20*time.Second, "the next engine", func() bool {
+	within(t, time.Minute, "the next engine", func() bool {
 		code, out = status(t, d.Dir)
 		return strings.Contains(out, "restarts: 1") && code == 0
 	})
@@ -53,11 +53,12 @@ func TestStatusTellsWhatIsWrong(t *testing.T) {
 
 // TestStatusSaysWhoServes, and that nobody does also while no application asks.
 func TestStatusSaysWhoServes(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	add(t, s.path("web-1", "sidecar.yaml"), "admin: {socket: admin.sock}\n")
 	add(t, s.path("cache-1", "gateway.yaml"), "admin: {socket: admin.sock}\n")
 	early := s.sidecar(s.web) // no gateway yet
-	within(t, 20*time.Second, "that no gateway serves yet", func() bool { return strings.Contains(early.Output(), "the cache can't be reached yet") })
+	within(t, time.Minute, "that no gateway serves yet", func() bool { return strings.Contains(early.Output(), "the cache can't be reached yet") })
 	early.Stop()
 	gateway := s.gateway()
 	s.sidecar(s.web)
@@ -68,12 +69,12 @@ func TestStatusSaysWhoServes(t *testing.T) {
 		t.Errorf("idle: %d\n%s", code, out)
 	}
 	gateway.Stop()
-	within(t, 20*time.Second, "nobody serves, and nobody has asked for a key", func() bool {
+	within(t, time.Minute, "nobody serves, and nobody has asked for a key", func() bool {
 		out, code := ask()
 		return code == 1 && strings.Contains(out, "the cache can't be reached: gateway cache-1 at 10.77.0.2:6379: ")
 	})
 	s.gateway()
-	within(t, 20*time.Second, "it serves again", func() bool {
+	within(t, time.Minute, "it serves again", func() bool {
 		out, code := ask()
 		return code == 0 && strings.Contains(out, "gateway cache-1 at 10.77.0.2:6379")
 	})

@@ -89,7 +89,7 @@ func TestTheEngineNeverOutlivesUp(t *testing.T) {
 			if end != syscall.SIGKILL && code != 0 {
 				t.Errorf("exit code %d", code)
 			}
-			within(t, 5*time.Second, "the engine to end", func() bool { return !alive(engines[0]) })
+			within(t, time.Minute, "the engine to end", func() bool { return !alive(engines[0]) })
 			for _, address := range []string{d.Sidecar, d.Gateway} {
 				if conn, err := net.Dial("tcp", address); err == nil {
 					conn.Close()
@@ -220,6 +220,17 @@ func within(t *testing.T, limit time.Duration, what string, ok func() bool) {
 		case <-deadline:
 			t.Fatalf("waited %v for %s", limit, what)
 		}
+	}
+}
+
+// soon is within for what is promised to take no longer than that.
+func soon(t *testing.T, promised time.Duration, what string, ok func() bool) {
+	t.Helper()
+	bound := lab.Promised(t, promised)
+	began := time.Now()
+	within(t, time.Minute, what, ok)
+	if took, most := time.Since(began), bound(); took > most {
+		t.Errorf("waited %v for %s, more than %v", took, what, most)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // answerTimeout bounds each answer of a Client.
-const answerTimeout = 20 * time.Second
+const answerTimeout = time.Minute
 
 // Client is one plain connection that speaks RESP and shows every byte of the
 // answers. It shares no code with the product, on purpose.

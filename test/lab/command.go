@@ -17,7 +17,7 @@ const commandWithin = 10 * time.Minute
 func Run(t testing.TB, cmd *exec.Cmd) (out string, code int) {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 30 * time.Second // for the rest of what it said
 	stop := time.AfterFunc(commandWithin, func() {
 		t.Errorf("%s takes longer than %s", strings.Join(cmd.Args, " "), commandWithin)
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

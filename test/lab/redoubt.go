@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// readyTimeout bounds every start: an engine starts in some 100 ms, and a
-// machine that is busy with other tests needs some times as much.
-const readyTimeout = 60 * time.Second
+// readyTimeout bounds every start and every end: an engine starts in some 100 ms, and a
+// machine that is busy with other tests needs many times as much.
+const readyTimeout = 3 * time.Minute
 
 // Redoubt builds the product's binary, once a test process, and returns its path.
 func Redoubt(t testing.TB) string {
