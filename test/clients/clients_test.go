@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { lab.Main(m) }
 
 // limit is the longest that a program may take for the whole script; they take
 // less than two seconds.
-const limit = 2 * time.Minute
+const limit = 5 * time.Minute
 
 // script is what every client does. Reconnecting comes last: a library may not
 // have noticed yet that a connection is gone, and tell the next command.

@@ -16,7 +16,7 @@ import (
 )
 
 // patience bounds whatever should be there at once.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // site is a deployment on loopback: a gateway, and sidecars as asked for.
 type site struct {

@@ -47,7 +47,7 @@ func client(t *testing.T, to target, stdin string, args ...string) string {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	must(t, cmd.Start())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { cmd.Process.Kill() })()
 	_ = cmd.Wait() // what it says counts
@@ -236,7 +236,7 @@ func TestCompressionIsRefused(t *testing.T) {
 		conn, err := net.Dial("tcp", good.address)
 		must(t, err)
 		defer conn.Close()
-		must(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		must(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 		_, err = conn.Write(hello)
 		must(t, err)
 		answer := make([]byte, 7)

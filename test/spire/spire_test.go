@@ -168,14 +168,14 @@ gateways: [{name: cache-1, address: "`+gateway+`"}]
 // eventually waits for what no event tells of, in another program.
 func (s *spire) eventually(what string, done func() bool) {
 	s.t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			s.t.Fatalf("not within a minute: %s", what)
+			s.t.Fatalf("not within 3 minutes: %s", what)
 		}
 	}
 }

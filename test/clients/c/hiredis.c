@@ -9,7 +9,7 @@
 #include <strings.h>
 #include <time.h>
 
-enum { SECONDS = 20, MEGABYTE = 1 << 20 };
+enum { SECONDS = 60, MEGABYTE = 1 << 20 };
 
 static struct { char host[256], password[256]; int port; } address;
 static redisContext *redis, *other; /* other: another part of the application */

@@ -6,7 +6,7 @@ export const url = process.env.REDIS_URL;
 export const key = (name) => `${process.env.PREFIX}:${name}`;
 export const everyByte = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 export const megabyte = Buffer.alloc(1 << 20, everyByte);
-export const seconds = 20; // the longest that a behaviour may take
+export const seconds = 60; // the longest that a behaviour may take
 
 export function wrongPasswordUrl() {
   const wrong = new URL(url);

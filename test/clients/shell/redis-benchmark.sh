@@ -5,7 +5,7 @@ set -u -o pipefail
 
 benchmark() {
 	local said
-	said=$(timeout 60 redis-benchmark -u "$REDIS_URL" -n 2000 -c 20 -P 8 -q \
+	said=$(timeout 300 redis-benchmark -u "$REDIS_URL" -n 2000 -c 20 -P 8 -q \
 		-t ping_mbulk,ping_inline,set,get,incr,lpush,rpop,sadd,hset,zadd,mset 2>&1 | tr '\r' '\n') &&
 		[ "$(grep -c 'requests per second, p50' <<<"$said")" = 11 ] || { echo "$said" | tail -5; return 1; }
 }

@@ -4,7 +4,7 @@
 set -u -o pipefail
 : "${REDIS_URL:?}" "${PREFIX:?}"
 
-readonly seconds=20 # the longest that one call or one answer may take
+readonly seconds=60 # the longest that one call or one answer may take
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 

@@ -46,6 +46,7 @@ func open(address string, protocol int) (*redis.Client, error) {
 		return nil, err
 	}
 	opt.Protocol = protocol
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = script.Limit, script.Limit, script.Limit // a busy machine passes the 3 s that it has
 	return redis.NewClient(opt), nil
 }
 

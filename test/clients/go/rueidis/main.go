@@ -36,6 +36,7 @@ func open(address string) (rueidis.Client, error) {
 		opt.AlwaysRESP2 = true
 		opt.DisableCache = true // there is no tracking in RESP2
 	}
+	opt.Dialer.Timeout, opt.ConnWriteTimeout = script.Limit, script.Limit // a busy machine passes what it has
 	return rueidis.NewClient(opt)
 }
 

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// limit is the longest that a behaviour may take.
-const limit = 20 * time.Second
+// Limit is the longest that a behaviour may take.
+const Limit = time.Minute
 
 // Table maps a behaviour's name to what carries it out.
 type Table map[string]func(context.Context) error
@@ -43,7 +43,7 @@ func one(table Table, name string) error {
 	if !ok {
 		return errors.New("this client has no such behaviour")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), Limit)
 	defer cancel()
 	return do(ctx)
 }
