@@ -4,32 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"syscall"
+
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 // ownUser is the user that a package's installation makes for the engine.
 const ownUser = "redoubt-engine"
-
-// The range that systemd gives out to DynamicUser= (systemd.exec(5)): no user
-// database has entries there, so a uid of it owns no file and no process.
-const (
-	firstDynamicUID = 61184
-	lastDynamicUID  = 65519
-)
 
 // An identity is whom the engine runs as; -1 keeps our own.
 type identity struct{ uid, gid int }
 
 // lent says whether uid is one that an earlier run of ours may have drawn.
 func (id identity) lent(uid int) bool {
-	return id.uid >= firstDynamicUID && uid >= firstDynamicUID && uid <= lastDynamicUID
+	return sandbox.Dynamic(id.uid) && sandbox.Dynamic(uid)
 }
 
 // chooseIdentity picks the engine's user. As root it is never root: with the
@@ -49,7 +39,11 @@ func chooseIdentity(name string) (identity, error) {
 	id, err := identityOf(ownUser)
 	var unknown user.UnknownUserError
 	if errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist) { // a container may have no /etc/passwd at all
-		return freeIdentity()
+		uid, err := sandbox.FreeUID()
+		if err != nil {
+			return identity{}, unable("%w", err)
+		}
+		return identity{uid, uid}, nil
 	}
 	return id, err
 }
@@ -78,61 +72,4 @@ func identityOf(name string) (identity, error) {
 		return identity{}, fmt.Errorf("engine: the engine must not run as root: set engine.user to a user of its own, or leave it out")
 	}
 	return identity{uid, gid}, nil
-}
-
-// FreeUID is a uid that nobody uses now.
-func FreeUID() (int, error) {
-	id, err := freeIdentity()
-	return id.uid, err
-}
-
-// freeIdentity draws a uid of systemd's dynamic range that nobody uses now.
-func freeIdentity() (identity, error) {
-	const tries = 64
-	for range tries {
-		uid := firstDynamicUID + rand.IntN(lastDynamicUID-firstDynamicUID+1)
-		used, err := uidInUse(uid)
-		if err != nil {
-			return identity{}, fmt.Errorf("engine: look for a free uid: %w", err)
-		}
-		if !used {
-			return identity{uid, uid}, nil
-		}
-	}
-	return identity{}, unable("no free uid between %d and %d found: create the user %s", firstDynamicUID, lastDynamicUID, ownUser)
-}
-
-// uidInUse asks the user database, systemd's record of the dynamic users it
-// has given out, and the processes there are.
-func uidInUse(uid int) (bool, error) {
-	number := strconv.Itoa(uid)
-	if _, err := user.LookupId(number); err == nil {
-		return true, nil
-	}
-	if _, err := os.Lstat(filepath.Join("/run/systemd/dynamic-uid", number)); err == nil {
-		return true, nil
-	}
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return false, err
-	}
-	for _, entry := range entries {
-		if _, err := strconv.Atoi(entry.Name()); err != nil {
-			continue
-		}
-		// Not the directory's owner: of a process that isn't dumpable that is root.
-		status, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "status"))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // ended meanwhile
-		}
-		if err != nil {
-			return false, err
-		}
-		_, uids, _ := strings.Cut(string(status), "\nUid:")
-		uids, _, _ = strings.Cut(uids, "\n")
-		if slices.Contains(strings.Fields(uids), number) { // real, effective, saved, of the file system
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -5,13 +5,14 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 )
 
 // Command fails: there is nothing here to confine a program with.
 func Command(Spec) (*exec.Cmd, error) {
-	return nil, fmt.Errorf("sandbox: %s/%s can't confine the engine: Linux on amd64 or arm64 is needed", runtime.GOOS, runtime.GOARCH)
+	return nil, fmt.Errorf("sandbox: %s/%s can't confine a program: Linux on amd64 or arm64 is needed", runtime.GOOS, runtime.GOARCH)
 }
 
 // Try fails for the same reason.
@@ -20,14 +21,22 @@ func Try(context.Context, int, int, bool) (Trial, error) {
 	return Trial{}, err
 }
 
+// TryPart fails too.
+func TryPart(ctx context.Context, uid, gid int, isolate bool) (Trial, error) {
+	return Try(ctx, uid, gid, isolate)
+}
+
 // Ourselves does nothing: what it asks for is Linux's.
 func Ourselves() error { return nil }
 
 // NoCoreFile does nothing for the same reason.
 func NoCoreFile() error { return nil }
 
+// Command fails for the same reason.
+func (Part) Command(...*os.File) (*exec.Cmd, error) { return Command(Spec{}) }
+
 // Main returns: no shim is ever started here.
-func Main() {}
+func Main(...Role) {}
 
 // Probe reports every protection as missing.
 func Probe() Report { return Report{} }

@@ -18,7 +18,10 @@ import (
 )
 
 // attemptName is argv[0] of this binary when it is the confined program itself.
-const attemptName = "redoubt-attempt"
+const attemptName = "redoubt-" + attempt
+
+// attempt is its name as a part.
+const attempt = "attempt"
 
 // again is what the program gets as an argument when an attempt to execute it succeeds.
 const again = "again"
@@ -226,11 +229,26 @@ const attemptsWithin = 10 * time.Second
 // could be started; what a program that ended early didn't tell counts as not
 // refused.
 func Try(ctx context.Context, uid, gid int, isolate bool) (Trial, error) {
-	// In the shim this is redoubt's own file too, wherever that lies: uid need not be
-	// able to walk there.
-	confined, err := tried(ctx, uid, gid, func(dir string) (*exec.Cmd, error) {
+	return try(ctx, uid, gid, func(dir string) (*exec.Cmd, error) {
+		// In the shim this is redoubt's own file too, wherever that lies: uid need not be
+		// able to walk there.
 		return Command(Spec{Path: "/proc/self/exe", Args: []string{attemptName}, Dir: dir, UID: uid, GID: gid, Isolate: isolate})
 	})
+}
+
+// TryPart does so in the sandbox of a part that may read and write no file, but for what
+// the kernel shows of the program itself, which it tells.
+func TryPart(ctx context.Context, uid, gid int, isolate bool) (Trial, error) {
+	return try(ctx, uid, gid, func(dir string) (*exec.Cmd, error) {
+		p := Part{Name: attempt, UID: uid, GID: gid, Isolate: isolate, Read: []string{"/proc/self/status"}}
+		o := p.order(0)
+		o.Dir = dir
+		return command(o)
+	})
+}
+
+func try(ctx context.Context, uid, gid int, command func(dir string) (*exec.Cmd, error)) (Trial, error) {
+	confined, err := tried(ctx, uid, gid, command)
 	if err != nil {
 		return Trial{}, fmt.Errorf("in the sandbox: %w", err)
 	}

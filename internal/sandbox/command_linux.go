@@ -16,10 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	shimName = "redoubt-sandbox" // argv[0] of a shim
-	orderFD  = 3                 // the first of exec.Cmd.ExtraFiles
-)
+const shimName = "redoubt-sandbox" // argv[0] of a shim
 
 // Command returns a command that becomes the program of s, confined. The
 // caller sets Stdin, Stdout and Stderr (pipes), and starts it from a locked OS
@@ -31,6 +28,24 @@ const (
 // garbage collector does.
 func Command(s Spec) (*exec.Cmd, error) {
 	return command(order{Spec: s, Layers: allLayers()})
+}
+
+// Command returns a command that becomes the part, confined, with these files at
+// FirstFile and after. The rest is as with Command for a program.
+func (p Part) Command(files ...*os.File) (*exec.Cmd, error) {
+	if err := p.validate(files); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	cmd, err := command(p.order(len(files)))
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = append(cmd.ExtraFiles, files...)
+	return cmd, nil
+}
+
+func (p Part) order(files int) order {
+	return order{Spec: p.spec(), Layers: allLayers(), Part: &p, Files: files, Processors: runtime.GOMAXPROCS(0), Debug: os.Getenv("GODEBUG")}
 }
 
 func command(o order) (*exec.Cmd, error) {
@@ -83,17 +98,28 @@ func takeOver(f *os.File) (order, error) {
 	if err := dec.Decode(&o); err != nil {
 		return o, err
 	}
+	if o.Files < 0 || o.Files > maxFiles {
+		return o, fmt.Errorf("%d files", o.Files)
+	}
 	return o, o.validate()
 }
 
 // Main must be the first call of main, and of every TestMain whose tests start
 // confined programs. It returns at once, unless this process was started by
-// Command: then it does not return.
-func Main() {
+// Command: then it does not return. roles are those that this binary has as parts.
+func Main(roles ...Role) {
 	if len(os.Args) > 0 && os.Args[0] == attemptName {
 		beAttempt()
 	}
-	if len(os.Args) != 1 || os.Args[0] != shimName {
+	if len(os.Args) != 1 {
+		return
+	}
+	for _, r := range roles {
+		if os.Args[0] == processName(r.Name) {
+			os.Exit(r.run())
+		}
+	}
+	if os.Args[0] != shimName {
 		return
 	}
 	// Landlock, seccomp, identity and namespaces are properties of a thread, and
@@ -104,6 +130,18 @@ func Main() {
 	// Not os.Exit: its exit hooks (coverage, race detector) make system calls
 	// that the filter, if it stands already, refuses.
 	unix.Exit(ExitFailed)
+}
+
+// run is a part's life, after the exec that its filter allowed.
+func (r Role) run() int {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil { // exec undid the shim's
+		_, _ = fmt.Fprintf(os.Stderr, "sandbox: not dumpable: %v\n", err)
+		return ExitFailed
+	}
+	// By its owner's limit (LimitMEMLOCK= of the unit): where that is too low, swap is kept
+	// away by settings alone (RD-402, RD-441).
+	_ = lockMemory()
+	return r.Run()
 }
 
 func becomeProgram() error {

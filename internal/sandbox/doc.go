@@ -1,5 +1,5 @@
-// Package sandbox starts a program that may do next to nothing: the engine,
-// locked in by the kernel before its first instruction runs.
+// Package sandbox starts a program that may do next to nothing: the engine, or a part
+// of this very program, locked in by the kernel before its first instruction runs.
 //
 // # How it works
 //
@@ -10,7 +10,10 @@
 // by step (shim_linux.go is that list, in order) and executes the program in
 // its place: same process id, no process in between, no way back.
 //
-// # What the program can no longer do
+// [Part.Command] does the same for a part of this program: the shim executes this binary
+// once more, under the part's name, by which [Main] knows what to run.
+//
+// # What the engine can no longer do
 //
 //   - write: no file can be created, opened for writing, truncated, renamed,
 //     linked, made executable or given attributes; no directory, fifo, memfd or
@@ -37,9 +40,28 @@
 // reads it there), and the names of the sockets that it makes in Spec.Dir to
 // who can list that: ways out, if slow ones, for code that has taken it over.
 //
+// # What a part of ours can no longer do
+//
+// The same, but for what a Go server needs and the engine doesn't, and less where it
+// needs less (syscalls_part_linux.go is the list):
+//
+//   - files: it opens none but those that Part.Read and Part.Write name, and itself; its
+//     directory is /, and /proc is not there for it. A build with cgo (tests with the
+//     race detector) reads its libraries too.
+//   - sockets: it makes none, connects none and binds none. It serves on what it was
+//     started with (from [FirstFile] on), and takes descriptors that are sent to it
+//     (recvmsg), so that its owner decides about each; it can send none away (sendmsg),
+//     so that Part.Descriptors bounds all that it can hold.
+//   - programs, processes, others' memory, signals to others, privileges: as the engine.
+//
+// Started by root it has a user and a group of its own, no further group, no capability
+// in any set. Started by an ordinary user it keeps that user, without namespaces; then
+// Landlock and the filter alone keep it from the files and processes of that user.
+// Its environment holds the locale, GOMAXPROCS and GODEBUG as they are here.
+//
 // # What the kernel must have
 //
-//	seccomp        Linux 3.17   required: without it the shim refuses to start the program
+//	seccomp        Linux 3.17   required: without it the shim refuses to start a program
 //	Landlock       Linux 5.13   used as far as it goes: ABI 2 (5.19) rename across directories,
 //	                            3 (6.2) truncate, 4 (6.7) TCP, 5 (6.10) device ioctl,
 //	                            6 (6.12) abstract sockets and signals, 9 (7.1) pathname sockets
@@ -51,8 +73,8 @@
 //
 // # What callers must know
 //
-// Who calls it: engine starts the cache with it, verify and the start-up
-// output print the Report. Landlock, seccomp and the parent-death signal
+// Who calls it: engine starts the cache with it, package part our own parts; verify and
+// the start-up output print the Report. Landlock, seccomp and the parent-death signal
 // belong to threads: start the command from a locked OS thread that lives as
 // long as the program is to live. A shim that fails writes one line,
 // "sandbox: STEP: cause", to its standard error and ends with [ExitFailed];
@@ -69,5 +91,7 @@
 // A small C program (testdata/probe.c) tries every attempt that the list
 // above names, in four states: free, under each of the two layers alone, and
 // under both. The free run must succeed where the confined ones are refused,
-// else the test proves nothing. A real redis-server must work in it.
+// else the test proves nothing. A real redis-server must work in it. A part is this
+// package's own test binary, which serves, reads and writes what it may, and is refused
+// the rest (part_test.go).
 package sandbox

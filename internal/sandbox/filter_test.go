@@ -12,32 +12,41 @@ import (
 // TestEachSystemCallHasOneRule: in a list of comparisons the first wins, so a
 // second one would be a lie to its reader.
 func TestEachSystemCallHasOneRule(t *testing.T) {
-	numbers := slices.Concat(allowed, archAllowed, forbidden, archForbidden)
-	for _, r := range slices.Concat(conditional(1, execKey{}), archConditional) {
-		numbers = append(numbers, r.nr)
-	}
-	slices.Sort(numbers)
-	for i := 1; i < len(numbers); i++ {
-		if numbers[i] == numbers[i-1] {
-			t.Errorf("system call %d stands in the tables twice", numbers[i])
+	for name, policy := range policies(1, execKey{}) {
+		numbers := slices.Concat(policy.allowed, policy.forbidden)
+		for _, r := range policy.conditional {
+			numbers = append(numbers, r.nr)
+		}
+		slices.Sort(numbers)
+		for i := 1; i < len(numbers); i++ {
+			if numbers[i] == numbers[i-1] {
+				t.Errorf("%s: system call %d stands in the tables twice", name, numbers[i])
+			}
 		}
 	}
+}
+
+// policies are all that there are.
+func policies(pid int, key execKey) map[string]tables {
+	return map[string]tables{"engine": ofEngine(pid, key), "part": ofPart(pid, key, false), "part that writes": ofPart(pid, key, true)}
 }
 
 // TestFilterEndsEveryWayInAVerdict follows each jump: forwards, inside the
 // program, and a return at its end. The kernel checks the same, but says EINVAL.
 func TestFilterEndsEveryWayInAVerdict(t *testing.T) {
-	code := filter(1, newExecKey())
-	if len(code) > 4096 { // BPF_MAXINSNS
-		t.Errorf("%d instructions, the kernel takes 4096", len(code))
-	}
-	for i, ins := range code {
-		if ins.Code&7 == unix.BPF_JMP && i+1+int(max(ins.Jt, ins.Jf)) >= len(code) {
-			t.Errorf("instruction %d jumps out of the program", i)
+	for name, policy := range policies(1, newExecKey()) {
+		code := filter(policy)
+		if len(code) > 4096 { // BPF_MAXINSNS
+			t.Errorf("%s: %d instructions, the kernel takes 4096", name, len(code))
 		}
-	}
-	if last := code[len(code)-1]; last != refuse(unix.ENOSYS) {
-		t.Errorf("the program ends in %+v, want the default refusal", last)
+		for i, ins := range code {
+			if ins.Code&7 == unix.BPF_JMP && i+1+int(max(ins.Jt, ins.Jf)) >= len(code) {
+				t.Errorf("%s: instruction %d jumps out of the program", name, i)
+			}
+		}
+		if last := code[len(code)-1]; last != refuse(policy.unknown) {
+			t.Errorf("%s: the program ends in %+v, want the default refusal", name, last)
+		}
 	}
 }
 
@@ -86,16 +95,18 @@ const (
 // shows that no half of it is enough.
 func TestExecNeedsTheWholeKey(t *testing.T) {
 	key := newExecKey()
-	code := filter(1, key)
-	if got := run(code, auditArch, unix.SYS_EXECVE, 1, 2, 3, key[0], key[1], key[2]); got != allow {
-		t.Errorf("with the key: verdict %#x, want to be allowed", got)
-	}
-	for i := range key {
-		for bit := range 64 {
-			wrong := key
-			wrong[i] ^= 1 << bit
-			if got := run(code, auditArch, unix.SYS_EXECVE, 1, 2, 3, wrong[0], wrong[1], wrong[2]); got != eperm {
-				t.Errorf("word %d, bit %d wrong: verdict %#x, want EPERM", i, bit, got)
+	for name, policy := range policies(1, key) {
+		code := filter(policy)
+		if got := run(code, auditArch, unix.SYS_EXECVE, 1, 2, 3, key[0], key[1], key[2]); got != allow {
+			t.Errorf("%s with the key: verdict %#x, want to be allowed", name, got)
+		}
+		for i := range key {
+			for bit := range 64 {
+				wrong := key
+				wrong[i] ^= 1 << bit
+				if got := run(code, auditArch, unix.SYS_EXECVE, 1, 2, 3, wrong[0], wrong[1], wrong[2]); got != eperm {
+					t.Errorf("%s, word %d, bit %d wrong: verdict %#x, want EPERM", name, i, bit, got)
+				}
 			}
 		}
 	}
@@ -105,7 +116,7 @@ func TestExecNeedsTheWholeKey(t *testing.T) {
 }
 
 func TestForeignArchitectureAndX32AreKilled(t *testing.T) {
-	code := filter(1, execKey{})
+	code := filter(ofEngine(1, execKey{}))
 	for _, arch := range []uint32{unix.AUDIT_ARCH_I386, unix.AUDIT_ARCH_ARM, unix.AUDIT_ARCH_X86_64, unix.AUDIT_ARCH_AARCH64} {
 		want := uint32(kill)
 		if arch == auditArch {
@@ -122,7 +133,7 @@ func TestForeignArchitectureAndX32AreKilled(t *testing.T) {
 
 // TestOfSocketOptionsOnlyAFewAreOpen: an allow-list, whatever a kernel will bring.
 func TestOfSocketOptionsOnlyAFewAreOpen(t *testing.T) {
-	code := filter(1, execKey{})
+	code := filter(ofEngine(1, execKey{}))
 	for nr, want := range map[int][]uint64{
 		unix.SYS_SETSOCKOPT: {unix.SO_REUSEADDR, unix.SO_KEEPALIVE, unix.SO_RCVTIMEO, unix.SO_SNDTIMEO},
 		unix.SYS_GETSOCKOPT: {unix.SO_TYPE, unix.SO_ERROR},
@@ -142,7 +153,7 @@ func TestOfSocketOptionsOnlyAFewAreOpen(t *testing.T) {
 // count; where it takes an int, it drops the high half and so does the filter.
 func TestNoHighBitsSlipThrough(t *testing.T) {
 	const high = 1 << 40
-	code := filter(4711, execKey{})
+	code := filter(ofEngine(4711, execKey{}))
 	for _, c := range []struct {
 		what string
 		nr   int

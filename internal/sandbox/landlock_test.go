@@ -19,12 +19,16 @@ func TestRulesetsOfEveryABIAreAccepted(t *testing.T) {
 		t.Fatalf("Landlock ABI %d: this kernel can't judge the rulesets up to 6", newest)
 	}
 	s := Spec{Path: probePath, Args: []string{"probe"}, Dir: t.TempDir(), UID: -1, GID: -1}
+	ofPart, err := partGrants(Part{Name: "server", Read: []string{probePath, t.TempDir()}, Write: []string{t.TempDir()}})
+	must(t, err)
 	for abi := 1; abi <= newest; abi++ {
-		t.Run(fmt.Sprint(abi), func(t *testing.T) {
-			fd, err := newRuleset(abi, s)
-			must(t, err)
-			must(t, unix.Close(fd))
-		})
+		for name, allowed := range map[string][]grant{"engine": grants(s), "part": ofPart} {
+			t.Run(fmt.Sprint(abi, name), func(t *testing.T) {
+				fd, err := newRuleset(abi, allowed)
+				must(t, err)
+				must(t, unix.Close(fd))
+			})
+		}
 	}
 }
 

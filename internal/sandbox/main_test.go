@@ -16,7 +16,7 @@ import (
 const roleVariable = "REDOUBT_SANDBOX_TEST_SUPERVISES"
 
 func TestMain(m *testing.M) {
-	Main()
+	Main(Role{Name: "server", Run: serve})
 	if dir := os.Getenv(roleVariable); dir != "" {
 		fmt.Fprintln(os.Stderr, supervise(dir))
 		os.Exit(1)

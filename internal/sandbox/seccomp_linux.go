@@ -106,8 +106,27 @@ func (r rule) compile() []unix.SockFilter {
 	return slices.Concat([]unix.SockFilter{jump(unix.BPF_JEQ, uint32(r.nr), 0, len(body))}, body)
 }
 
-// filter is the whole program for a process of that id, open for one exec.
-func filter(pid int, key execKey) []unix.SockFilter {
+// tables are what a filter is made of. A call stands in one of them at most.
+type tables struct {
+	allowed     []int
+	conditional []rule
+	forbidden   []int
+	unknown     unix.Errno // of a call that stands in none of them
+}
+
+// ofEngine is the engine's policy.
+func ofEngine(pid int, key execKey) tables {
+	return tables{
+		allowed:     slices.Concat(allowed, archAllowed),
+		conditional: slices.Concat(conditional(pid, key), archConditional),
+		forbidden:   slices.Concat(forbidden, archForbidden),
+		// Unknown here is unknown to the kernel: libc then takes an older way.
+		unknown: unix.ENOSYS,
+	}
+}
+
+// filter is the whole program.
+func filter(t tables) []unix.SockFilter {
 	code := []unix.SockFilter{
 		// Numbers mean other calls in another ABI of the same processor.
 		load(offsetArch),
@@ -117,17 +136,16 @@ func filter(pid int, key execKey) []unix.SockFilter {
 		jump(unix.BPF_JGE, x32Bit, 0, 1),
 		verdict(unix.SECCOMP_RET_KILL_PROCESS),
 	}
-	for _, nr := range slices.Concat(allowed, archAllowed) {
+	for _, nr := range t.allowed {
 		code = append(code, rule{nr: nr}.compile()...)
 	}
-	for _, r := range slices.Concat(conditional(pid, key), archConditional) {
+	for _, r := range t.conditional {
 		code = append(code, r.compile()...)
 	}
-	for _, nr := range slices.Concat(forbidden, archForbidden) {
+	for _, nr := range t.forbidden {
 		code = append(code, jump(unix.BPF_JEQ, uint32(nr), 0, 1), refuse(unix.EPERM))
 	}
-	// Unknown here is unknown to the kernel: libc then takes an older way.
-	return append(code, refuse(unix.ENOSYS))
+	return append(code, refuse(t.unknown))
 }
 
 // installFilter binds the calling thread. There is no way to take it off.

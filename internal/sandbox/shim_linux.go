@@ -38,8 +38,8 @@ func (s *shim) steps() []step {
 	return s.sabotaged([]step{
 		{"core dump filter", emptyCoreDumps},
 		{"oom_score_adj", standInLine},
-		{"resource limits", setLimits},
-		{"descriptors", closeDescriptorsOnExec},
+		{"resource limits", s.setLimits},
+		{"descriptors", s.closeDescriptorsOnExec},
 		{"dumpable", forbidAttach},
 		{"namespaces", s.isolate},
 		{"landlock", s.openRuleset},
@@ -81,31 +81,39 @@ func standInLine() error {
 // setLimits sets soft and hard limits. CORE is 1 and not 0: with a piped
 // core_pattern the kernel ignores 0 but refuses exactly 1 (fs/coredump.c), and
 // 1 byte is too little for a file.
-func setLimits() error {
+func (s *shim) setLimits() error {
 	// A write past FSIZE raises SIGXFSZ, which kills; ignored it is EFBIG, and
 	// an ignored signal stays ignored over exec.
 	signal.Ignore(unix.SIGXFSZ)
-	for _, limit := range []struct {
+	type limit struct {
 		name     string
 		resource int
 		value    uint64
-	}{
-		{"CORE", unix.RLIMIT_CORE, 1},
-		{"FSIZE", unix.RLIMIT_FSIZE, 0},
-		{"MSGQUEUE", unix.RLIMIT_MSGQUEUE, 0},
-	} {
+	}
+	limits := []limit{{"CORE", unix.RLIMIT_CORE, 1}, {"MSGQUEUE", unix.RLIMIT_MSGQUEUE, 0}}
+	if s.Part == nil || len(s.Part.Write) == 0 {
+		limits = append(limits, limit{"FSIZE", unix.RLIMIT_FSIZE, 0})
+	}
+	if s.Part != nil && s.Part.Descriptors > 0 {
+		limits = append(limits, limit{"NOFILE", unix.RLIMIT_NOFILE, s.Part.Descriptors})
+	}
+	for _, limit := range limits {
 		if err := unix.Prlimit(0, limit.resource, &unix.Rlimit{Cur: limit.value, Max: limit.value}, nil); err != nil {
 			return fmt.Errorf("%s: %w", limit.name, err)
 		}
+	}
+	if s.Part != nil {
+		unix.Umask(0o077)
+		return nil
 	}
 	unix.Umask(0o117) // the socket is born rw-rw----: no moment in which others may connect (CVE-2023-45145)
 	return nil
 }
 
-// closeDescriptorsOnExec leaves the program standard input, output and error,
-// whatever the supervisor itself had inherited. close_range(2) could do it in
+// closeDescriptorsOnExec leaves the program standard input, output and error, and a
+// part its files, whatever the supervisor itself had inherited. close_range(2) could do it in
 // one call, but with CLOSE_RANGE_CLOEXEC only from Linux 5.11.
-func closeDescriptorsOnExec() error {
+func (s *shim) closeDescriptorsOnExec() error {
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err
@@ -115,7 +123,7 @@ func closeDescriptorsOnExec() error {
 		if err != nil {
 			return err
 		}
-		if fd > 2 {
+		if fd > 2 && (fd < FirstFile || fd >= FirstFile+s.Files) {
 			unix.CloseOnExec(fd)
 		}
 	}
@@ -150,7 +158,13 @@ func (s *shim) openRuleset() error {
 	if abi = min(abi, s.Layers.Landlock); abi == 0 {
 		return nil // reported by Probe, which the supervisor prints
 	}
-	s.ruleset, err = newRuleset(abi, s.Spec)
+	allowed := grants(s.Spec)
+	if s.Part != nil {
+		if allowed, err = partGrants(*s.Part); err != nil {
+			return err
+		}
+	}
+	s.ruleset, err = newRuleset(abi, allowed)
 	return err
 }
 
@@ -177,6 +191,9 @@ func (s *shim) becomeUser() error {
 // checkDir finds a directory that the new identity can't use: the program's
 // own message would come later and say less.
 func (s *shim) checkDir() error {
+	if s.Part != nil {
+		return nil // it makes no socket
+	}
 	if err := unix.Access(".", unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("uid %d can't make its socket in %s: %w", unix.Getuid(), s.Dir, err)
 	}
@@ -227,14 +244,14 @@ func (s *shim) filterAndExec() error {
 	if err != nil {
 		return fmt.Errorf("arguments of %s: %w", filepath.Base(s.Path), err)
 	}
-	envp, err := syscall.SlicePtrFromStrings([]string{"LC_ALL=C", "TZ=UTC0"})
+	envp, err := syscall.SlicePtrFromStrings(s.environment())
 	if err != nil {
 		return err
 	}
 	key := newExecKey()
 	debug.SetGCPercent(-1) // a collection could start a thread, and a thread that starts while another one execs fails loudly
 	if s.Layers.Seccomp {
-		if err := installFilter(filter(os.Getpid(), key)); err != nil {
+		if err := installFilter(filter(s.tables(key))); err != nil {
 			return fmt.Errorf("seccomp: %w", err)
 		}
 	}
@@ -244,6 +261,24 @@ func (s *shim) filterAndExec() error {
 	runtime.KeepAlive(argv)
 	runtime.KeepAlive(envp)
 	return fmt.Errorf("%s: %w", s.Path, errno)
+}
+
+func (s *shim) tables(key execKey) tables {
+	if s.Part != nil {
+		return ofPart(os.Getpid(), key, len(s.Part.Write) > 0)
+	}
+	return ofEngine(os.Getpid(), key)
+}
+
+// environment is the program's. A part is told how many processors there are for it,
+// since it can't read what the runtime would look at, and what the runtime was told
+// here (FIPS 140-3 mode).
+func (s *shim) environment() []string {
+	env := []string{"LC_ALL=C", "TZ=UTC0"}
+	if s.Part != nil {
+		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", s.Processors), "GODEBUG="+s.Debug)
+	}
+	return env
 }
 
 // execKey opens the filter for one exec. execve takes three arguments, but a

@@ -53,6 +53,12 @@ type order struct {
 	// signal is armed, else nobody would ever stop the program.
 	Parent int
 	Layers layers
+	// Part is set where the program is one of ours, and Files is how many it inherits.
+	Part  *Part
+	Files int
+	// Processors and Debug are the part's GOMAXPROCS and GODEBUG.
+	Processors int
+	Debug      string
 }
 
 // layers are the guarantees that stand on their own. Only tests hold some

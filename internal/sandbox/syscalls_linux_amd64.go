@@ -20,3 +20,11 @@ var archForbidden = []int{
 	unix.SYS_FORK, unix.SYS_VFORK, unix.SYS_CREAT, unix.SYS_RENAME, unix.SYS_MKDIR, unix.SYS_RMDIR,
 	unix.SYS_LINK, unix.SYS_SYMLINK, unix.SYS_CHMOD,
 }
+
+// What a part of ours takes of the older forms: the thread pointer, and what the dynamic
+// linker of a build with cgo calls.
+var partArchAllowed = []int{unix.SYS_ARCH_PRCTL, unix.SYS_ACCESS, unix.SYS_STAT, unix.SYS_READLINK}
+
+var partArchConditional = []rule{
+	{unix.SYS_OPEN, unix.EACCES, []cond{bits(1, writing, 0)}},
+}

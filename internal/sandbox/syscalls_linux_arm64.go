@@ -10,4 +10,7 @@ var (
 	archAllowed     []int
 	archConditional []rule
 	archForbidden   []int
+
+	partArchAllowed     []int
+	partArchConditional []rule
 )

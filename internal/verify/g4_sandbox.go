@@ -258,7 +258,7 @@ var sandboxRefuses = Check{
 		n.Fact("kernel", kernel.String())
 		uid := a.UID
 		if uid >= 0 { // not the engine's own, which is nobody else's (RD-412)
-			if uid, err = engine.FreeUID(); err != nil {
+			if uid, err = sandbox.FreeUID(); err != nil {
 				return n.Skip("%v", err)
 			}
 		}
