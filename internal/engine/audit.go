@@ -15,7 +15,7 @@ import (
 // Audit is what the engine that runs says of itself, asked by its supervisor, and
 // how its users differ from what the policy makes.
 type Audit struct {
-	Policy   Policy            `json:"policy"` // that it was started with
+	Policy   Policy            `json:"policy"` // that is in force
 	Version  Version           `json:"version"`
 	Binary   string            `json:"binary"` // as it was started
 	PID      int               `json:"pid"`
@@ -99,7 +99,7 @@ const (
 )
 
 func (e *Engine) askUsers(ctx context.Context, a *Audit, c *control, acl string) (err error) {
-	for name, rights := range map[string][]string{referenceApp: e.rights, referenceSupervisor: append([]string{"on", "sanitize-payload"}, strings.Fields(supervisorRights)...)} {
+	for name, rights := range map[string][]string{referenceApp: e.rights(a.Policy), referenceSupervisor: append([]string{"on", "sanitize-payload"}, strings.Fields(supervisorRights)...)} {
 		if err := c.do(ctx, auditPatience, append([]string{acl, "SETUSER", name, "reset"}, rights...)...); err != nil {
 			return err
 		}

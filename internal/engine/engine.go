@@ -34,10 +34,10 @@ type Engine struct {
 	path    string
 	version Version
 	id      identity
-	policy  Policy
-	rights  []string // of the application
+	rights  func(Policy) []string // of the application
+	orders  chan order            // for the life that there is (change.go)
 
-	auditing sync.Mutex // one audit at a time
+	auditing sync.Mutex // one audit, or change of the policy, at a time
 
 	// The three steps of a start that tests replace: to open the engine's own
 	// doors and see whether the sandbox alone holds, to take the sandbox away
@@ -47,6 +47,7 @@ type Engine struct {
 	tap           func(io.Reader) io.Reader
 
 	mu     sync.Mutex
+	policy Policy // in force, or that the next life begins with
 	socket string // "" when there is none
 	pid    int    // 0 when not running
 	secret secrets
@@ -62,7 +63,8 @@ type Engine struct {
 // stays. An error that is ErrEnvironment says that this machine has no engine
 // that we can run; any other one that the options are wrong.
 func New(o Options) (*Engine, error) {
-	if err := o.Policy.Validate(); err != nil {
+	policy, warning, err := o.Policy.suits()
+	if err != nil {
 		return nil, err
 	}
 	if o.Passwords == nil || len(o.Passwords()) == 0 {
@@ -79,21 +81,17 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy := o.Policy.withDefaults()
-	warning, err := policy.fits(room())
-	if err != nil {
-		return nil, err
-	}
 	if warning != "" {
 		o.Log.Warn(warning)
 	}
 	e := &Engine{
 		options: o, path: path, version: version, id: id, policy: policy,
-		rights:        appRights(version, policy),
-		configuration: func(s secrets, good []passwords.Digest) string { return render(version, policy, good, s) },
-		command:       sandbox.Command,
-		tap:           func(r io.Reader) io.Reader { return r },
+		rights:  func(p Policy) []string { return appRights(version, p) },
+		orders:  make(chan order),
+		command: sandbox.Command,
+		tap:     func(r io.Reader) io.Reader { return r },
 	}
+	e.configuration = func(s secrets, good []passwords.Digest) string { return render(version, e.inForce(), good, s) }
 	e.sabotage()
 	return e, nil
 }
@@ -186,13 +184,16 @@ func (e *Engine) liveOnce(ctx context.Context, dir runDir, ready func()) error {
 	if err == nil {
 		defer c.close()
 		e.setAnswers()
-		u := users{control: c, acl: secret.acl, rights: e.rights, good: e.options.Passwords, has: good, log: e.options.Log}
+		u := users{engine: e, control: c, secret: secret, policy: e.inForce(), good: e.options.Passwords, has: good, log: e.options.Log}
 		ready()
-		err = watch(ctx, p, c, func(ctx context.Context) error {
-			if err := u.follow(ctx); err != nil {
-				return err
-			}
-			return e.dismissLate(ctx, c, secret.acl)
+		err = watch(ctx, p, c, duties{
+			tend: func(ctx context.Context) error {
+				if err := u.follow(ctx); err != nil {
+					return err
+				}
+				return e.dismissLate(ctx, c, secret.acl)
+			},
+			orders: e.orders, obey: u.obey,
 		})
 	}
 	p.stopFor(ctx)

@@ -78,11 +78,12 @@ func (e *Engine) NewGuest(ctx context.Context) (Guest, error) {
 	g.Password = hex.EncodeToString(b[:])
 
 	e.mu.Lock()
+	policy := e.policy
 	g.Socket = e.socket
 	e.guests[g.User] = time.Now().Add(guestLife)
 	e.mu.Unlock()
 
-	words := append([]string{secret.acl, "SETUSER", g.User, "reset"}, guestRights(e.version, e.policy, e.rights)...)
+	words := append([]string{secret.acl, "SETUSER", g.User, "reset"}, guestRights(e.version, policy, e.rights(policy))...)
 	words = append(words, "#"+passwords.Of([]byte(g.Password)).String())
 	if err := c.do(ctx, pingPatience, words...); err != nil {
 		return Guest{}, fmt.Errorf("engine: make a guest: %w", err)

@@ -249,7 +249,7 @@ func TestAScriptWithoutEndIsEnded(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 10*busyPatience)
 				defer cancel()
 				begun := time.Now()
-				err := watch(ctx, &process{done: make(chan struct{})}, &control{conn: ours, r: bufio.NewReader(ours)}, func(context.Context) error { return nil })
+				err := watch(ctx, &process{done: make(chan struct{})}, &control{conn: ours, r: bufio.NewReader(ours)}, duties{tend: func(context.Context) error { return nil }})
 				took := time.Since(begun)
 				if lived := errors.Is(err, context.DeadlineExceeded); lived != tt.lives || (!lived && took > busyPatience+3*pingInterval) {
 					t.Errorf("after %s: %v", took, err)

@@ -31,7 +31,8 @@ func (e *Engine) breakOne(what, how string, _ bool) {
 			return strings.Replace(text, from, strings.ReplaceAll(to, "\\n", "\n"), 1)
 		}
 	case "right":
-		e.rights = append(e.rights, how)
+		rights := e.rights
+		e.rights = func(p Policy) []string { return append(rights(p), how) }
 		rendered := e.configuration
 		e.configuration = func(s secrets, good []passwords.Digest) string {
 			lines := strings.SplitAfter(rendered(s, good), "\n")

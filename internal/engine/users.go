@@ -17,9 +17,11 @@ import (
 // users keeps the engine's users in step with the passwords that are good: over
 // the supervisor's own connection, which alone may do that (docs/decisions/0060).
 type users struct {
+	engine  *Engine
 	control *control
-	acl     string // what ACL is called
-	rights  []string
+	secret  secrets
+	policy  Policy // that the engine has
+	torn    bool   // or doesn't wholly have: another one was begun with
 	good    func() []passwords.Digest
 	log     *slog.Logger
 
@@ -38,6 +40,11 @@ const cutPause = 3 * time.Second
 // engine is busy is done next time, from the beginning: each command can be
 // repeated.
 func (u *users) follow(ctx context.Context) error {
+	if u.torn {
+		if err := u.put(ctx, u.policy, u.policy); err != nil {
+			return err
+		}
+	}
 	good := u.good()
 	if !slices.Equal(good, u.has) {
 		if err := u.change(ctx, good); err != nil {
@@ -64,19 +71,19 @@ func (u *users) follow(ctx context.Context) error {
 // either everything or nothing.
 func (u *users) change(ctx context.Context, good []passwords.Digest) error {
 	added, ended := missing(good, u.has), missing(u.has, good)
-	for _, user := range appUsers(u.rights, added)[1:] {
+	for _, user := range appUsers(u.engine.rights(u.policy), added)[1:] {
 		// "reset" begins from nothing, should it be there in half.
-		words := append([]string{u.acl, "SETUSER", user[0], "reset"}, user[1:]...)
+		words := append([]string{u.secret.acl, "SETUSER", user[0], "reset"}, user[1:]...)
 		if err := u.control.do(ctx, pingPatience, words...); err != nil {
 			return err
 		}
 	}
-	words := append([]string{u.acl, "SETUSER", defaultUser, "resetpass"}, hashes(good)...)
+	words := append([]string{u.secret.acl, "SETUSER", defaultUser, "resetpass"}, hashes(good)...)
 	if err := u.control.do(ctx, pingPatience, words...); err != nil {
 		return err
 	}
 	for _, d := range ended {
-		if err := u.control.do(ctx, pingPatience, u.acl, "DELUSER", d.User()); err != nil {
+		if err := u.control.do(ctx, pingPatience, u.secret.acl, "DELUSER", d.User()); err != nil {
 			return err
 		}
 	}
@@ -120,7 +127,12 @@ func (u *users) endDefault(ctx context.Context) (ended int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, id := range old {
+	return u.end(ctx, old)
+}
+
+// end ends connections; one that has gone meanwhile is no error.
+func (u *users) end(ctx context.Context, ids []int64) (ended int, err error) {
+	for _, id := range ids {
 		if err := u.control.do(ctx, pingPatience, "CLIENT", "KILL", "ID", strconv.FormatInt(id, 10)); err != nil {
 			return ended, err
 		}
@@ -131,8 +143,9 @@ func (u *users) endDefault(ctx context.Context) (ended int, err error) {
 
 // A connection is a line of CLIENT LIST.
 type connection struct {
-	id   int64
-	user string
+	id    int64
+	user  string
+	flags string // P: it subscribes, t: it is told of keys (CLIENT TRACKING)
 }
 
 // mostConnections is every client that a policy can allow, and a few of ours.
@@ -181,6 +194,8 @@ func (c *connection) set(field string) {
 		c.id, _ = strconv.ParseInt(value, 10, 64) // the engine's own number
 	case "user":
 		c.user = value
+	case "flags":
+		c.flags = value
 	}
 }
 

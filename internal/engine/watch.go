@@ -50,25 +50,34 @@ func awaitAnswer(ctx context.Context, p *process, socket, password string) (*con
 	}
 }
 
+// duties are what the supervisor does beside looking for life.
+type duties struct {
+	tend   func(context.Context) error // each second
+	orders <-chan order
+	obey   func(context.Context, order) error
+}
+
 // watch asks for a sign of life each second, until there is none, the process
-// ends, or ctx does; after each it tends to what the engine has to be told. The
-// connection stands as long as the engine does: timeout and client eviction are
-// off.
-func watch(ctx context.Context, p *process, c *control, tend func(context.Context) error) error {
+// ends, or ctx does; after each it tends to what the engine has to be told, and in
+// between it obeys. The connection stands as long as the engine does: timeout and client
+// eviction are off.
+func watch(ctx context.Context, p *process, c *control, d duties) error {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	var busySince time.Time
 	for {
+		var err error
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-p.done:
 			return p.end
+		case o := <-d.orders:
+			err = d.obey(ctx, o)
 		case <-tick.C:
-		}
-		err := c.ping(ctx)
-		if err == nil {
-			err = tend(ctx)
+			if err = c.ping(ctx); err == nil {
+				err = d.tend(ctx)
+			}
 		}
 		switch {
 		case err == nil:
