@@ -13,11 +13,13 @@
 //	GET /readyz   200 if it can serve, 503 if not (a cache that is away is no
 //	              reason: restarting the application's host brings it back no sooner)
 //
-// and what its owner adds to it (Server.Further), for "redoubt verify".
+// and what its owner adds to it (Server.Further), for "redoubt verify", or takes as an
+// order (Server.Orders), for "redoubt reload".
 //
-// The socket is as open as its file's mode, 0600: its owner and root. On a TCP
-// address, if there is one, only the last three are served. Nothing of this package
-// changes anything.
+// The socket is as open as its file's mode, 0600: its owner and root. Of orders the
+// kernel is asked besides who gives them, in case that somebody has opened the file to
+// others. On a TCP address, if there is one, only the last three are served. Nothing of
+// this package changes anything.
 package admin
 
 import (
@@ -53,11 +55,16 @@ type Server struct {
 	// Further is what the socket serves besides: by pattern, such as "GET /audit",
 	// what gives the answer's JSON.
 	Further map[string]func(*http.Request) (any, error)
+
+	// Orders are the same, of what changes something: by path. They are taken from root
+	// and this process's own user alone, and may take obeyWithin.
+	Orders map[string]func(*http.Request) (any, error)
 }
 
 // Bounds: a report is made in memory, quickly.
 const (
 	answerWithin = 5 * time.Second
+	obeyWithin   = time.Minute // more than all that an engine may take to be told
 	maxReport    = 1 << 20
 )
 
@@ -81,7 +88,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	var servers []*http.Server
 	for i, l := range listeners {
 		server := &http.Server{
-			Handler: muxes[i], ReadTimeout: answerWithin, WriteTimeout: answerWithin, MaxHeaderBytes: 4 << 10,
+			Handler: muxes[i], ReadTimeout: answerWithin, WriteTimeout: answerWithin, MaxHeaderBytes: 4 << 10, ConnContext: withPeer,
 			ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		}
 		servers = append(servers, server)
@@ -105,30 +112,68 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	return err
 }
 
+// peerKey is where a connection's peer is in its requests' context.
+type peerKey struct{}
+
+// withPeer adds who is at the other end of a unix socket.
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	if _, ok := conn.(*net.UnixConn); !ok {
+		return ctx
+	}
+	_, uid, err := peerOf(conn)
+	if err != nil {
+		uid = -1
+	}
+	return context.WithValue(ctx, peerKey{}, uid)
+}
+
+// askedBy is the user who asks; -1: nobody knows.
+func askedBy(r *http.Request) int {
+	if uid, ok := r.Context().Value(peerKey{}).(int); ok {
+		return uid
+	}
+	return -1
+}
+
+func reply(w http.ResponseWriter, kind string, body []byte) {
+	w.Header().Set("Content-Type", kind)
+	w.Write(body) // who asked has gone, if this fails
+}
+
+func inJSON(mux *http.ServeMux, pattern string, answer func(*http.Request) (any, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { answerInJSON(w, r, answer) })
+}
+
+func answerInJSON(w http.ResponseWriter, r *http.Request, answer func(*http.Request) (any, error)) {
+	a, err := answer(r)
+	var body []byte
+	if err == nil {
+		body, err = json.Marshal(a)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	reply(w, "application/json", body)
+}
+
 func (s *Server) mux(whole bool) *http.ServeMux {
 	mux := http.NewServeMux()
-	reply := func(w http.ResponseWriter, kind string, body []byte) {
-		w.Header().Set("Content-Type", kind)
-		w.Write(body) // who asked has gone, if this fails
-	}
-	inJSON := func(pattern string, answer func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			a, err := answer(r)
-			var body []byte
-			if err == nil {
-				body, err = json.Marshal(a)
-			}
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
-			reply(w, "application/json", body)
-		})
-	}
 	if whole {
-		inJSON("GET /status", func(r *http.Request) (any, error) { return s.Report(r.Context()), nil })
+		inJSON(mux, "GET /status", func(r *http.Request) (any, error) { return s.Report(r.Context()), nil })
 		for pattern, answer := range s.Further {
-			inJSON(pattern, answer)
+			inJSON(mux, pattern, answer)
+		}
+		for path, obey := range s.Orders {
+			mux.HandleFunc("POST "+path, func(w http.ResponseWriter, r *http.Request) {
+				if uid := askedBy(r); uid != 0 && uid != os.Geteuid() {
+					http.Error(w, "root and this process's own user alone may ask for that", http.StatusForbidden)
+					return
+				}
+				// It answers when it is done, whenever that is.
+				http.NewResponseController(w).SetWriteDeadline(time.Now().Add(obeyWithin))
+				answerInJSON(w, r, obey)
+			})
 		}
 	}
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {

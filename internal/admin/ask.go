@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // ErrNotRunning says that nobody serves the socket.
@@ -21,7 +22,7 @@ var ErrNotRunning = errors.New("not running")
 // is, PID, the kernel tells; all else is its own word.
 func Ask(ctx context.Context, socket string, facts any) (Report, error) {
 	report := Report{Facts: facts}
-	pid, err := call(ctx, socket, http.MethodGet, "/status", &report)
+	pid, err := call(ctx, socket, http.MethodGet, "/status", answerWithin, &report)
 	report.PID = pid
 	return report, err
 }
@@ -29,13 +30,20 @@ func Ask(ctx context.Context, socket string, facts any) (Report, error) {
 // Call asks the process at a socket for something else that it serves
 // (Server.Further).
 func Call(ctx context.Context, socket, method, path string, answer any) error {
-	_, err := call(ctx, socket, method, path, answer)
+	_, err := call(ctx, socket, method, path, answerWithin, answer)
 	return err
 }
 
-func call(ctx context.Context, socket, method, path string, answer any) (pid int, err error) {
+// Order has the process at a socket do something (Server.Orders), which may take as long
+// as obeyWithin.
+func Order(ctx context.Context, socket, path string, answer any) error {
+	_, err := call(ctx, socket, http.MethodPost, path, obeyWithin, answer)
+	return err
+}
+
+func call(ctx context.Context, socket, method, path string, within time.Duration, answer any) (pid int, err error) {
 	var peer atomic.Int64 // the transport dials on a goroutine of its own
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
@@ -49,7 +57,7 @@ func call(ctx context.Context, socket, method, path string, answer any) (pid int
 			if err != nil {
 				return nil, err
 			}
-			pid, err := peerOf(conn)
+			pid, _, err := peerOf(conn)
 			if err != nil {
 				conn.Close()
 				return nil, err

@@ -119,7 +119,7 @@ func against(running *facts, fingerprint, cost string) string {
 	case running.Fingerprint == fingerprint:
 		return "what runs has read the same"
 	}
-	return "what runs has read another, and takes this one from its next start on (" + cost + ")"
+	return "what runs has read another: redoubt reload has it take in what it can, a restart the rest (" + cost + ")"
 }
 
 // tried is where a role that is made for a check may listen for its moment: where it

@@ -39,6 +39,7 @@ type program struct {
 	Import  importCmd  `cmd:"" help:"Plan the way over from Redis behind stunnel, or with TLS of its own."`
 	Wait    waitCmd    `cmd:"" help:"Wait until the cache answers."`
 	Exec    execCmd    `cmd:"" help:"Run a command with a cache for as long as it runs."`
+	Reload  reloadCmd  `cmd:"" help:"Have the gateway or sidecar of this host take in its changed configuration."`
 	Log     logCmd     `cmd:"" help:"What administrators did here: who, when, what, and how it ended."`
 	Status  statusCmd  `cmd:"" help:"How the processes of this host fare."`
 	Explain explainCmd `cmd:"" help:"What becomes of a command here, and why; what a library needs."`

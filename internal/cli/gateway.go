@@ -32,7 +32,7 @@ Example:
   redoubt gateway --config /etc/redoubt/gateway.yaml
   redoubt gateway --check && systemctl restart redoubt-gateway
 
-SIGTERM drains connections and stops; a second one stops at once.`
+SIGTERM drains connections and stops; a second one stops at once. SIGHUP has it read its configuration anew, as redoubt reload does.`
 }
 
 func (c *gatewayCmd) Run(e *env) error {
@@ -63,15 +63,17 @@ func (c *gatewayCmd) Run(e *env) error {
 	}
 	target.Cache.Own(eng)
 	report := &reporter{
-		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw, fingerprint: fingerprint(conf),
+		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw,
 	}
 	report.watch(target, conf.Exceptions, log)
+	follow := followGateway(c.Config, conf, eng, gw, report, log)
 	eventloop.Room(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
 		keeping(renewer, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
 		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
-		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, log),
+		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, follow, log),
+		follow.part(),
 		report.checks.part())
 }
 

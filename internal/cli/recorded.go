@@ -50,6 +50,7 @@ func (c *pkiRequestCmd) recordIn() string { return "" }
 func (c *pkiImportCmd) recordIn() string  { return "" }
 
 func (c *joinCmd) recordIn() string         { return ofDir(c.Dir) }
+func (c *reloadCmd) recordIn() string       { return c.changed() }
 func (c *secretNewCmd) recordIn() string    { return "" }
 func (c *secretRotateCmd) recordIn() string { return c.changed() }
 func (c *secretRetireCmd) recordIn() string { return c.changed() }

@@ -23,9 +23,9 @@ func TestEachCommandIsAnActOrOnlyLooks(t *testing.T) {
 	looks := strings.Fields(`up gateway sidecar pki-show pki-list pki-rotate-status token-list secret-list render-nftables render-sysctl
 		render-ssh render-systemd render-config render-terraform host-plan host-check host-boot host-keep host-guard import-stunnel import-redis-tls
 		wait exec log status explain dossier-verify bench version completion manual`)
-	flags := strings.Fields(`--address --by --ca --compare --config --control --csr --deployment --digests --dir --dns --env --evidence --force --gateway
+	flags := strings.Fields(`--address --by --ca --compare --config --control --csr --deployment --digests --dir --dns --dry-run --env --evidence --force --gateway
 		--host --html --ip --json --junit --key-type --life --list --name --new-passphrase-file --no-passphrase --no-rollback --out --outside --overlap
-		--owner --passphrase-file --policy --role --seal --serial --token-file --ttl --within --without --certificate
+		--owner --passphrase-file --policy --role --seal --serial --socket --token-file --ttl --within --without --certificate
 		<host> <id> <report>`)
 	model, err := (&env{stdout: io.Discard, stderr: io.Discard}).model()
 	if err != nil {

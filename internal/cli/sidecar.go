@@ -55,15 +55,17 @@ func (c *sidecarCmd) Run(e *env) error {
 		return misconfigured(err)
 	}
 	report := &reporter{
-		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc, fingerprint: fingerprint(conf),
+		role: "sidecar", certificates: []*tunnel.Credentials{credentials}, sidecar: sc,
 	}
 	report.watch(target, conf.Exceptions, log)
+	follow := followSidecar(c.Config, conf, sc, report, log)
 	eventloop.Room(conf.Loops)
 	return daemon.Run(e.ctx, log, ready,
 		keeping(renewer, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "sidecar", Run: sc.Run, Alive: sc.Alive},
 		firstLook(sc, log),
-		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, log),
+		adminPart(conf.Admin, defaultSocket("sidecar", conf.Name), report, follow, log),
+		follow.part(),
 		report.checks.part())
 }
 
@@ -122,13 +124,18 @@ func fromSystemd(address string) (net.Listener, error) {
 	return passed[0], nil
 }
 
+// sidecarSettings maps what of the file may change while a sidecar runs.
+func sidecarSettings(c *config.Sidecar) sidecar.Settings {
+	return sidecar.Settings{Connections: c.Limits.Connections, OwnLanes: c.Limits.OwnLanes, FencePerGuest: c.Fence == "session"}
+}
+
 // sidecarOptions maps the file to the role's options; the caller adds the rest.
 func sidecarOptions(c *config.Sidecar) sidecar.Options {
 	o := sidecar.Options{
 		Listen:           c.Listen,
 		AllowNonLoopback: c.AllowNonLoopback,
 		AllowUIDs:        c.AllowUIDs,
-		FencePerGuest:    c.Fence == "session",
+		FencePerGuest:    sidecarSettings(c).FencePerGuest,
 		Loops:            c.Loops,
 		Limits:           sidecar.Limits{Connections: c.Limits.Connections, OwnLanes: c.Limits.OwnLanes},
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/admin"
@@ -30,7 +31,8 @@ type facts struct {
 	Build        buildFacts        `json:"build"`
 	Role         string            `json:"role"`
 	PID          int               `json:"pid"`
-	Fingerprint  string            `json:"configuration,omitempty"` // of the file that was read (fingerprint)
+	File         string            `json:"file,omitempty"`          // its configuration's
+	Fingerprint  string            `json:"configuration,omitempty"` // of what of it is in force (fingerprint)
 	Started      time.Time         `json:"started" metric:"redoubt_start_time_seconds" help:"When the process started."`
 	Certificates []certificateFact `json:"certificates"`
 	Engine       *engine.Status    `json:"engine,omitempty"`
@@ -61,13 +63,32 @@ type reporter struct {
 	engine       *engine.Engine
 	gateway      *gateway.Gateway
 	sidecar      *sidecar.Sidecar
-	fingerprint  string
+	file         string
+	fingerprint  atomic.Pointer[string] // nil: there is no file
 	checks       *watch
+}
+
+// names has the reports name a file, and what of it is in force.
+func (r *reporter) names(file string, configuration any) {
+	if absolute, err := filepath.Abs(file); err == nil {
+		file = absolute
+	}
+	r.file = file
+	r.tells(configuration)
+}
+
+// tells has the reports name the configuration that is in force.
+func (r *reporter) tells(configuration any) {
+	f := fingerprint(configuration)
+	r.fingerprint.Store(&f)
 }
 
 func (r *reporter) report(ctx context.Context) admin.Report {
 	b := readBuild()
-	f := facts{Build: buildFacts{Version: b.Version, FIPS140: b.FIPS140.Mode, Info: 1}, Role: r.role, PID: os.Getpid(), Fingerprint: r.fingerprint, Started: r.started}
+	f := facts{Build: buildFacts{Version: b.Version, FIPS140: b.FIPS140.Mode, Info: 1}, Role: r.role, PID: os.Getpid(), File: r.file, Started: r.started}
+	if told := r.fingerprint.Load(); told != nil {
+		f.Fingerprint = *told
+	}
 	report := admin.Report{Ready: true, Problems: []string{}, Facts: &f}
 	problem := func(format string, args ...any) {
 		report.Problems = append(report.Problems, fmt.Sprintf(format, args...))
@@ -151,12 +172,13 @@ const socketDir = "/run/redoubt"
 
 // adminPart is the part that answers. Where a socket that nobody asked for can't
 // be made the process runs without: it must not end for that.
-func adminPart(c config.Admin, fallback string, r *reporter, log *slog.Logger) daemon.Part {
+func adminPart(c config.Admin, fallback string, r *reporter, follow *following, log *slog.Logger) daemon.Part {
 	r.started = time.Now()
 	server := admin.Server{Socket: string(c.Socket), Metrics: c.Metrics, Report: r.report, Log: log}
 	if r.engine != nil {
 		server.Further = verify.Answers(r.engine)
 	}
+	server.Orders = follow.orders()
 	asked := server.Socket != ""
 	if !asked {
 		server.Socket = fallback
@@ -296,7 +318,22 @@ func loadEither(path string) (configured, error) {
 	if err == nil {
 		return configured{sidecar: s, socket: pick(s.Admin.Socket, "sidecar", s.Name)}, nil
 	}
+	// The role whose file it is like best has the least to say against it.
+	switch a, b := faults(gatewayErr), faults(err); {
+	case a < b:
+		return configured{}, gatewayErr
+	case b < a:
+		return configured{}, err
+	}
 	return configured{}, fmt.Errorf("neither a gateway's nor a sidecar's configuration:\n  %w\n  %w", gatewayErr, err)
+}
+
+// faults is how much an error finds wrong.
+func faults(err error) int {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		return len(several.Unwrap())
+	}
+	return 1
 }
 
 func printStatus(p *paper, found []answered) {
@@ -313,7 +350,7 @@ func printStatus(p *paper, found []answered) {
 			row("installed", "redoubt %s, which runs from the next start on (%s)", installed, nextStart(f.Role))
 		}
 		if a.Differs {
-			row("differs", "it has read another configuration than the one that is named: that was changed since its start, or this is another process of the same name")
+			row("differs", "it has read another configuration than the one that is named: that was changed since (redoubt reload takes it in), or this is another process of the same name")
 		}
 		for _, c := range f.Certificates {
 			row("certificate", "%s, until %s (%s left)", c.Identity, c.Until.UTC().Format(time.RFC3339), time.Until(c.Until).Round(time.Minute))

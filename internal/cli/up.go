@@ -103,7 +103,7 @@ func (c *upCmd) Run(e *env) error {
 		daemon.Part{Name: "engine", Run: d.Engine.Run},
 		daemon.Part{Name: "gateway", Run: d.Gateway.Run},
 		daemon.Part{Name: "sidecar", Run: d.Sidecar.Run},
-		adminPart(config.Admin{}, filepath.Join(d.Dir(), statedir.AdminSocket), report, log),
+		adminPart(config.Admin{}, filepath.Join(d.Dir(), statedir.AdminSocket), report, nil, log),
 		proof,
 		report.checks.part())
 }

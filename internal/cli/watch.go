@@ -34,7 +34,7 @@ type failingCheck struct {
 // watch makes the cheap checks again and again.
 type watch struct {
 	self   *reporter
-	target *verify.Target
+	target atomic.Pointer[verify.Target]
 	log    *slog.Logger
 	last   atomic.Pointer[evidence.Report]
 }
@@ -42,14 +42,25 @@ type watch struct {
 // watch has the process check itself.
 func (r *reporter) watch(t *verify.Target, accepted []config.Exception, log *slog.Logger) {
 	t.Exceptions = exceptionsOf(accepted)
-	r.checks = &watch{self: r, target: t, log: log}
+	r.checks = &watch{self: r, log: log}
+	r.checks.target.Store(t)
+}
+
+// watchAnew has it check what another configuration says, from the next round on.
+func (r *reporter) watchAnew(t *verify.Target, accepted []config.Exception) {
+	t.Exceptions = exceptionsOf(accepted)
+	if t.Cache != nil {
+		t.Cache.Own(r.engine)
+	}
+	r.report(context.Background()).Facts.(*facts).addTo(t)
+	r.checks.target.Store(t)
 }
 
 func (w *watch) part() daemon.Part {
 	return daemon.Part{Name: "checks", Run: func(ctx context.Context, ready func()) error {
 		ready()
 		// It runs after the roles: by now they know where they listen.
-		w.self.report(ctx).Facts.(*facts).addTo(w.target)
+		w.self.report(ctx).Facts.(*facts).addTo(w.target.Load())
 		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for {
@@ -71,7 +82,7 @@ func (w *watch) round(ctx context.Context) {
 			before[c.ID] = c.Outcome
 		}
 	}
-	r := verify.Run(ctx, w.target, verify.Checks(), verify.Options{Cheap: true, Version: versionString()})
+	r := verify.Run(ctx, w.target.Load(), verify.Checks(), verify.Options{Cheap: true, Version: versionString()})
 	if ctx.Err() != nil {
 		return // what it saw was a process that stops
 	}

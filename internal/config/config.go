@@ -8,6 +8,10 @@
 // that names the file, the line, the key and what would be right. No secret
 // stands in a configuration file, only the path of the file that holds it.
 //
+// A process that runs can take in some keys anew (redoubt reload); the tags say which
+// (reload), and of the others why it can't (restart). One that stands at a group of keys
+// is for all of them. Changes and Follow go by that.
+//
 // The roles never see these structs: package cli maps them to each role's own
 // options. The tests load what should work and what shouldn't, a fuzz target
 // the rest.
@@ -15,17 +19,17 @@ package config
 
 // Gateway is gateway.yaml, on the cache host.
 type Gateway struct {
-	Deployment string        `yaml:"deployment" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/gateway/NAME)."`
-	Name       string        `yaml:"name" doc:"This gateway's name in its certificate."`
-	Listen     string        `yaml:"listen" default:"0.0.0.0:6379" doc:"The one address that application hosts reach."`
-	Admit      []Network     `yaml:"admit" default:"[]" doc:"Networks that may connect at all, as CIDRs; others are closed before TLS begins. Empty: every network that the firewall lets through."`
-	TLS        TLS           `yaml:"tls" doc:"Who this gateway is, and whom it believes."`
-	PKI        PKI           `yaml:"pki" doc:"The deployment's CA, if it lies on this host: then the gateway enrols hosts (redoubt token, redoubt join), renews their certificates and its own, and tells them what was revoked."`
-	RenewFrom  []Peer        `yaml:"renew_from" default:"[]" doc:"Without a CA here: gateways that have it and renew this one's certificate, as {name: cache-1, address: HOST:PORT}."`
-	Limits     GatewayLimits `yaml:"limits" doc:"Bounds, so that no peer can use up the gateway."`
-	Admin      Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
+	Deployment string        `yaml:"deployment" restart:"it is in this host's identity, which is loaded at a start" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/gateway/NAME)."`
+	Name       string        `yaml:"name" restart:"it is in this host's identity, which is loaded at a start" doc:"This gateway's name in its certificate."`
+	Listen     string        `yaml:"listen" default:"0.0.0.0:6379" restart:"the port is opened at a start" doc:"The one address that application hosts reach."`
+	Admit      []Network     `yaml:"admit" default:"[]" reload:"yes" doc:"Networks that may connect at all, as CIDRs; others are closed before TLS begins. Empty: every network that the firewall lets through."`
+	TLS        TLS           `yaml:"tls" restart:"what these files hold is followed, which files they are is not" doc:"Who this gateway is, and whom it believes."`
+	PKI        PKI           `yaml:"pki" restart:"the CA is opened at a start" doc:"The deployment's CA, if it lies on this host: then the gateway enrols hosts (redoubt token, redoubt join), renews their certificates and its own, and tells them what was revoked."`
+	RenewFrom  []Peer        `yaml:"renew_from" default:"[]" restart:"who renews the certificate is decided at a start" doc:"Without a CA here: gateways that have it and renew this one's certificate, as {name: cache-1, address: HOST:PORT}."`
+	Limits     GatewayLimits `yaml:"limits" reload:"yes" doc:"Bounds, so that no peer can use up the gateway."`
+	Admin      Admin         `yaml:"admin" restart:"it is opened at a start" doc:"Where this process tells how it fares."`
 	Engine     Engine        `yaml:"engine" doc:"The Redis or Valkey server behind the gateway, and what the application may do with it."`
-	Exceptions []Exception   `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail on this host for a time, as {check: RD-441, owner: who answers for it, reason: why, until: 2027-03-31}. They are reported as accepted, and fail again when that day is over."`
+	Exceptions []Exception   `yaml:"exceptions" default:"[]" reload:"yes" doc:"Checks of redoubt verify that may fail on this host for a time, as {check: RD-441, owner: who answers for it, reason: why, until: 2027-03-31}. They are reported as accepted, and fail again when that day is over."`
 }
 
 // Exception is a check that may fail for a time. All of it is required.
@@ -77,32 +81,32 @@ type GatewayLimits struct {
 
 // Engine is the policy of the cache.
 type Engine struct {
-	Binary          string   `yaml:"binary" default:"" doc:"Path of redis-server or valkey-server, 7.0 or later. Empty: the one that is installed."`
-	User            string   `yaml:"user" default:"" doc:"User that the engine runs as when the gateway is root. Empty: redoubt-engine if it exists, else a uid that nobody has."`
-	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). While a password is replaced it has a line for each, the old one with its end (redoubt secret rotate). It is followed: a change counts within a second or two. Only root and the gateway's user may be able to write it; a file that can't be believed is refused, and the last good one stays."`
-	Uses            []string `yaml:"uses" default:"[cache]" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
-	Allow           []string `yaml:"allow" default:"[]" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
-	Deny            []string `yaml:"deny" default:"[]" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub, tracking (CLIENT TRACKING)."`
-	Memory          Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" doc:"Memory for data and clients (maxmemory). While the largest value is written the engine holds it twice."`
-	MaxValue        Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" doc:"Largest single value or argument (proto-max-bulk-len)."`
-	MaxClients      int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" doc:"Connections that the engine accepts (maxclients)."`
+	Binary          string   `yaml:"binary" default:"" restart:"the engine is chosen at a start" doc:"Path of redis-server or valkey-server, 7.0 or later. Empty: the one that is installed."`
+	User            string   `yaml:"user" default:"" restart:"the engine's user is chosen at a start" doc:"User that the engine runs as when the gateway is root. Empty: redoubt-engine if it exists, else a uid that nobody has."`
+	PasswordDigests File     `yaml:"password_digests" default:"/etc/redoubt/password.sha256" restart:"what the file holds is followed, which file it is is not" doc:"File with the SHA-256 digest of the application's password, in hex (redoubt secret new writes it). While a password is replaced it has a line for each, the old one with its end (redoubt secret rotate). It is followed: a change counts within a second or two. Only root and the gateway's user may be able to write it; a file that can't be believed is refused, and the last good one stays."`
+	Uses            []string `yaml:"uses" default:"[cache]" reload:"yes" doc:"What the application uses it for: cache, sessions, locks, pubsub, queues. Decides the ACL and what happens when memory is full; see docs/decisions."`
+	Allow           []string `yaml:"allow" default:"[]" reload:"yes" doc:"Opened on purpose: scripting (EVAL, EVALSHA), functions (FUNCTION LOAD, FCALL)."`
+	Deny            []string `yaml:"deny" default:"[]" reload:"yes" doc:"Closed on purpose: keys (KEYS), flushdb (FLUSHDB), pubsub, tracking (CLIENT TRACKING)."`
+	Memory          Size     `yaml:"memory" default:"2gb" min:"16mb" max:"16tb" reload:"yes" doc:"Memory for data and clients (maxmemory). While the largest value is written the engine holds it twice."`
+	MaxValue        Size     `yaml:"max_value" default:"512mb" min:"1mb" max:"512mb" reload:"yes" doc:"Largest single value or argument (proto-max-bulk-len)."`
+	MaxClients      int      `yaml:"max_clients" default:"10000" min:"16" max:"1000000" restart:"the engine's open files are granted at its start" doc:"Connections that the engine accepts (maxclients)."`
 }
 
 // Sidecar is sidecar.yaml, on an application host.
 type Sidecar struct {
-	Deployment       string        `yaml:"deployment" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/app/NAME)."`
-	Name             string        `yaml:"name" doc:"This host's name in its certificate."`
-	Listen           string        `yaml:"listen" default:"127.0.0.1:6379" doc:"Where the application finds its Redis."`
-	AllowNonLoopback bool          `yaml:"allow_non_loopback" default:"false" doc:"Let listen be an address that other hosts can reach. What they send is not encrypted: only for a network that exists inside this host."`
-	AllowUIDs        []int         `yaml:"allow_uids" default:"[]" doc:"Local users (numeric ids) that may use listen. Empty: every local user who knows the password."`
-	Unix             Unix          `yaml:"unix" doc:"A unix socket beside, or instead of, the TCP port."`
-	Gateways         []Peer        `yaml:"gateways" doc:"The gateways. One is used at a time, by all of this host: the first, until it can't be reached; then the next, and from then on that one. Each has a cache of its own (docs/decisions/0141); one for locks or queues refuses a host that names several."`
-	TLS              TLS           `yaml:"tls" doc:"Who this host is, and whom it believes."`
-	Loops            int           `yaml:"loops" default:"1" min:"1" max:"4" doc:"Event loops, each of which fills one CPU at most: several are for a host whose sidecar fills one. Between connections of two loops, the engine may see commands in another order than they were sent in; see docs/decisions/0172."`
-	Fence            string        `yaml:"fence" default:"batch" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
-	Admin            Admin         `yaml:"admin" doc:"Where this process tells how it fares."`
-	Limits           SidecarLimits `yaml:"limits" doc:"Bounds, so that a runaway application can't take the host along."`
-	Exceptions       []Exception   `yaml:"exceptions" default:"[]" doc:"Checks of redoubt verify that may fail on this host for a time, as in gateway.yaml."`
+	Deployment       string        `yaml:"deployment" restart:"it is in this host's identity, which is loaded at a start" doc:"The deployment's name, as in its certificates (spiffe://DEPLOYMENT/app/NAME)."`
+	Name             string        `yaml:"name" restart:"it is in this host's identity, which is loaded at a start" doc:"This host's name in its certificate."`
+	Listen           string        `yaml:"listen" default:"127.0.0.1:6379" restart:"the port is opened at a start" doc:"Where the application finds its Redis."`
+	AllowNonLoopback bool          `yaml:"allow_non_loopback" default:"false" restart:"the port is opened at a start" doc:"Let listen be an address that other hosts can reach. What they send is not encrypted: only for a network that exists inside this host."`
+	AllowUIDs        []int         `yaml:"allow_uids" default:"[]" restart:"the port is opened at a start, with or without a look at each user" doc:"Local users (numeric ids) that may use listen. Empty: every local user who knows the password."`
+	Unix             Unix          `yaml:"unix" restart:"the socket is opened at a start" doc:"A unix socket beside, or instead of, the TCP port."`
+	Gateways         []Peer        `yaml:"gateways" restart:"the way to the cache is laid at a start" doc:"The gateways. One is used at a time, by all of this host: the first, until it can't be reached; then the next, and from then on that one. Each has a cache of its own (docs/decisions/0141); one for locks or queues refuses a host that names several."`
+	TLS              TLS           `yaml:"tls" restart:"what these files hold is followed, which files they are is not" doc:"Who this host is, and whom it believes."`
+	Loops            int           `yaml:"loops" default:"1" min:"1" max:"4" restart:"the event loops are made at a start" doc:"Event loops, each of which fills one CPU at most: several are for a host whose sidecar fills one. Between connections of two loops, the engine may see commands in another order than they were sent in; see docs/decisions/0172."`
+	Fence            string        `yaml:"fence" default:"batch" reload:"yes" doc:"batch or session: what proves that replies are where they belong, for each batch of many applications' commands, or for each application's run of commands in it, which is slower; see docs/decisions/0040."`
+	Admin            Admin         `yaml:"admin" restart:"it is opened at a start" doc:"Where this process tells how it fares."`
+	Limits           SidecarLimits `yaml:"limits" reload:"yes" doc:"Bounds, so that a runaway application can't take the host along."`
+	Exceptions       []Exception   `yaml:"exceptions" default:"[]" reload:"yes" doc:"Checks of redoubt verify that may fail on this host for a time, as in gateway.yaml."`
 }
 
 // Unix is the sidecar's unix socket.

@@ -92,7 +92,7 @@ func Document() string {
 		{"deployment.yaml", "Wherever hosts are set up from, read by `redoubt render`. `gateways` and `apps` are lists of what stands below them.", Deployment{}},
 	} {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```yaml\n", file.name, file.about)
-		documentFields(&b, reflect.TypeOf(file.schema), "", "")
+		documentFields(&b, reflect.TypeOf(file.schema), key{}, "", "")
 		b.WriteString("```\n")
 	}
 	return b.String()
@@ -105,25 +105,27 @@ This page is printed from the schema in ` + "`internal/config`" + `; a test keep
 One YAML file a role. An unknown key, a wrong type or a value out of bounds is an error that names the file and the line.
 Below stands every key with its default; a key marked *required* has none and shows an example.
 Paths are absolute, relative to the file's own directory, or ` + "`credential:NAME`" + ` for a systemd credential.
+"Reload: yes" says that a process which runs takes the key in anew: ` + "`redoubt reload`" + ` (` + "`systemctl reload`" + `, or SIGHUP). "Restart" says why it can't; ` + "`redoubt reload --dry-run`" + ` tells beforehand what would come of a changed file. What stands at a group of keys is for all of them.
 Sizes are written ` + "`64mb`, `1gb`" + ` (powers of 1024), durations ` + "`500ms`, `5s`, `10m`" + `.
 `
 
-func documentFields(b *strings.Builder, t reflect.Type, indent, first string) {
+func documentFields(b *strings.Builder, t reflect.Type, group key, indent, first string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
-		key, doc := f.Tag.Get("yaml"), f.Tag.Get("doc")
+		name, doc := f.Tag.Get("yaml"), f.Tag.Get("doc")
+		at := group.below(f, i)
 		value, optional := f.Tag.Lookup("default")
 		switch {
 		case f.Type.Kind() == reflect.Struct && !optional:
-			fmt.Fprintf(b, "%s# %s\n%s%s:\n", indent, doc, indent, key)
-			documentFields(b, f.Type, indent+"  ", "")
+			fmt.Fprintf(b, "%s# %s%s\n%s%s:\n", indent, doc, at.remark(f), indent, name)
+			documentFields(b, f.Type, at, indent+"  ", "")
 			continue
 		case f.Type.Kind() == reflect.Slice && !optional:
-			fmt.Fprintf(b, "%s# Required. %s\n%s%s:\n", indent, doc, indent, key)
-			documentFields(b, f.Type.Elem(), indent+"    ", indent+"  - ")
+			fmt.Fprintf(b, "%s# Required. %s%s\n%s%s:\n", indent, doc, at.remark(f), indent, name)
+			documentFields(b, f.Type.Elem(), at, indent+"    ", indent+"  - ")
 			continue
 		case !optional:
-			doc, value = "Required. "+doc, examples[key]
+			doc, value = "Required. "+doc, examples[name]
 		case f.Tag.Get("min") != "":
 			doc += fmt.Sprintf(" From %s to %s.", f.Tag.Get("min"), f.Tag.Get("max"))
 		}
@@ -137,7 +139,7 @@ func documentFields(b *strings.Builder, t reflect.Type, indent, first string) {
 		if i == 0 && first != "" {
 			lead = first
 		}
-		fmt.Fprintf(b, "%s# %s\n%s%s: %s\n", indent, doc, lead, key, value)
+		fmt.Fprintf(b, "%s# %s%s\n%s%s: %s\n", indent, doc, at.remark(f), lead, name, value)
 	}
 }
 

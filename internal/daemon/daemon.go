@@ -7,8 +7,8 @@
 //   - the first part that ends by itself, with an error or without, ends all;
 //   - SIGTERM or SIGINT drains and stops the parts in reverse order, so that the
 //     engine outlives its relays; a second signal ends at once;
-//   - SIGHUP does so when a terminal goes away, and nothing else: files that may
-//     change are followed without it;
+//   - SIGHUP does so when a terminal goes away; else it has the parts do what they have
+//     for it (Part.Hangup), and ends nothing;
 //   - Run returns when every part has returned, with the first error.
 //
 // It is the only place that listens to signals, and it tells systemd about
@@ -38,6 +38,10 @@ type Part struct {
 	// Alive says, before ctx ends, whether a part that was ready does its work; nil:
 	// it has none that could get stuck.
 	Alive func(ctx context.Context) bool
+	// Hangup is what SIGHUP asks of it: to read its configuration anew; nil: nothing.
+	// It may be called at any time between the start and the end of Run, and once more
+	// only when it has returned.
+	Hangup func(ctx context.Context)
 }
 
 // ErrInterrupted is the cause of a stop by a second signal.
@@ -55,7 +59,7 @@ func Run(ctx context.Context, log *slog.Logger, onReady func(), parts ...Part) e
 	case onTerminal():
 		signal.Notify(signals, syscall.SIGHUP)
 	default:
-		defer answerHangups(log)()
+		defer answerHangups(ctx, log, parts)()
 	}
 	return run(ctx, log, signals, onReady, parts)
 }
@@ -70,19 +74,30 @@ func onTerminal() bool {
 	return true
 }
 
-// answerHangups says what SIGHUP doesn't do, which to many services means "read your
-// configuration": unanswered it would end us, and systemd calls that a clean end.
-func answerHangups(log *slog.Logger) (stop func()) {
+// answerHangups has the parts do what SIGHUP asks of them, or says that there is nothing:
+// unanswered it would end us, and systemd calls that a clean end.
+func answerHangups(ctx context.Context, log *slog.Logger, parts []Part) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for range hangups {
-			log.Info("SIGHUP changes nothing: certificates, passwords and lists of revoked certificates are followed by themselves, the rest of the configuration is read at a start")
+			asked := false
+			for _, p := range parts {
+				if p.Hangup != nil {
+					asked = true
+					p.Hangup(ctx)
+				}
+			}
+			if !asked {
+				log.Info("SIGHUP changes nothing: this process has no configuration file")
+			}
 		}
 	}()
 	return func() {
+		cancel()
 		signal.Stop(hangups)
 		close(hangups)
 		<-done

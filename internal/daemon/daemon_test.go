@@ -170,29 +170,40 @@ func TestRunStopsOnARealSignal(t *testing.T) {
 	}
 }
 
-// TestSystemdHearsOfLifeUntilAPartIsStuck speaks to a socket as systemd has it.
 // TestSIGHUPEndsNothing in a service, and is answered; it runs in a process of its own,
 // which has no terminal.
 func TestSIGHUPEndsNothing(t *testing.T) {
 	if os.Getenv("REDOUBT_HANGUP") != "" {
 		log := slog.New(slog.NewTextHandler(os.Stdout, nil))
-		if err := Run(t.Context(), log, func() { fmt.Println("ready") }, Part{Name: "part", Run: func(ctx context.Context, ready func()) error {
+		part := Part{Name: "part", Run: func(ctx context.Context, ready func()) error {
 			ready()
 			<-ctx.Done()
 			return nil
-		}}); err != nil {
+		}}
+		if os.Getenv("REDOUBT_HANGUP") == "read anew" {
+			part.Hangup = func(context.Context) { fmt.Println("read anew") }
+		}
+		if err := Run(t.Context(), log, func() { fmt.Println("ready") }, part); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("stopped in order")
 		return
 	}
+	for _, says := range []string{"SIGHUP changes nothing", "read anew"} {
+		hangUp(t, says)
+	}
+}
+
+// hangUp sends SIGHUP to a process of its own, and ends it when that has been answered.
+func hangUp(t *testing.T, says string) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Whoever runs these tests may ignore it, which children inherit.
 	cmd := exec.CommandContext(t.Context(), "env", "--default-signal=HUP", self, "-test.run=TestSIGHUPEndsNothing$", "-test.timeout=1m")
-	cmd.Env = append(os.Environ(), "REDOUBT_HANGUP=1")
+	cmd.Env = append(os.Environ(), "REDOUBT_HANGUP="+says)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -201,7 +212,7 @@ func TestSIGHUPEndsNothing(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	next := map[string]syscall.Signal{"ready": syscall.SIGHUP, "SIGHUP changes nothing": syscall.SIGTERM}
+	next := map[string]syscall.Signal{"ready": syscall.SIGHUP, says: syscall.SIGTERM}
 	var said []string
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		said = append(said, lines.Text())
@@ -211,11 +222,12 @@ func TestSIGHUPEndsNothing(t *testing.T) {
 			}
 		}
 	}
-	if err := cmd.Wait(); err != nil || !slices.Contains(said, "stopped in order") {
+	if err := cmd.Wait(); err != nil || !slices.Contains(said, "stopped in order") || !strings.Contains(strings.Join(said, "\n"), says) {
 		t.Errorf("%v\n%s", err, strings.Join(said, "\n"))
 	}
 }
 
+// TestSystemdHearsOfLifeUntilAPartIsStuck speaks to a socket as systemd has it.
 func TestSystemdHearsOfLifeUntilAPartIsStuck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

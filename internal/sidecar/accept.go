@@ -79,7 +79,7 @@ func (l *loop) welcome(fd int, at net.Addr) {
 		l.turnAway(fd)
 		return
 	}
-	if l.car.crowd() > int64(l.car.limits.Connections) {
+	if l.car.crowd() > int64(l.car.settingsNow().Connections) {
 		_, _ = eventloop.Write(fd, errorReply(errMaxClients))
 		l.turnAway(fd)
 		return

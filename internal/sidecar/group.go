@@ -72,7 +72,7 @@ func (l *loop) attach(to *group, p proven) bool {
 		return false
 	}
 	k.group, k.books, k.worn = to, lane.New(), wear{time.Now().Add(keyAge), keyBytes}
-	k.books.FencePerClient, k.books.Errors = l.car.perGuest, l.car.refusals.reply
+	k.books.FencePerClient, k.books.Errors = l.car.settingsNow().FencePerGuest, l.car.refusals.reply
 	to.link, to.away, to.hello = k, nil, p.hello
 	if to.trying != nil {
 		to.trying.cancel()

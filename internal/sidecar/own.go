@@ -25,12 +25,12 @@ func (l *loop) leave(g *guest) outcome {
 		l.adopt(g)
 		return again
 	}
-	if l.car.own.Load() >= int64(l.car.limits.OwnLanes) {
+	if l.car.own.Load() >= int64(l.car.settingsNow().OwnLanes) {
 		g.answer(errorReply(errMaxClients))
 		g.end()
 		return again
 	}
-	if l.ownLanes() >= l.car.limits.OwnLanes {
+	if l.ownLanes() >= l.car.settingsNow().OwnLanes {
 		l.makeRoom()
 	}
 	l.car.own.Add(1)

@@ -103,8 +103,8 @@ func (l Limits) withDefaults() Limits {
 type Sidecar struct {
 	listeners []listener
 	gateways  *gateways
-	perGuest  bool
-	limits    Limits
+	limits    Limits // but for those in Settings
+	inForce   atomic.Pointer[Settings]
 	log       *slog.Logger
 	loops     []*loop  // the first one listens
 	digestKey [32]byte // of the digests by which credentials are compared
@@ -176,12 +176,12 @@ func newSidecar(o Options) (*Sidecar, error) {
 	}
 	c := &Sidecar{
 		gateways: newGateways(o.Gateways, log),
-		perGuest: o.FencePerGuest,
-		limits:   o.Limits.withDefaults().fitFiles(log),
+		limits:   o.Limits.withDefaults(),
 		log:      log,
 		proving:  make(chan struct{}, maxProofs),
 		refusals: newRefusals(log, o.Opens),
 	}
+	c.put(Settings{o.Limits.Connections, o.Limits.OwnLanes, o.FencePerGuest})
 	c.start = c.work.Go
 	c.lastID.Store(firstID)
 	c.settings.Store(&settings)

@@ -17,7 +17,7 @@ func (l *loop) keepStandby(of *group) {
 		return
 	}
 	of.standbyUntil = time.Now().Add(standbyFor)
-	if of.standby != nil || of.preparing || l.ownLanes() >= l.car.limits.OwnLanes {
+	if of.standby != nil || of.preparing || l.ownLanes() >= l.car.settingsNow().OwnLanes {
 		return
 	}
 	of.preparing = true
@@ -34,7 +34,7 @@ func (l *loop) keepStandby(of *group) {
 func (l *loop) prepared(of *group, p proven) {
 	of.preparing = false
 	l.car.standbys.Add(-1)
-	if p.conn == nil || l.groups[of.key] != of || l.draining || p.from != of.generation || l.ownLanes() >= l.car.limits.OwnLanes {
+	if p.conn == nil || l.groups[of.key] != of || l.draining || p.from != of.generation || l.ownLanes() >= l.car.settingsNow().OwnLanes {
 		p.closeUnless(false)
 		return
 	}

@@ -40,12 +40,13 @@ func (s *Status) Current() string {
 
 // Status may be called by any goroutine while Run runs.
 func (c *Sidecar) Status(ctx context.Context) Status {
-	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: c.limits.Connections, OwnLanes: int(c.own.Load()), Standby: int(c.standbys.Load()), MostOwn: c.limits.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list(), Probed: c.refusals.probes.Load()}
-	now := c.gateways.now()
+	now := c.settingsNow()
+	s := Status{Address: c.Addr().String(), CacheReachable: !c.away.Load(), Most: now.Connections, OwnLanes: int(c.own.Load()), Standby: int(c.standbys.Load()), MostOwn: now.OwnLanes, WrongPasswords: c.strikes.Load(), Refused: c.refusals.list(), Probed: c.refusals.probes.Load()}
+	at := c.gateways.now()
 	for i, g := range c.gateways.all {
-		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == now.index})
+		s.Gateways = append(s.Gateways, GatewayStatus{g.Name, i == at.index})
 	}
-	s.Steps = int64(now.generation) - 1
+	s.Steps = int64(at.generation) - 1
 	counted := make(chan func(*Status), len(c.loops))
 	for range c.each(func(l *loop) { counted <- l.count() }) {
 		select {

@@ -14,8 +14,8 @@ import (
 var configurationIsRead = Check{
 	ID: "RD-507", Goal: evidence.NoChange, From: OnBoth,
 	Title:      "What runs has read the configuration that lies on this host",
-	Why:        "A file that was edited after the start documents a cache that doesn't exist, until the next restart makes it so without anybody's notice.",
-	Mend:       "Restart the gateway or the sidecar if the file is right (systemctl restart); else put back the file that it was started with.",
+	Why:        "A file that was edited and not taken in documents a cache that doesn't exist, until the next restart makes it so without anybody's notice.",
+	Mend:       "If the file is right: redoubt reload, and a restart of the gateway or the sidecar (systemctl restart) only for what that says needs one; else put back the file of before.",
 	References: []string{"45 CFR 164.316(b)(1)", "NIST SP 800-53r5 CM-6", "NIST SP 800-53r5 CM-5"},
 	Run: func(_ context.Context, t *Target, n *Notes) Finding {
 		told := 0
@@ -28,7 +28,7 @@ var configurationIsRead = Check{
 			}
 			n.Saw("%s, fingerprint of the file: %s, of what the process has read: %s", r.name, r.file, r.running)
 			if r.file != r.running {
-				return n.Fail("the file has changed since the %s was started", r.name)
+				return n.Fail("the file has changed since the %s took it in, or holds what only a restart takes in (redoubt reload --dry-run says which)", r.name)
 			}
 			flags, another, err := r.startedWith()
 			if err != nil {

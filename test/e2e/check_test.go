@@ -80,7 +80,7 @@ func TestACheckSaysWhatAStartWould(t *testing.T) {
 			t.Errorf("%s: %d\n%s", role, code, out)
 		}
 		s.write(filepath.Base(files[role]), filepath.Dir(files[role]), good[role]+"exceptions: [{check: RD-441, owner: x, reason: y, until: 2100-01-01}]\n")
-		if out, code := check(role); code != 0 || !strings.Contains(out, "takes this one from its next start on") {
+		if out, code := check(role); code != 0 || !strings.Contains(out, "redoubt reload has it take in what it can") {
 			t.Errorf("%s: %d\n%s", role, code, out)
 		}
 	}

@@ -73,14 +73,14 @@ func writable(mounts string) (at []string) {
 	return at
 }
 
-// signalled sends both roles what means "read your configuration" elsewhere, and what
-// systemd takes for a clean end.
+// signalled sends both roles what means "read your configuration", and what systemd takes
+// for a clean end.
 func (s *served) signalled(t *testing.T) {
 	for m, unit := range map[*lab.Machine]string{s.cache: "redoubt-gateway", s.web: "redoubt-sidecar"} {
 		before := s.property(m, unit, "MainPID")
 		s.on(m, "kill -HUP "+before)
 		s.until(unit+" answers SIGHUP", func() bool {
-			return strings.Contains(s.on(m, "journalctl --no-pager -u "+unit), "SIGHUP changes nothing")
+			return strings.Contains(s.on(m, "journalctl --no-pager -u "+unit), "the configuration was read anew")
 		})
 		if now := s.property(m, unit, "MainPID"); now != before {
 			t.Errorf("SIGHUP ended %s", unit)
