@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
@@ -30,16 +31,18 @@ func TestTheFilterComesBack(t *testing.T) {
 		"systemctl kill --signal=KILL redoubt-filter; nft flush ruleset",
 		"for i in $(seq 100); do nft flush ruleset; done", // also while it loads and looks
 	} {
+		bound := lab.Promised(t, time.Second)
 		took, err := strconv.Atoi(on(list + ` > /run/before
 ( ` + act + ` ) >/dev/null 2>&1
 ended=$(date +%s%N)
 until ` + list + ` | cmp -s - /run/before; do
-	[ $(( ($(date +%s%N) - ended) / 1000000 )) -lt 3000 ] || break
+	[ $(( ($(date +%s%N) - ended) / 1000000 )) -lt 60000 ] || break
 done
 echo $(( ($(date +%s%N) - ended) / 1000000 ))`))
 		t.Logf("%s: as before after %d ms", act, took)
-		if now := on(list); err != nil || took > 1000 || now != whole {
-			t.Errorf("%s: after %d ms (%v)\n%s\n%s", act, took, err, now, on("journalctl --no-pager -n 20 -u redoubt-filter"))
+		most := bound()
+		if now := on(list); err != nil || took > int(most.Milliseconds()) || now != whole {
+			t.Errorf("%s: after %d ms, of %s (%v)\n%s\n%s", act, took, most, err, now, on("journalctl --no-pager -n 20 -u redoubt-filter"))
 		}
 	}
 	c.closed("after all that")

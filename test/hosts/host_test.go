@@ -78,24 +78,27 @@ func (c *clinic) must(code int, says string, args ...string) string {
 	return out
 }
 
+// soon is for who is to find a closed door; sshd itself may take long on a busy machine.
+var soon = []string{"-o", "ConnectTimeout=2"}
+
 // ssh logs in and returns what came of it: "in", or ssh's last line.
 func (c *clinic) ssh(from *lab.Host, user string, options ...string) string {
 	c.t.Helper()
 	args := append([]string{"ssh", "-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-		"-o", "ConnectTimeout=2", "-o", "NumberOfPasswordPrompts=1"}, options...)
-	cmd := from.Command(append(args, user+"@10.77.0.2", "echo", "in")...)
+		"-o", "NumberOfPasswordPrompts=1"}, options...)
+	cmd := from.Command(append(args, "-o", "ConnectTimeout=60", user+"@10.77.0.2", "echo", "in")...)
 	cmd.Env = append(os.Environ(), "SSH_ASKPASS="+c.password, "SSH_ASKPASS_REQUIRE=force", "SSH_AUTH_SOCK=")
 	out, _ := lab.Run(c.t, cmd)
 	all := strings.Split(strings.TrimSpace(out), "\n")
 	return all[len(all)-1]
 }
 
-func (c *clinic) byKey(from *lab.Host, user string) string {
-	return c.ssh(from, user, "-i", c.key, "-o", "PreferredAuthentications=publickey", "-o", "BatchMode=yes")
+func (c *clinic) byKey(from *lab.Host, user string, options ...string) string {
+	return c.ssh(from, user, append(options, "-i", c.key, "-o", "PreferredAuthentications=publickey", "-o", "BatchMode=yes")...)
 }
 
-func (c *clinic) byPassword(from *lab.Host, user string) string {
-	return c.ssh(from, user, "-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no")
+func (c *clinic) byPassword(from *lab.Host, user string, options ...string) string {
+	return c.ssh(from, user, append(options, "-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no")...)
 }
 
 // open checks that the host is as Debian made it: the control of all that is refused
@@ -115,20 +118,53 @@ func (c *clinic) open(when string) {
 // closed checks that it is as Redoubt makes it.
 func (c *clinic) closed(when string) {
 	c.t.Helper()
-	for how, got := range map[string]string{
-		"alice by key from the bastion": c.byKey(c.bastion, "alice"),
-	} {
-		if got != "in" {
-			c.t.Errorf("%s, %s: %s", when, how, got)
-		}
+	for _, problem := range c.ajar() {
+		c.t.Errorf("%s, %s", when, problem)
 	}
+}
+
+// ajar is what is otherwise than Redoubt makes it.
+func (c *clinic) ajar() (problems []string) {
+	c.t.Helper()
 	for how, attempt := range map[string]struct{ got, want string }{
+		"alice by key from the bastion":      {c.byKey(c.bastion, "alice"), "in"},
 		"alice by password from the bastion": {c.byPassword(c.bastion, "alice"), "Permission denied (publickey)"},
 		"root by key from the bastion":       {c.byKey(c.bastion, "root"), "Permission denied (publickey)"},
-		"alice by key from elsewhere":        {c.byKey(c.outsider, "alice"), "Connection timed out"},
+		"alice by key from elsewhere":        {c.byKey(c.outsider, "alice", soon...), "Connection timed out"},
 	} {
-		if !strings.Contains(attempt.got, attempt.want) {
-			c.t.Errorf("%s, %s: %s", when, how, attempt.got)
+		if !strings.Contains(attempt.got, attempt.want) || attempt.want == "in" && attempt.got != "in" {
+			problems = append(problems, how+": "+attempt.got)
+		}
+	}
+	return problems
+}
+
+// applied applies what goes back within a time, and has a look meanwhile. A machine that
+// is too busy for a look in so short a time is given longer.
+func (c *clinic) applied(within time.Duration, then func(), look func() (problems []string), goneBack func(), args ...string) {
+	c.t.Helper()
+	for ; ; within *= 4 {
+		began := time.Now()
+		c.must(0, "go back at", append([]string{"host", "apply", "--within", within.String()}, args...)...)
+		then()
+		problems := look()
+		if late := time.Since(began) > within; len(problems) > 0 && (!late || within > 2*time.Minute) {
+			c.t.Errorf("applied: %q", problems)
+		} else if len(problems) > 0 {
+			goneBack()
+			continue
+		}
+		return
+	}
+}
+
+// goesBack waits until alice comes in from elsewhere again, with her password.
+func (c *clinic) goesBack(when string) {
+	c.t.Helper()
+	for deadline := time.Now().Add(5 * time.Minute); c.byPassword(c.outsider, "alice", "-o", "ConnectTimeout=5") != "in"; {
+		if time.Now().After(deadline) {
+			out, _ := lab.Run(c.t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
+			c.t.Fatalf("%s: it doesn't go back\n%s", when, out)
 		}
 	}
 }
@@ -206,15 +242,9 @@ func TestWhatNobodyConfirmsGoesBack(t *testing.T) {
 	c.must(0, "", "host", "apply", "--no-rollback", "--without", "ssh,firewall")
 	before := c.disk()
 
-	c.must(0, "go back at", "host", "apply", "--within", "6s")
-	c.closed("applied")
-	deadline := time.Now().Add(20 * time.Second)
-	for c.byPassword(c.outsider, "alice") != "in" {
-		if time.Now().After(deadline) {
-			out, _ := lab.Run(t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
-			t.Fatalf("it doesn't go back: %s\n%s", c.byPassword(c.outsider, "alice"), out)
-		}
-	}
+	back := func() { c.goesBack("past the deadline") }
+	c.applied(6*time.Second, func() {}, c.ajar, back)
+	back()
 	c.same("past the deadline", before)
 	c.open("past the deadline")
 	c.must(1, "it came too late", "host", "confirm")
@@ -235,19 +265,24 @@ func TestWhatNobodyConfirmsGoesBack(t *testing.T) {
 	if err := os.WriteFile(c.cache.Path("/root/wider.yaml"), []byte(wider), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.must(0, "", "host", "apply", "--deployment", "/root/wider.yaml", "--within", "4s")
-	if got := c.byKey(c.outsider, "alice"); got != "in" {
-		t.Errorf("the second bastion: %s", got)
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		out, code := c.redoubt("host", "check")
-		if code == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("it doesn't go back: %s", out)
+	back = func() {
+		for deadline := time.Now().Add(5 * time.Minute); ; {
+			out, code := c.redoubt("host", "check")
+			if code == 0 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("it doesn't go back: %s", out)
+			}
 		}
 	}
+	c.applied(4*time.Second, func() {}, func() (problems []string) {
+		if got := c.byKey(c.outsider, "alice"); got != "in" {
+			problems = append(problems, "the second bastion: "+got)
+		}
+		return problems
+	}, back, "--deployment", "/root/wider.yaml")
+	back()
 	if diff := differences(confirmed, c.disk()); diff != "" {
 		t.Errorf("what went back isn't what was confirmed:\n%s", diff)
 	}
@@ -264,20 +299,14 @@ func TestTheDeadlineOutlivesItsGuard(t *testing.T) {
 	before := c.disk()
 	goesBack := func(when string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); c.byPassword(c.outsider, "alice") != "in"; {
-			if time.Now().After(deadline) {
-				out, _ := lab.Run(t, c.cache.Command("journalctl", "--no-pager", "-n", "40"))
-				t.Fatalf("%s: it doesn't go back\n%s", when, out)
-			}
-		}
+		c.goesBack(when)
 		c.same(when, before)
 		c.must(1, "it came too late", "host", "confirm")
 	}
 	kill := []string{"pkill", "-KILL", "-f", "[h]ost guard"}
 
-	c.must(0, "go back at", "host", "apply", "--within", "6s")
-	lab.Run(t, c.cache.Command(kill...)) // there may be none
-	c.closed("before the deadline")
+	c.applied(6*time.Second, func() { lab.Run(t, c.cache.Command(kill...)) }, // there may be none
+		c.ajar, func() { c.goesBack("the guard killed too late") })
 	goesBack("the guard killed before the deadline")
 
 	// The lock is taken, so that the guard waits for it when it is killed.

@@ -126,11 +126,10 @@ func (m *Machine) Boot() {
 	defer tick.Stop()
 	m.pid = ""
 	for {
-		if m.pid == "" {
-			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.container.Process.Pid))
-			m.pid = strings.TrimSpace(string(children))
-		}
-		if m.pid != "" {
+		// systemd-nspawn has a helper at first, which makes the machine's process 1 and ends.
+		children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", m.container.Process.Pid))
+		if pids := strings.Fields(string(children)); len(pids) > 0 {
+			m.pid = pids[len(pids)-1]
 			// Its exit code says "degraded" too, which a test may have wanted.
 			out, _ := m.commandWithin(ctx, "systemctl", "is-system-running", "--wait").Output()
 			if state := strings.TrimSpace(string(out)); state == "running" || state == "degraded" {
