@@ -21,7 +21,8 @@ const (
 	// startTimeout bounds a peer's start: an engine starts in 100 ms, and the
 	// machine may be busy.
 	startTimeout = 30 * time.Second
-	// tryInterval is how often a starting peer is asked whether it answers.
+	// tryInterval is how often a starting peer is asked whether it answers, and
+	// whether a process has ended.
 	tryInterval = 20 * time.Millisecond
 	// deathTimeout is how long after a broken connection a process may be found
 	// dead: the kernel closes its sockets before it can be waited for, and the
@@ -105,13 +106,22 @@ func (s *site) close() error {
 
 // dead tells, within limit, of a process that has ended; nil while all run.
 func (s *site) dead(limit time.Duration) error {
-	deadline := time.Now().Add(limit)
-	for _, p := range s.processes {
-		if err := p.ended(time.Until(deadline)); err != nil {
-			return err
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	looks := time.NewTicker(tryInterval)
+	defer looks.Stop()
+	for {
+		for _, p := range s.processes {
+			if err := p.ended(); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-over.C:
+			return nil
+		case <-looks.C:
 		}
 	}
-	return nil
 }
 
 // await waits until a peer answers. find says where, once it can.

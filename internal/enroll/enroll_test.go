@@ -366,6 +366,7 @@ func TestAnAnswerOfAnotherIdentityIsRefused(t *testing.T) {
 // TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers: it needs no certificate
 // for its handshake, and then it says nothing, or never comes to an end.
 func TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers(t *testing.T) {
+	t.Parallel()
 	h := newCAHost(t)
 	h.gateway("cache-1", "127.0.0.1:0", 0).stop()
 	dir := filepath.Join(filepath.Dir(h.dir), "cache-1")

@@ -67,6 +67,7 @@ func (h *host) renewed(t *testing.T, times int) {
 }
 
 func TestAHostRenewsAndItsConnectionsStay(t *testing.T) {
+	t.Parallel()
 	const life = 6 * time.Second
 	h := newCAHost(t)
 	s := h.gateway("cache-1", "127.0.0.1:0", life)
@@ -148,6 +149,7 @@ func TestARevocationReachesEveryGatewayAndEndsRenewal(t *testing.T) {
 // TestTheRootIsReplacedUnderLiveConnections walks the rotation; each step waits
 // only for hosts that run.
 func TestTheRootIsReplacedUnderLiveConnections(t *testing.T) {
+	t.Parallel()
 	const life = 6 * time.Second
 	h := newCAHost(t)
 	s := h.gateway("cache-1", "127.0.0.1:0", life)
@@ -196,6 +198,7 @@ func TestTheRootIsReplacedUnderLiveConnections(t *testing.T) {
 // TestOtherRootsAloneAreNotTakenIn: a gateway's certificate was stolen, and its
 // thief answers with a CA of his own.
 func TestOtherRootsAloneAreNotTakenIn(t *testing.T) {
+	t.Parallel()
 	h, rogue := newCAHost(t), newCAHost(t)
 	files := hostFiles(t)
 	h.issue(identity.App, "web-1", filepath.Dir(files.Certificate), 10*time.Second)
@@ -249,6 +252,7 @@ func dialer(t *testing.T, c *tunnel.Credentials, s *server) *tunnel.Dialer {
 }
 
 func TestTheGatewayBeingAwayIsSurvived(t *testing.T) {
+	t.Parallel()
 	const life = 6 * time.Second
 	h := newCAHost(t)
 	s := h.gateway("cache-1", "127.0.0.1:0", life)

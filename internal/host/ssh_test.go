@@ -60,6 +60,7 @@ func TestEveryMatchIsFound(t *testing.T) {
 		"of an included file":     "Include " + included + "\nMatch User nobody-at-all\n\tPermitTTY no\n#",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			config := SSHDropIn() + match + "\n"
 			if !strings.HasSuffix(match, "#") {
 				config += "\tPasswordAuthentication yes\n"

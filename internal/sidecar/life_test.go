@@ -448,6 +448,7 @@ func TestAHugeValuePassesWithoutBeingHeld(t *testing.T) {
 }
 
 func TestRunDrainsWithinItsBound(t *testing.T) {
+	t.Parallel()
 	l := &lanes{socket: startEngine(t)}
 	const drain = 2 * time.Second
 	car, stop := startSidecar(t, Options{Gateways: one(l.dial), Limits: Limits{Drain: drain}})

@@ -285,6 +285,7 @@ func TestALargeCommandBehindASlowOneIsNotKept(t *testing.T) {
 // TestAReaderOfALargeValueDelaysNobody: it takes 300 KB/s of what comes far faster.
 // Others don't wait for it, little is kept, and it isn't cut.
 func TestAReaderOfALargeValueDelaysNobody(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 20
 	car, l := pair(t)
 	dialUnix(t, l.socket).login().expect("+OK\r\n", "SET", "big", strings.Repeat("v", size))

@@ -14,6 +14,7 @@ import (
 // guest's command. Nobody else's may be sent before that guest's has come, so
 // without a bound all would wait for ever.
 func TestASwallowedReplyDoesNotHangTheLane(t *testing.T) {
+	t.Parallel()
 	var swallowed atomic.Bool
 	m := startMeddler(t, startEngine(t), func(frame []byte) ([]byte, bool) {
 		if bytes.Contains(frame, []byte("swallow-me")) && !swallowed.Swap(true) {

@@ -118,6 +118,7 @@ func TestLanesOnStandbyMakeRoom(t *testing.T) {
 
 // TestALaneOnStandbyThatLeadsNowhereIsGivenUp within the time that a dial may take.
 func TestALaneOnStandbyThatLeadsNowhereIsGivenUp(t *testing.T) {
+	t.Parallel()
 	var silent atomic.Bool
 	m := startMeddler(t, startEngine(t), passOn)
 	let := make(chan struct{})
