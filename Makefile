@@ -66,11 +66,11 @@ RACE  := CGO_ENABLED=1 go test -race -gcflags='crypto/internal/...=-race=false' 
 test: ## every test but the slow ones, with the race detector where things happen at once (8 min; more the first time)
 	@$(NEED) $(TEST_NEEDS)
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/clients/node
-	$(RACE) -p 3 -timeout 15m $(RACED)
-	go test -vet=off -count=1 -timeout 20m ./test/sabotage
-	go test -p 3 -parallel 4 -vet=off -count=1 -timeout 20m ./test/e2e $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/e2e ./test/sabotage)")
-	$(RACE) -timeout 10m -tags spiffe ./internal/workload/...
-	go test -tags simulation -vet=off -count=1 -timeout 10m ./test/simulation
+	$(RACE) -p 3 -timeout 30m $(RACED)
+	go test -vet=off -count=1 -timeout 40m ./test/sabotage
+	go test -p 3 -parallel 4 -vet=off -count=1 -timeout 40m ./test/e2e $$(go list ./cmd/... ./internal/... ./docs/... ./test/... | grep -vxF "$$(go list $(RACED) ./test/e2e ./test/sabotage)")
+	$(RACE) -timeout 30m -tags spiffe ./internal/workload/...
+	go test -tags simulation -vet=off -count=1 -timeout 30m ./test/simulation
 
 # The libraries whose commands are recorded for redoubt explain --for.
 LIBRARY_NEEDS := /usr/lib/python3/dist-packages/celery=python3-celery /usr/lib/python3/dist-packages/rq=python3-rq \
@@ -85,10 +85,10 @@ test-slow: ## every generation of engines, whole hosts, TLS scanners, further sa
 		lintian=lintian rpm=rpm gpg=gnupg groff=groff-base fish=fish zsh=zsh \
 		ansible-playbook=ansible ansible-lint=ansible-lint puppet=puppet-agent /usr/share/doc/ruby-rspec-puppet=ruby-rspec-puppet puppet-lint=puppet-lint
 	@npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --silent --prefix test/terraform
-	go test -tags slow -count=1 -timeout 40m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
-	go test -tags slow -count=1 -timeout 30m ./test/automation/...
-	go test -tags slow -count=1 -timeout 20m -run TestEveryCheckFindsItsSabotage ./test/sabotage
-	go test -tags simulation -count=1 -timeout 20m -run TestSeeds ./test/simulation -seeds 200000
+	go test -tags slow -count=1 -timeout 90m ./test/engines/... ./test/scale/... ./test/scan/... ./test/hosts/... ./test/terraform/... ./test/packages/...
+	go test -tags slow -count=1 -timeout 60m ./test/automation/...
+	go test -tags slow -count=1 -timeout 60m -run TestEveryCheckFindsItsSabotage ./test/sabotage
+	go test -tags simulation -count=1 -timeout 60m -run TestSeeds ./test/simulation -seeds 200000
 
 .PHONY: test-libraries
 test-libraries: ## what client libraries send, held against the record of redoubt explain --for, and what they do when the cache is away (10 min)
@@ -106,7 +106,7 @@ client-table: ## what client libraries do when the cache is away, for docs/clien
 test-browser: ## the dossier in a real browser: rendering, accessibility, phone, paper (1 min)
 	@$(NEED) $(TEST_NEEDS) /usr/bin/chromium=chromium
 	@npm ci --ignore-scripts --no-audit --no-fund --silent --prefix test/browser
-	go test -tags slow -count=1 -timeout 10m ./test/browser/...
+	go test -tags slow -count=1 -timeout 30m ./test/browser/...
 
 .PHONY: model
 model: ## the shortest attack that a mend stops: make model MEND=LEDGER (1 min)
@@ -155,7 +155,7 @@ FIPS_ROOMS := pki|statedir|tunnel|enroll|gateway|sidecar|up|cli|redoubt|e2e
 test-fips: build-fips ## certificates, tunnel, roles and end to end under GODEBUG=fips140=only (2 min)
 	@$(NEED) $(TEST_NEEDS)
 	bin/redoubt-fips version | grep 'FIPS 140-3 mode on, module $(FIPS_MODULE)'
-	GOFIPS140=$(FIPS_MODULE) GODEBUG=fips140=only go test -count=1 -timeout 10m \
+	GOFIPS140=$(FIPS_MODULE) GODEBUG=fips140=only go test -count=1 -timeout 30m \
 		$$(go list ./... | grep -E '/($(FIPS_ROOMS))$$')
 
 .PHONY: fuzz
