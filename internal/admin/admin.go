@@ -170,8 +170,13 @@ func (s *Server) mux(whole bool) *http.ServeMux {
 					http.Error(w, "root and this process's own user alone may ask for that", http.StatusForbidden)
 					return
 				}
-				// It answers when it is done, whenever that is.
-				http.NewResponseController(w).SetWriteDeadline(time.Now().Add(obeyWithin))
+				// It answers when it is done. The end of the time to read would be taken for
+				// that of whoever asks.
+				until, connection := time.Now().Add(obeyWithin), http.NewResponseController(w)
+				if err := errors.Join(connection.SetReadDeadline(until), connection.SetWriteDeadline(until)); err != nil {
+					http.Error(w, err.Error(), http.StatusInternalServerError)
+					return
+				}
 				answerInJSON(w, r, obey)
 			})
 		}

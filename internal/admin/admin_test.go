@@ -121,6 +121,34 @@ func TestNobodyThereIsSaid(t *testing.T) {
 	}
 }
 
+// TestAnOrderMayTakeLongerThanAnAnswer, and whoever gave it is still there for it then.
+func TestAnOrderMayTakeLongerThanAnAnswer(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	serve(t, &Server{Socket: socket, Report: func(context.Context) Report { return example() }, Orders: map[string]func(*http.Request) (any, error){
+		"/slow": func(r *http.Request) (any, error) {
+			late := time.NewTimer(answerWithin + time.Second)
+			defer late.Stop()
+			select {
+			case <-late.C:
+				return "done", nil
+			case <-r.Context().Done():
+				return "", errors.New("nobody waits for it")
+			}
+		},
+		"/never": func(*http.Request) (any, error) { return nil, errors.New("it can't be done") },
+	}})
+	var said string
+	if err := Order(t.Context(), socket, "/slow", &said); err != nil || said != "done" {
+		t.Errorf("%q, %v", said, err)
+	}
+	if err := Order(t.Context(), socket, "/never", &said); err == nil || !strings.Contains(err.Error(), "it can't be done") {
+		t.Error(err)
+	}
+	if err := Call(t.Context(), socket, http.MethodGet, "/slow", &said); err == nil || !strings.Contains(err.Error(), "405") {
+		t.Errorf("an order is no question: %v", err)
+	}
+}
+
 // TestMonitoringSeesNoMoreThanItNeeds: the TCP port has no /status, nothing can
 // be changed through it, and readiness is told by the code.
 func TestMonitoringSeesNoMoreThanItNeeds(t *testing.T) {
