@@ -45,7 +45,11 @@ func newFollows(t *testing.T) (*follows, settings) {
 func (s *follows) begin() { s.gateway = s.start("gateway", s.Gateway()) }
 
 func (s *follows) start(role, file string) *lab.Process {
-	return lab.Start(s.t, exec.Command(lab.Redoubt(s.t), role, "--config", file, "--log-format", "text"), "msg=ready")
+	// Whoever runs these tests may ignore SIGHUP, which children inherit, or sit at a
+	// terminal, which may hang up.
+	cmd := exec.Command("env", "--default-signal=HUP", lab.Redoubt(s.t), role, "--config", file, "--log-format", "text")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return lab.Start(s.t, cmd, "msg=ready")
 }
 
 func (s *follows) write(c settings) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/identity"
@@ -90,13 +91,27 @@ func (s *Site) write(name, text string) string {
 	return path
 }
 
-// FreeAddress is a port of loopback that nobody has now.
+// triedPorts is how many ports FreeAddress has looked at. Test processes that run beside
+// each other begin at different ones.
+var triedPorts atomic.Int64
+
+// Ports that the kernel gives to no connection (ip(7), ip_local_port_range).
+const (
+	firstPort = 10_000
+	portsFree = 22_000
+)
+
+// FreeAddress is a port of loopback that nobody has now, and that nobody is given who
+// doesn't ask for it.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range portsFree {
+		address := fmt.Sprintf("127.0.0.1:%d", firstPort+(os.Getpid()*16+int(triedPorts.Add(1)))%portsFree)
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
