@@ -6,11 +6,13 @@ import (
 	"os"
 
 	"github.com/redoubt-cache/redoubt/internal/cli"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 func main() {
-	sandbox.Main() // does not return where this process is to become the engine
+	// Does not return where this process is to become the engine, or is a part of ours.
+	sandbox.Main(enroll.Role())
 	// Every command: many see keys, passwords or values. Those that stay say in their log
 	// what can't be had here.
 	_ = sandbox.Ourselves()

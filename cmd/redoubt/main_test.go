@@ -6,12 +6,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 // TestMain makes this test binary the command that the scripts run.
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	sandbox.Main(enroll.Role())
 	testscript.Main(m, map[string]func(){"redoubt": main})
 }
 

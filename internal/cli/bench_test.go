@@ -9,10 +9,15 @@ import (
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/cli"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	sandbox.Main(enroll.Role())
+	os.Exit(lab.Main(m))
+}
 
 func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 	for _, c := range []struct {

@@ -135,32 +135,39 @@ func unlockOf(c config.PKI) pki.Unlock {
 	return unlockSealed()
 }
 
-// openServer opens the CA and, if provide says so, has it provide for its gateway.
-func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.Logger) (*enroll.Server, error) {
-	ca, err := pki.Open(string(c.PKI.Dir), unlockOf(c.PKI))
-	if err != nil {
-		return nil, fmt.Errorf("pki.dir: %w", err)
-	}
-	if ca.Locked() {
-		return nil, fmt.Errorf("pki.passphrase: the keys of the CA in %s are encrypted: name the file with their passphrase (or credential:NAME)", c.PKI.Dir)
-	}
-	if ca.Deployment() != c.Deployment {
-		return nil, fmt.Errorf("pki.dir: %s is the CA of deployment %s, but the configuration is of %s", c.PKI.Dir, ca.Deployment(), c.Deployment)
-	}
+// openServer starts the CA's process and, if provide says so, has it provide for its
+// gateway.
+func openServer(c *config.Gateway, files tunnel.Files, provide bool, log *slog.Logger) (_ *enroll.Server, err error) {
 	id, err := identity.New(c.Deployment, identity.Gateway, c.Name)
 	if err != nil {
 		return nil, err
 	}
+	signer, err := enroll.StartSigner(enroll.SignerOptions{
+		Dir: string(c.PKI.Dir), Unlock: unlockOf(c.PKI), Own: []identity.ID{id}, Life: time.Duration(c.PKI.Life), Log: log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pki.dir: %w", err)
+	}
+	defer func() {
+		if err != nil || !provide { // it was only looked whether it would start
+			signer.Close()
+		}
+	}()
+	if signer.Locked {
+		return nil, fmt.Errorf("pki.passphrase: the keys of the CA in %s are encrypted: name the file with their passphrase (or credential:NAME)", c.PKI.Dir)
+	}
+	if signer.Deployment != c.Deployment {
+		return nil, fmt.Errorf("pki.dir: %s is the CA of deployment %s, but the configuration is of %s", c.PKI.Dir, signer.Deployment, c.Deployment)
+	}
 	if provide { // makes the list from the ledger, if it is missing or behind
-		if _, err := ca.Revocations(); err != nil {
+		if err := signer.Settle(); err != nil {
 			return nil, fmt.Errorf("pki.dir: who is revoked can't be told, so nobody is served: %w", err)
 		}
 	}
-	s := &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(string(c.PKI.Dir)), Life: time.Duration(c.PKI.Life), Log: log}
 	if provide && files.Key == "" { // else the certificate is somebody else's
-		err = enroll.ProvideCertificate(ca, pki.Request{ID: id, Life: s.Life}, files.Certificate)
+		err = signer.ProvideCertificate(enroll.Own{ID: id}, files.Certificate)
 	}
-	return s, err
+	return &enroll.Server{Signer: signer, Log: log}, err
 }
 
 // sidecarRenewer does the same for an application host.
@@ -203,6 +210,9 @@ func keeping(k *enroll.Renewer, workloadAPI string) daemon.Part {
 	return daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 		ready()
 		var beside sync.WaitGroup
+		if k.Server != nil {
+			beside.Go(func() { k.Server.Signer.Run(ctx) })
+		}
 		if workloadAPI != "" {
 			beside.Go(func() { workload.Watch(ctx, workloadAPI, k.Credentials, k.Log) })
 		}

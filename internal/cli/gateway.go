@@ -65,6 +65,9 @@ func (c *gatewayCmd) Run(e *env) error {
 	report := &reporter{
 		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw,
 	}
+	if renewer.Server != nil {
+		report.signer = renewer.Server.Signer
+	}
 	report.watch(target, conf.Exceptions, log)
 	follow := followGateway(c.Config, conf, eng, gw, report, log)
 	eventloop.Room(gw.Loops())

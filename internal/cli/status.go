@@ -17,6 +17,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/explain"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
@@ -28,18 +29,19 @@ import (
 // facts are what a process of ours tells, through its admin socket. The roles
 // that it doesn't have are left out.
 type facts struct {
-	Build        buildFacts        `json:"build"`
-	Role         string            `json:"role"`
-	PID          int               `json:"pid"`
-	File         string            `json:"file,omitempty"`          // its configuration's
-	Fingerprint  string            `json:"configuration,omitempty"` // of what of it is in force (fingerprint)
-	Started      time.Time         `json:"started" metric:"redoubt_start_time_seconds" help:"When the process started."`
-	Certificates []certificateFact `json:"certificates"`
-	Engine       *engine.Status    `json:"engine,omitempty"`
-	Gateway      *gateway.Status   `json:"gateway,omitempty"`
-	Sidecar      *sidecar.Status   `json:"sidecar,omitempty"`
-	Serving      *sidecar.Serving  `json:"serving,omitempty"`
-	Checks       *checkFacts       `json:"checks,omitempty"`
+	Build        buildFacts           `json:"build"`
+	Role         string               `json:"role"`
+	PID          int                  `json:"pid"`
+	File         string               `json:"file,omitempty"`          // its configuration's
+	Fingerprint  string               `json:"configuration,omitempty"` // of what of it is in force (fingerprint)
+	Started      time.Time            `json:"started" metric:"redoubt_start_time_seconds" help:"When the process started."`
+	Certificates []certificateFact    `json:"certificates"`
+	Engine       *engine.Status       `json:"engine,omitempty"`
+	Signer       *enroll.SignerStatus `json:"signer,omitempty"`
+	Gateway      *gateway.Status      `json:"gateway,omitempty"`
+	Sidecar      *sidecar.Status      `json:"sidecar,omitempty"`
+	Serving      *sidecar.Serving     `json:"serving,omitempty"`
+	Checks       *checkFacts          `json:"checks,omitempty"`
 }
 
 type buildFacts struct {
@@ -61,6 +63,7 @@ type reporter struct {
 	started      time.Time
 	certificates []*tunnel.Credentials
 	engine       *engine.Engine
+	signer       *enroll.Signer // nil where the CA isn't
 	gateway      *gateway.Gateway
 	sidecar      *sidecar.Sidecar
 	file         string
@@ -118,6 +121,13 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 		f.Engine = &status
 		if !status.Up {
 			problem("the engine doesn't answer (its supervisor restarts it; the log says why it ended)")
+		}
+	}
+	if r.signer != nil {
+		status := r.signer.Status()
+		f.Signer = &status
+		if !status.Up {
+			problem("the process that has the CA's key has ended and is being started again: until then no host enrols or renews (the log says why)")
 		}
 	}
 	if r.gateway != nil {
@@ -361,6 +371,13 @@ func printStatus(p *paper, found []answered) {
 				life = fmt.Sprintf("pid %d, since %s", s.PID, since(s.Since))
 			}
 			row("engine", "%s, %s, restarts: %d", s.Version, life, s.Restarts)
+		}
+		if s := f.Signer; s != nil {
+			life := "not running"
+			if s.Up {
+				life = fmt.Sprintf("pid %d, since %s", s.PID, since(s.Since))
+			}
+			row("signer", "the CA's key, %s, restarts: %d", life, s.Restarts)
 		}
 		if s := f.Gateway; s != nil {
 			row("gateway", "%s, connections: %d of %d, of hosts: %d, refused: %d", s.Address, s.Connections, s.Most, s.Identities, s.Refused)

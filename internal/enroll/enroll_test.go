@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -221,7 +220,7 @@ func TestNothingInARequestIsBelievedButItsKey(t *testing.T) {
 	token := h.token("web-1", time.Hour, s)
 	q, err := token.request(der)
 	must(t, err)
-	a, err := exchange(s, q)
+	a, err := enrolment(s, q)
 	must(t, err)
 	cert, err := x509.ParseCertificate(a.Certificate)
 	must(t, err)
@@ -235,7 +234,7 @@ func TestNothingInARequestIsBelievedButItsKey(t *testing.T) {
 	for _, csr := range [][]byte{broken, nil, []byte("junk"), make([]byte, 8<<10)} {
 		q, err := token.request(csr)
 		must(t, err)
-		if _, err := exchange(s, q); err == nil || !strings.Contains(err.Error(), "request is not one") {
+		if _, err := enrolment(s, q); err == nil || !strings.Contains(err.Error(), "request is not one") {
 			t.Errorf("%v", err)
 		}
 	}
@@ -244,7 +243,7 @@ func TestNothingInARequestIsBelievedButItsKey(t *testing.T) {
 	}
 }
 
-func exchange(s *server, q enrollRequest) (*answer, error) {
+func enrolment(s *server, q enrollRequest) (*answer, error) {
 	conn, err := tls.Dial("tcp", s.address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{tunnel.Enroll}})
 	if err != nil {
 		return nil, err
@@ -372,7 +371,7 @@ func TestAStrangerWhoWantsToEnrolHoldsAPlaceNoLongerThanOthers(t *testing.T) {
 	dir := filepath.Join(filepath.Dir(h.dir), "cache-1")
 	s := &server{t: t, name: "cache-1", patient: 3 * time.Second, log: &lines{changed: make(chan struct{})},
 		files: tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(h.dir, "ca.crt"), CRL: filepath.Join(h.dir, "revoked.crl")}}
-	s.ca = &Server{CA: h.ca, Tokens: h.tokens, Log: slog.New(slog.NewTextHandler(s.log, nil))}
+	s.ca = h.signer(s.log, 0)
 	s.start("127.0.0.1:0")
 	waiting := map[string]*tls.Conn{}
 	for name, says := range map[string]string{"nothing": "", "half a request": "\x00\x00\x10\x00{"} {

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -8,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"log/slog"
 	"math/big"
 	"net/netip"
@@ -27,13 +27,13 @@ import (
 // likes, knows all that hosts have sent it, and has no key but its own.
 
 // taken is the CA behind such a front.
-func (h *cahost) taken() *Server {
-	return &Server{CA: h.ca, Tokens: h.tokens, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+func (h *cahost) taken() *signer {
+	return &signer{ca: h.ca, tokens: h.tokens, log: slog.New(slog.DiscardHandler)}
 }
 
-func (s *Server) asks(t *testing.T, q *pki.Renewal) (*answer, error) {
+func (s *signer) asks(t *testing.T, q *pki.Renewal) (*answer, error) {
 	t.Helper()
-	return s.answer(t.Context(), identity.ID{}, renewRequest{Renewal: q})
+	return s.answer(&question{Renewal: q})
 }
 
 func csr(t *testing.T) []byte {
@@ -182,23 +182,23 @@ func TestATakenFrontEnrolsNobodyElse(t *testing.T) {
 		"for a key of its own": {seen.Token, csr(t), seen.Proof},
 		"as another host":      {other.ID(), seen.CSR, seen.Proof},
 	} {
-		if _, _, err := s.enroll(q, source); !errors.Is(err, errUnknown) {
+		if _, _, err := s.redeem(&q, source); !errors.Is(err, errUnknown) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	// What it kept back is good for the host's key, once.
-	a, _, err := s.enroll(seen, source)
+	// What it kept back is good for the host's key, and for one certificate.
+	a, _, err := s.redeem(&seen, source)
 	must(t, err)
 	if _, err := a.identity(key); err != nil {
 		t.Errorf("it is not for the host's key: %v", err)
 	}
-	if _, _, err := s.enroll(seen, source); !errors.Is(err, errUsed) {
-		t.Errorf("a second time: %v", err)
+	if again, _, err := s.redeem(&seen, source); err != nil || !bytes.Equal(again.Certificate, a.Certificate) {
+		t.Errorf("a second time it is another: %v", err)
 	}
 	// Whatever it says of where guesses come from, there is a bound in all.
 	refused := 0
 	for i := range 2 * guessesAll {
-		_, _, err := s.enroll(enrollRequest{other.ID(), der, seen.Proof}, netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}))
+		_, _, err := s.redeem(&enrollRequest{other.ID(), der, seen.Proof}, netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}))
 		if errors.Is(err, errTooMany) {
 			refused++
 		}
@@ -225,7 +225,7 @@ func TestAThiefOfAGatewaysKeyGetsNoToken(t *testing.T) {
 	key, own, err := newKey()
 	must(t, err)
 	heard.CSR = own
-	if a, err := exchange(s, heard); err == nil || !strings.Contains(err.Error(), "not known") {
+	if a, err := enrolment(s, heard); err == nil || !strings.Contains(err.Error(), "not known") {
 		_, whose := a.identity(key)
 		t.Errorf("%v; a certificate for his key: %v", err, whose)
 	}

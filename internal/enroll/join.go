@@ -24,6 +24,36 @@ func Join(ctx context.Context, t Token) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
+	q, err := t.request(csr)
+	if err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	// Who asks again with the same request gets the same certificate, and no other.
+	patience, enough := context.WithTimeout(ctx, askAgain)
+	defer enough()
+	for next := time.Second; ; next = min(2*next, askAgainMost) {
+		got, err := t.join(ctx, key, q)
+		var lost *noAnswer
+		if err == nil || !errors.As(err, &lost) || !pause(patience, next) {
+			return got, err
+		}
+	}
+}
+
+const (
+	// askAgain is how long a host that got no answer asks again: the CA's process may be
+	// started anew meanwhile, or the gateway.
+	askAgain     = 20 * time.Second
+	askAgainMost = 5 * time.Second
+)
+
+// noAnswer says that a gateway was asked, and what came of it isn't known.
+type noAnswer struct{ error }
+
+func (e *noAnswer) Unwrap() error { return e.error }
+
+// join asks the first gateway that answers.
+func (t *Token) join(ctx context.Context, key crypto.Signer, q enrollRequest) (*Identity, error) {
 	var failures []error
 	for _, g := range t.Gateways {
 		id, err := identity.New(t.Identity.Deployment(), identity.Gateway, g.Name)
@@ -35,9 +65,9 @@ func Join(ctx context.Context, t Token) (*Identity, error) {
 			failures = append(failures, fmt.Errorf("gateway %s at %s: %w", g.Name, g.Address, noEnrolment(err)))
 			continue
 		}
-		got, err := t.redeem(conn, key, csr)
+		got, err := t.redeem(conn, key, q)
 		conn.Close()
-		if err != nil { // not at the next one: this one may have used the token up
+		if err != nil { // not at the next one: it would say the same
 			return nil, fmt.Errorf("join: gateway %s at %s: %w", g.Name, g.Address, err)
 		}
 		return got, nil
@@ -54,20 +84,19 @@ func noEnrolment(err error) error {
 }
 
 // redeem asks a server that has proved that it is the token's.
-func (t *Token) redeem(conn *tls.Conn, key crypto.Signer, csr []byte) (*Identity, error) {
+func (t *Token) redeem(conn *tls.Conn, key crypto.Signer, q enrollRequest) (*Identity, error) {
 	if err := conn.SetDeadline(time.Now().Add(exchangeTimeout)); err != nil {
 		return nil, err
 	}
-	q, err := t.request(csr)
-	if err != nil {
-		return nil, err
-	}
 	if err := send(conn, q); err != nil {
-		return nil, err
+		return nil, &noAnswer{err}
 	}
 	var a answer
 	if err := receive(conn, maxAnswer, &a); err != nil {
-		return nil, fmt.Errorf("no answer to the token, which may be used up now (redoubt token list says so): %w", err)
+		return nil, &noAnswer{fmt.Errorf("no answer to the token, which may be used up now (redoubt token list says so): %w", err)}
+	}
+	if a.Again {
+		return nil, &noAnswer{fmt.Errorf("refused for now: %q", a.Error)}
 	}
 	roots, err := a.believed()
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"time"
 
 	"github.com/redoubt-cache/redoubt/internal/pki"
 )
@@ -16,6 +18,8 @@ const (
 	// maxRequest bounds what a gateway reads of a stranger: a CSR with an RSA key
 	// of 4096 bits has 1,600 bytes.
 	maxRequest = 16 << 10
+	// maxQuestion bounds what the CA's process reads: one of those, or its settings.
+	maxQuestion = maxRequest + 8<<10
 	// maxAnswer holds the largest list of revoked certificates (16 MB, in base64).
 	maxAnswer = 24 << 20
 )
@@ -41,10 +45,53 @@ type renewRequest struct {
 	Known []byte `json:"known,omitempty"`
 }
 
+// settings are the first that the CA's process hears.
+type settings struct {
+	Dir          string        `json:"dir"`
+	Make         string        `json:"make,omitempty"`
+	Passphrase   []byte        `json:"passphrase,omitempty"`
+	NoPassphrase string        `json:"no_passphrase,omitempty"` // why there is none
+	Own          []string      `json:"own"`
+	Life         time.Duration `json:"life,omitempty"`
+}
+
+// question is what it is asked then: one of these; if it is none, what to believe.
+type question struct {
+	Enrolment *enrollRequest `json:"enrolment,omitempty"`
+	Challenge bool           `json:"challenge,omitempty"`
+	Renewal   *pki.Renewal   `json:"renewal,omitempty"`
+	Source    netip.Addr     `json:"source,omitzero"` // of these, as who ends TLS says
+	Own       *ownRequest    `json:"own,omitempty"`
+	Rotation  bool           `json:"rotation,omitempty"`
+}
+
+// ownRequest is for a certificate of a host of the process that asks.
+type ownRequest struct {
+	Identity string       `json:"identity"`
+	CSR      []byte       `json:"csr"`
+	DNS      []string     `json:"dns,omitempty"`
+	IPs      []netip.Addr `json:"ips,omitempty"`
+}
+
+// rotationNow is how the replacement of the root stands.
+type rotationNow struct {
+	Resting bool       `json:"resting,omitempty"`
+	Waiting []string   `json:"waiting,omitempty"` // the hosts that it waits for
+	Late    []lateHost `json:"late,omitempty"`
+}
+
+// lateHost has not renewed in time.
+type lateHost struct {
+	Identity string    `json:"identity"`
+	Serial   string    `json:"serial"`
+	End      time.Time `json:"end"`
+}
+
 // answer is what all get: an error for people, or a challenge, or a certificate (if
 // asked for) and what to believe.
 type answer struct {
 	Error       string   `json:"error,omitempty"`
+	Again       bool     `json:"again,omitempty"` // the error passes: the same request may be sent again
 	Challenge   []byte   `json:"challenge,omitempty"`
 	Certificate []byte   `json:"certificate,omitempty"` // DER
 	Roots       [][]byte `json:"roots,omitempty"`       // DER
@@ -54,6 +101,12 @@ type answer struct {
 	// Renew asks the host to renew soon, because a rotation of the CA's root waits
 	// for it.
 	Renew bool `json:"renew,omitempty"`
+
+	// From the CA's process alone, and to its owner: nothing of it is passed on.
+	Cause      string       `json:"cause,omitempty"` // of an error, with what strangers needn't read
+	Deployment string       `json:"deployment,omitempty"`
+	Locked     bool         `json:"locked,omitempty"`
+	Rotation   *rotationNow `json:"rotation,omitempty"`
 }
 
 func send(w io.Writer, message any) error {

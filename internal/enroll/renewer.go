@@ -271,11 +271,11 @@ func ask(ctx context.Context, conn *tls.Conn, q renewRequest, patience time.Dura
 // files.
 func (r *Renewer) renewBeside(s *Server) error {
 	old := r.Credentials.Certificate()
-	leaf, err := s.CA.Reissue(pki.Request{ID: r.Credentials.ID(), DNS: old.DNSNames, IPs: addressesOf(old), Life: s.Life})
+	got, err := s.Signer.certify(Own{r.Credentials.ID(), old.DNSNames, addressesOf(old)})
 	if err != nil {
 		return err
 	}
-	if err := (&Identity{leaf: leaf}).writeCertificate(r.Files.Certificate); err != nil {
+	if err := got.writeCertificate(r.Files.Certificate); err != nil {
 		return err
 	}
 	return r.Credentials.Reload()
@@ -295,16 +295,15 @@ func (r *Renewer) followBeside(ctx context.Context, early chan<- struct{}) {
 	told := map[string]bool{} // by serial
 	for {
 		changed := r.Credentials.Changed()
-		r.warnOfLate(told)
 		pause := lookAtClock
-		rotation, err := r.Server.CA.Rotation()
-		if err != nil {
-			r.Log.Error("the CA can't be read", "error", err)
+		rotation, err := r.Server.Signer.rotation() // its log says what is wrong
+		if err == nil {
+			r.warnOfLate(rotation.Late, told)
+			if slices.Contains(rotation.Waiting, r.Credentials.ID().String()) {
+				want(early)
+			}
 		}
-		if slices.Contains(rotation.Waiting, r.Credentials.ID()) {
-			want(early)
-		}
-		if rotation.Stage != pki.Resting { // its next step may change the ledger alone, which nobody watches
+		if err != nil || !rotation.Resting { // its next step may change the ledger alone, which nobody watches
 			pause = lookAtRotation
 		}
 		select {
@@ -318,15 +317,12 @@ func (r *Renewer) followBeside(ctx context.Context, early chan<- struct{}) {
 
 // warnOfLate names hosts whose certificates end soon: when one has ended, its host
 // needs a person with a token.
-func (r *Renewer) warnOfLate(told map[string]bool) {
-	late, err := r.Server.CA.Late()
-	if err != nil {
-		return // whoever wants something of the CA hears of it
-	}
-	for _, i := range late {
-		if i.Identity != r.Credentials.ID() && !told[i.Serial] && !strings.HasPrefix(i.Identity.Name(), pki.ProbePrefix) {
-			told[i.Serial] = true
-			r.Log.Warn("a host has not renewed its certificate: once that has ended it must join again with a token (is it off, or cut off? revoke it if it is gone)", "identity", i.Identity, "until", i.End)
+func (r *Renewer) warnOfLate(late []lateHost, told map[string]bool) {
+	for _, host := range late {
+		id, err := identity.Parse(host.Identity)
+		if err == nil && id != r.Credentials.ID() && !told[host.Serial] && !strings.HasPrefix(id.Name(), pki.ProbePrefix) {
+			told[host.Serial] = true
+			r.Log.Warn("a host has not renewed its certificate: once that has ended it must join again with a token (is it off, or cut off? revoke it if it is gone)", "identity", id, "until", host.End)
 		}
 	}
 }

@@ -20,10 +20,14 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/pki"
+	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	sandbox.Main(Role())
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must happen.
 const patience = time.Minute
@@ -90,12 +94,22 @@ func (h *cahost) gateway(name, address string, life time.Duration) *server {
 	files := tunnel.Files{Certificate: filepath.Join(dir, "tls.pem"), CA: filepath.Join(h.dir, "ca.crt"), CRL: filepath.Join(h.dir, "revoked.crl")}
 	h.issue(identity.Gateway, name, dir, life)
 	s := &server{t: h.t, name: name, files: files, log: &lines{changed: make(chan struct{})}}
-	s.ca = &Server{Tokens: OpenTokens(h.dir), Life: life, Log: slog.New(slog.NewTextHandler(s.log, nil))}
-	var err error
-	s.ca.CA, err = pki.Open(h.dir, nil) // its own, as another process has
-	must(h.t, err)
+	s.ca = h.signer(s.log, life, who(h.t, identity.Gateway, name))
 	s.start(address)
 	return s
+}
+
+// signer starts the CA's process, as each gateway beside it has one.
+func (h *cahost) signer(log io.Writer, life time.Duration, own ...identity.ID) *Server {
+	h.t.Helper()
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	signer, err := StartSigner(SignerOptions{Dir: h.dir, Own: own, Life: life, Log: logger})
+	must(h.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); signer.Run(ctx) }()
+	h.t.Cleanup(func() { cancel(); <-ended })
+	return &Server{Signer: signer, Log: logger}
 }
 
 func (h *cahost) issue(role identity.Role, name, dir string, life time.Duration) {

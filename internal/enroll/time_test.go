@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ func weeks(t *testing.T, f func(t *testing.T, h *cahost, c *tunnel.Credentials, 
 		must(t, err)
 		log := &lines{changed: make(chan struct{})}
 		logger := slog.New(slog.NewTextHandler(log, nil))
-		k := &Renewer{Credentials: c, Files: files, Log: logger, Server: &Server{CA: h.ca, Tokens: h.tokens, Credentials: c, Log: logger}}
+		k := &Renewer{Credentials: c, Files: files, Log: logger, Server: &Server{Signer: h.beside(c.ID(), logger), Credentials: c, Log: logger}}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); k.keepRenewing(ctx) }()
@@ -35,6 +36,14 @@ func weeks(t *testing.T, f func(t *testing.T, h *cahost, c *tunnel.Credentials, 
 		stop()
 		<-done
 	})
+}
+
+// beside is a signer in this very process, whose time is the bubble's.
+func (h *cahost) beside(own identity.ID, log *slog.Logger) *Signer {
+	here, there := net.Pipe()
+	go (&signer{ca: h.ca, tokens: h.tokens, own: []identity.ID{own}, log: slog.New(slog.DiscardHandler)}).serve(there)
+	h.t.Cleanup(func() { here.Close() })
+	return &Signer{options: SignerOptions{Log: log}, conn: here, end: func() {}}
 }
 
 func TestDaysOfRenewals(t *testing.T) {

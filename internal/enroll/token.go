@@ -110,8 +110,11 @@ func (t *Token) request(csr []byte) (enrollRequest, error) {
 }
 
 // text is what is signed: a line for each part.
-func (q *enrollRequest) text() []byte {
-	return fmt.Appendf(nil, "%s\n%x\n", q.Token, sha256.Sum256(q.CSR))
+func (q *enrollRequest) text() []byte { return fmt.Appendf(nil, "%s\n%x\n", q.Token, q.sum()) }
+
+func (q *enrollRequest) sum() []byte {
+	sum := sha256.Sum256(q.CSR)
+	return sum[:]
 }
 
 // ID names the token where it may be seen.

@@ -130,18 +130,25 @@ func TestATokenIsGoodOnceAndOnlyWithItsSecret(t *testing.T) {
 	if _, err := ts.check(good, now.Add(time.Hour)); !errors.Is(err, errExpired) {
 		t.Errorf("an hour later: %v", err)
 	}
-	must(t, ts.use(made.ID()))
-	if err := ts.use(made.ID()); !errors.Is(err, errUsed) {
+	second, err := made.request([]byte("another CSR"))
+	must(t, err)
+	must(t, ts.use(good, r))
+	if err := ts.use(&second, r); !errors.Is(err, errUsed) {
 		t.Errorf("a second use: %v", err)
 	}
-	if _, err := OpenTokens(filepath.Dir(ts.dir)).check(good, now); !errors.Is(err, errUsed) {
+	if _, err := OpenTokens(filepath.Dir(ts.dir)).check(&second, now); !errors.Is(err, errUsed) {
 		t.Errorf("after a restart: %v", err)
+	}
+	if again, err := ts.check(good, now); err != nil || again.CSR == nil {
+		t.Errorf("the same request again: %v", err)
 	}
 	if _, err := ts.check(guess, now); !errors.Is(err, errUnknown) {
 		t.Errorf("a wrong secret of a used one: %v", err)
 	}
-	must(t, ts.giveBack(made.ID()))
-	must(t, ts.use(made.ID()))
+	must(t, ts.giveBack(good, r))
+	r, err = ts.check(&second, now)
+	must(t, err)
+	must(t, ts.use(&second, r))
 }
 
 // asked is what a token's host sends.
@@ -217,8 +224,12 @@ func TestOfManyWhoUseATokenAtOnceOneSucceeds(t *testing.T) {
 		var wins sync.Map
 		var all sync.WaitGroup
 		for i := range 16 {
+			q, err := made.request([]byte{byte(i)})
+			must(t, err)
 			all.Go(func() {
-				if OpenTokens(dir).use(made.ID()) == nil {
+				ts := OpenTokens(dir)
+				r, err := ts.check(&q, time.Now())
+				if err == nil && ts.use(&q, r) == nil {
 					wins.Store(i, true)
 				}
 			})
@@ -274,16 +285,25 @@ func TestTokensAreListedRevokedAndForgotten(t *testing.T) {
 			t.Fatalf("%v, %v", list, err)
 		}
 		var ids []string
+		var made []Token
 		for range 4 {
-			made, err := ts.Create(someGrant(t))
+			token, err := ts.Create(someGrant(t))
 			must(t, err)
-			ids = append(ids, made.ID())
+			ids, made = append(ids, token.ID()), append(made, token)
 			time.Sleep(20 * time.Minute)
 		}
-		must(t, ts.use(ids[1]))
+		q := asked(t, made[1])
+		r, err := ts.read(ids[1], tokenSuffix)
+		must(t, err)
+		must(t, ts.use(q, r))
 		must(t, ts.Remove(ids[2]))
 		if err := ts.Remove(ids[1]); !errors.Is(err, ErrNoToken) {
 			t.Errorf("a used one is revoked: %v", err)
+		}
+		// A crash before the file of an open one was removed changes nothing.
+		must(t, os.Link(ts.path(ids[1], usedSuffix), ts.path(ids[1], tokenSuffix)))
+		if err := ts.Remove(ids[1]); !errors.Is(err, ErrNoToken) {
+			t.Errorf("a used one is revoked after a crash: %v", err)
 		}
 		list, err := ts.List()
 		must(t, err)

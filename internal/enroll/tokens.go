@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -20,9 +21,11 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 )
 
-// Tokens are a directory with a file for each token, named by its id; a token
-// that was used has the suffix below. Renaming is what uses a token: of all who
-// try at once, in whatever process, one succeeds. A record stays until a while
+// Tokens are a directory with a file for each token, named by its id; of a token
+// that was used there is another one, with the suffix below, which says for which CSR.
+// Making that one is what uses a token: of all who try at once, in whatever process,
+// one succeeds. Who asks again with the same CSR, since the answer was lost or the CA's
+// process ended in the middle, gets the same certificate. A record stays until a while
 // after the token's end, so that a host that comes late is told why.
 const (
 	tokenSuffix = ".token"
@@ -62,6 +65,10 @@ type record struct {
 	CA       pki.Moment   `json:"ca,omitzero"`
 	Created  time.Time    `json:"created"`
 	Expires  time.Time    `json:"expires"`
+
+	// Of a token that was used.
+	CSR         []byte `json:"csr_sha256,omitempty"`
+	Certificate []byte `json:"certificate,omitempty"` // DER, once there is one
 }
 
 // Create makes a token and keeps what proves it.
@@ -76,13 +83,16 @@ func (ts *Tokens) Create(g Grant) (Token, error) {
 	if err := os.MkdirAll(ts.dir, 0o700); err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
+	if err := statedir.LeaveToOwner(filepath.Dir(ts.dir), func(uid, gid int) error { return os.Lchown(ts.dir, uid, gid) }); err != nil {
+		return Token{}, fmt.Errorf("create a token: %w", err)
+	}
 	ts.forget(time.Now())
 	now := time.Now().UTC().Truncate(time.Second)
 	text, err := json.Marshal(record{Key: t.key().Public().(ed25519.PublicKey), Identity: g.Identity.String(), DNS: g.DNS, IPs: g.IPs, CA: g.CA, Created: now, Expires: now.Add(g.TTL)})
 	if err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
-	if err := statedir.WriteFile(ts.path(t.ID(), tokenSuffix), append(text, '\n'), 0o600); err != nil {
+	if err := statedir.WriteFileForOwner(ts.path(t.ID(), tokenSuffix), append(text, '\n'), 0o600); err != nil {
 		return Token{}, fmt.Errorf("create a token: %w", err)
 	}
 	return t, nil
@@ -118,7 +128,7 @@ func (ts *Tokens) List() ([]Listed, error) {
 	list := []Listed{}
 	for _, e := range entries {
 		id, suffix := splitName(e.Name())
-		if suffix == "" {
+		if suffix == "" || suffix == tokenSuffix && ts.used(id) {
 			continue
 		}
 		r, err := ts.read(id, suffix)
@@ -159,7 +169,10 @@ func (ts *Tokens) Remove(id string) error {
 	if !validID(id) {
 		return fmt.Errorf("revoke token: %w (redoubt token list shows them)", ErrNoToken)
 	}
-	err := os.Remove(ts.path(id, tokenSuffix))
+	err := fs.ErrNotExist
+	if !ts.used(id) {
+		err = os.Remove(ts.path(id, tokenSuffix))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("revoke token %s: %w (redoubt token list shows them)", id, ErrNoToken)
 	}
@@ -167,6 +180,11 @@ func (ts *Tokens) Remove(id string) error {
 		return fmt.Errorf("revoke token: %w", err)
 	}
 	return statedir.SyncDir(ts.dir)
+}
+
+func (ts *Tokens) used(id string) bool {
+	_, err := os.Lstat(ts.path(id, usedSuffix))
+	return err == nil
 }
 
 // Of are the tokens of a host that are remembered.
@@ -243,10 +261,11 @@ func (ts *Tokens) check(q *enrollRequest, now time.Time) (*record, error) {
 	if !validID(q.Token) {
 		return nil, errUnknown
 	}
-	used := false
-	r, err := ts.read(q.Token, tokenSuffix)
+	r, err := ts.read(q.Token, usedSuffix) // first: whoever uses it may be about to remove the other
 	if errors.Is(err, fs.ErrNotExist) {
-		used = true
+		r, err = ts.read(q.Token, tokenSuffix)
+	}
+	if errors.Is(err, fs.ErrNotExist) { // or used just now
 		r, err = ts.read(q.Token, usedSuffix)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -260,7 +279,7 @@ func (ts *Tokens) check(q *enrollRequest, now time.Time) (*record, error) {
 		return nil, errBefore
 	case pki.VerifyDocumentBy(ed25519.PublicKey(r.Key), enrolmentPurpose, q.text(), q.Proof) != nil:
 		return nil, errUnknown
-	case used:
+	case r.CSR != nil && !bytes.Equal(r.CSR, q.sum()):
 		return nil, errUsed
 	case !now.Before(r.Expires):
 		return nil, errExpired
@@ -268,12 +287,29 @@ func (ts *Tokens) check(q *enrollRequest, now time.Time) (*record, error) {
 	return r, nil
 }
 
-// use uses a token up; who comes second gets errUsed. It is durable before it
-// returns, so that no crash brings a used token back.
-func (ts *Tokens) use(id string) error {
-	err := os.Rename(ts.path(id, tokenSuffix), ts.path(id, usedSuffix))
-	if errors.Is(err, fs.ErrNotExist) {
-		return errUsed // or revoked between check and now
+// use uses a token up for a request that check has looked at; who comes second with
+// another CSR gets errUsed. It is durable before it returns, so that no crash brings a
+// used token back.
+func (ts *Tokens) use(q *enrollRequest, r *record) error {
+	if r.CSR != nil { // by this request, before, and perhaps cut in the middle
+		os.Remove(ts.path(q.Token, tokenSuffix))
+		return nil
+	}
+	used := *r
+	used.CSR = q.sum()
+	text, err := json.Marshal(used)
+	if err != nil {
+		return err
+	}
+	path := ts.path(q.Token, usedSuffix)
+	if err := statedir.WriteNewFile(path, append(text, '\n'), 0o600); errors.Is(err, fs.ErrExist) {
+		return errUsed
+	} else if err != nil {
+		return err
+	}
+	err = os.Remove(ts.path(q.Token, tokenSuffix))
+	if errors.Is(err, fs.ErrNotExist) { // revoked between check and now
+		return errors.Join(errUsed, os.Remove(path))
 	}
 	if err != nil {
 		return err
@@ -281,9 +317,29 @@ func (ts *Tokens) use(id string) error {
 	return statedir.SyncDir(ts.dir)
 }
 
+// keep keeps the certificate that a used token gave, for who asks again.
+func (ts *Tokens) keep(q *enrollRequest, r *record, cert []byte) error {
+	used := *r
+	used.CSR, used.Certificate = q.sum(), cert
+	text, err := json.Marshal(used)
+	if err != nil {
+		return err
+	}
+	return statedir.WriteFileForOwner(ts.path(q.Token, usedSuffix), append(text, '\n'), 0o600)
+}
+
 // giveBack makes a token good again for which no certificate was made.
-func (ts *Tokens) giveBack(id string) error {
-	return os.Rename(ts.path(id, usedSuffix), ts.path(id, tokenSuffix))
+func (ts *Tokens) giveBack(q *enrollRequest, r *record) error {
+	open := *r
+	open.CSR = nil
+	text, err := json.Marshal(open)
+	if err != nil {
+		return err
+	}
+	if err := statedir.WriteFileForOwner(ts.path(q.Token, tokenSuffix), append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Remove(ts.path(q.Token, usedSuffix))
 }
 
 func (ts *Tokens) read(id, suffix string) (*record, error) {

@@ -53,14 +53,14 @@ func TestAHostThatWasRevokedGetsNothingUntilItIsAdmitted(t *testing.T) {
 		}
 	}
 	closed("revoked")
-	if _, err := ca.Reissue(web); !errors.Is(err, pki.ErrRevoked) {
+	if _, err := ca.SignOwn(csr, web); !errors.Is(err, pki.ErrRevoked) {
 		t.Errorf("the CA's own host provides for it: %v", err)
 	}
 	if _, _, err := ca.Enrol(csr, web, after); err != nil {
 		t.Errorf("a token made since: %v", err)
 	}
 	closed("admitted again")
-	if _, err := ca.Reissue(web); err != nil {
+	if _, err := ca.SignOwn(csr, web); err != nil {
 		t.Errorf("admitted again, and the CA's own host does not provide for it: %v", err)
 	}
 	_, err = ca.Revoke(web.ID)

@@ -25,7 +25,8 @@ type CA struct {
 	state *state // as it was last read or written
 }
 
-// writeFunc is statedir.WriteFile; tests have one that stops in the middle.
+// writeFunc is statedir.WriteFileForOwner: a CA may belong to another user than root, whose
+// process signs while root's commands write beside it. Tests have one that stops in the middle.
 type writeFunc func(path string, data []byte, mode os.FileMode) error
 
 // Options says what a new CA shall be; the zero value is good.
@@ -40,7 +41,7 @@ type Options struct {
 // overwritten, since all that it signed would be void, and what a crash left
 // alone is no CA yet.
 func Create(dir, deployment string, o Options) (*CA, error) {
-	ca, err := create(dir, deployment, o, statedir.WriteFile)
+	ca, err := create(dir, deployment, o, statedir.WriteFileForOwner)
 	if err != nil {
 		return nil, fmt.Errorf("new CA: %w", err)
 	}
@@ -94,7 +95,7 @@ var ErrNoCA = errors.New("no CA is there (redoubt pki init makes one)")
 // Open reads the CA in dir, or says ErrNoCA. Without unlock a CA whose keys are
 // encrypted shows what it has and signs nothing.
 func Open(dir string, unlock Unlock) (*CA, error) {
-	ca := &CA{dir: dir, unlock: unlock, write: statedir.WriteFile}
+	ca := &CA{dir: dir, unlock: unlock, write: statedir.WriteFileForOwner}
 	if _, err := os.Stat(ca.path(caCertFile)); errors.Is(err, fs.ErrNotExist) { // before a lock is made in a wrong directory
 		return nil, fmt.Errorf("open the CA: %s: %w", ca.path(caCertFile), ErrNoCA)
 	}

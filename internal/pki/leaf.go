@@ -44,18 +44,12 @@ type Leaf struct {
 
 // Issue makes a key and a certificate for a host, because an administrator says so:
 // one that was revoked is admitted again.
-func (ca *CA) Issue(r Request) (*Leaf, error) { return ca.issue(r, byHand) }
-
-// Reissue does it for the CA's own host, where nobody has said so: a host that was
-// revoked gets ErrRevoked.
-func (ca *CA) Reissue(r Request) (*Leaf, error) { return ca.issue(r, onItsOwn) }
-
-func (ca *CA) issue(r Request, why grounds) (*Leaf, error) {
+func (ca *CA) Issue(r Request) (*Leaf, error) {
 	key, err := r.Key.generate()
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
-	cert, roots, err := ca.certify(key.Public(), r, why)
+	cert, roots, err := ca.certify(key.Public(), r, byHand)
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate for %s: %w", r.ID, err)
 	}
@@ -68,6 +62,13 @@ func (ca *CA) issue(r Request, why grounds) (*Leaf, error) {
 // alone. As Issue, it admits.
 func (ca *CA) Sign(csr *x509.CertificateRequest, r Request) (*x509.Certificate, error) {
 	cert, _, err := ca.sign(csr, r, byHand)
+	return cert, err
+}
+
+// SignOwn signs as Sign does, for a host whose certificates nobody asks for by hand: one
+// that was revoked gets ErrRevoked.
+func (ca *CA) SignOwn(csr *x509.CertificateRequest, r Request) (*x509.Certificate, error) {
+	cert, _, err := ca.sign(csr, r, onItsOwn)
 	return cert, err
 }
 

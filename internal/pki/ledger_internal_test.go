@@ -290,11 +290,11 @@ func TestALedgerOfTheVersionBeforeIsReadAndUpgraded(t *testing.T) {
 	r, l := ca.state.signer(), ca.state.ledger.clone()
 	l.bans = nil
 	must(t, os.WriteFile(filepath.Join(dir, ledgerFile), signed(t, r, string(l.body(ledgerMagic1))), 0o600))
-	if _, err := ca.Reissue(Request{ID: app(t, "web")}); !errors.Is(err, ErrRevoked) {
+	if _, err := ca.SignOwn(anyCSR(t), Request{ID: app(t, "web")}); !errors.Is(err, ErrRevoked) {
 		t.Errorf("who was revoked before: %v", err)
 	}
 	for _, name := range []string{"back", "db"} {
-		if _, err := ca.Reissue(Request{ID: app(t, name)}); err != nil {
+		if _, err := ca.SignOwn(anyCSR(t), Request{ID: app(t, name)}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -303,4 +303,17 @@ func TestALedgerOfTheVersionBeforeIsReadAndUpgraded(t *testing.T) {
 	if !strings.HasPrefix(string(text), ledgerMagic) || strings.Count(string(text), "\nban ") != 1 || !strings.Contains(string(text), "\nban spiffe://clinic/app/web 3 ") {
 		t.Errorf("it was upgraded to\n%s", text)
 	}
+}
+
+func anyCSR(t *testing.T) *x509.CertificateRequest {
+	t.Helper()
+	_, text, err := NewRequest(ECDSA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := ParseRequest(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return csr
 }

@@ -50,6 +50,20 @@ func WriteFileForOwner(path string, data []byte, mode os.FileMode) error {
 	return write(path, data, mode, func(f *os.File) error { return LeaveToOwner(filepath.Dir(path), f.Chown) })
 }
 
+// WriteNewFile is WriteFileForOwner, but fails with fs.ErrExist where a file is already:
+// of all who write one at once, one succeeds.
+func WriteNewFile(path string, data []byte, mode os.FileMode) error {
+	own := path + "." + rand.Text()[:8] // nobody else's
+	if err := WriteFileForOwner(own, data, mode); err != nil {
+		return err
+	}
+	defer os.Remove(own)
+	if err := os.Link(own, path); err != nil { // atomic, and with its content
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
 // LeaveToOwner has root leave what it makes in another user's directory to that user:
 // chown is its Chown method.
 func LeaveToOwner(dir string, chown func(uid, gid int) error) error {

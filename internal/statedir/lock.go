@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -13,7 +14,7 @@ import (
 const lockPoll = 5 * time.Millisecond
 
 // Lock takes the lock that the file at path stands for, and makes the file when
-// it isn't there. It waits for another holder at most so long and says ErrInUse
+// it isn't there, for the directory's owner. It waits for another holder at most so long and says ErrInUse
 // then. The lock is the kernel's (flock), so that it can't outlive a process
 // that died; closing the file gives it back.
 func Lock(path string, patience time.Duration) (*os.File, error) {
@@ -22,7 +23,7 @@ func Lock(path string, patience time.Duration) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := await(lock, patience); err != nil {
+	if err := errors.Join(LeaveToOwner(filepath.Dir(path), lock.Chown), await(lock, patience)); err != nil {
 		lock.Close()
 		return nil, err
 	}

@@ -2,9 +2,7 @@ package up
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -14,7 +12,6 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/evidence"
 	"github.com/redoubt-cache/redoubt/internal/identity"
-	"github.com/redoubt-cache/redoubt/internal/pki"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
 )
@@ -40,26 +37,28 @@ type certificates struct {
 	server, client *enroll.Renewer
 }
 
-// findCertificates opens the CA, or makes one, and loads both ends' identities,
+// findCertificates starts the process that has the CA, or makes one, and loads both ends' identities,
 // issuing what is missing or due.
-func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error) {
-	ca, err := pki.Open(dir.CA(), nil)
-	if errors.Is(err, pki.ErrNoCA) {
-		ca, err = pki.Create(dir.CA(), deploymentName, pki.Options{})
-	}
-	if errors.Is(err, fs.ErrNotExist) { // a part is missing, or a release before the first made it
-		return nil, fmt.Errorf("%w; or remove %s: up makes all of it anew, and applications need the new app.env then", err, dir.Path())
+func findCertificates(dir *statedir.Dir, log *slog.Logger) (_ *certificates, err error) {
+	signer, err := enroll.StartSigner(enroll.SignerOptions{Dir: dir.CA(), Make: deploymentName, Own: []identity.ID{gatewayID(), appID()}, Log: log})
+	if err != nil && enroll.Torn(dir.CA()) { // or a release before the first made it
+		err = fmt.Errorf("%w; or remove %s: up makes all of it anew, and applications need the new app.env then", err, dir.Path())
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := &certificates{ca: &enroll.Server{CA: ca, Tokens: enroll.OpenTokens(dir.CA()), Log: log}}
-	if _, err := ca.Revocations(); err != nil { // makes the list from the ledger, if it is missing or behind
+	defer func() {
+		if err != nil {
+			signer.Close()
+		}
+	}()
+	c := &certificates{ca: &enroll.Server{Signer: signer, Log: log}}
+	if err := signer.Settle(); err != nil { // makes the list from the ledger, if it is missing or behind
 		return nil, fmt.Errorf("who is revoked can't be told: %w", err)
 	}
 	gateway := gatewayFiles(dir)
 	loopback := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
-	err = enroll.ProvideCertificate(ca, pki.Request{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback}, gateway.Certificate)
+	err = signer.ProvideCertificate(enroll.Own{ID: gatewayID(), DNS: []string{"localhost"}, IPs: loopback}, gateway.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +68,7 @@ func findCertificates(dir *statedir.Dir, log *slog.Logger) (*certificates, error
 	c.server.Server, c.ca.Credentials = c.ca, c.server.Credentials
 
 	sidecar := sidecarFiles(dir)
-	if err := enroll.Provide(ca, pki.Request{ID: appID()}, sidecar); err != nil {
+	if err := signer.Provide(enroll.Own{ID: appID()}, sidecar); err != nil {
 		return nil, err
 	}
 	c.client, err = load(sidecar, log)
@@ -88,10 +87,14 @@ func load(files tunnel.Files, log *slog.Logger) (*enroll.Renewer, error) {
 // effect, until ctx ends.
 func (d *Deployment) KeepCertificates(ctx context.Context) {
 	var ends sync.WaitGroup
+	ends.Go(func() { d.certificates.ca.Signer.Run(ctx) })
 	ends.Go(func() { d.certificates.server.Run(ctx) })
 	ends.Go(func() { d.certificates.client.Run(ctx) })
 	ends.Wait()
 }
+
+// Signer is the process that has the CA's key.
+func (d *Deployment) Signer() *enroll.Signer { return d.certificates.ca.Signer }
 
 // Gateway is the name and address of a deployment's gateway, for hosts that are
 // to join it; dir is what Options names.

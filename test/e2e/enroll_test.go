@@ -208,7 +208,7 @@ func TestCertificatesLookAfterThemselves(t *testing.T) {
 			})
 			// A certificate that is signed and on its way counts as the host's (decision 53).
 			for i, a := range apps {
-				renewed := fmt.Sprintf(`"certificate renewed" identity=spiffe://clinic/app/web-%d `, i+1)
+				renewed := fmt.Sprintf(`"certificate renewed" process=signer identity=spiffe://clinic/app/web-%d `, i+1)
 				within(t, time.Minute, "the host to have what was signed for it", func() bool {
 					return strings.Count(a.sidecar.Output(), "a new certificate is in use") >= strings.Count(f.gatewayLog.Output(), renewed)
 				})

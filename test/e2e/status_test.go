@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -121,4 +122,50 @@ func add(t *testing.T, path, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestTheCacheServesWithoutTheCAsProcess, which is another one soon, and ends with its owner.
+func TestTheCacheServesWithoutTheCAsProcess(t *testing.T) {
+	d := lab.Up(t)
+	c := d.Connect(t)
+	c.Want("+OK\r\n", "SET", "k", "v")
+	first := signerOf(t, d)
+	if first.PID == 0 || first.Restarts != 0 {
+		t.Fatalf("%+v", first)
+	}
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	c.Want("$1\r\nv\r\n", "GET", "k")
+	var next signerFacts
+	within(t, time.Minute, "the next process", func() bool {
+		next = signerOf(t, d)
+		return next.Restarts == 1 && next.PID != 0 && next.PID != first.PID
+	})
+	d.Connect(t).Want("$1\r\nv\r\n", "GET", "k")
+	if code, out := status(t, d.Dir); code != 0 || !strings.Contains(out, "the CA's key, pid") {
+		t.Errorf("%d: %s", code, out)
+	}
+	if got := d.Stop(); got != 0 {
+		t.Errorf("up ended with %d", got)
+	}
+	within(t, time.Minute, "the end of the CA's process with its owner", func() bool { return syscall.Kill(next.PID, 0) != nil })
+}
+
+type signerFacts struct{ PID, Restarts int }
+
+func signerOf(t *testing.T, d *lab.Deployment) signerFacts {
+	t.Helper()
+	out, err := exec.Command(lab.Redoubt(t), "status", "--dir", d.Dir, "--json").Output() // without what it says of a problem
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	var all []struct {
+		Facts struct{ Signer signerFacts }
+	}
+	if err := json.Unmarshal(out, &all); err != nil || len(all) != 1 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return all[0].Facts.Signer
 }

@@ -182,7 +182,13 @@ func read(t *testing.T, path string) string {
 // enginesOf lists the children of a running redoubt that are engines.
 func enginesOf(t *testing.T, d *lab.Deployment) []int {
 	t.Helper()
-	var engines []int
+	return childrenOf(t, d, "redis-server")
+}
+
+// childrenOf are the processes that up has started and that call themselves so.
+func childrenOf(t *testing.T, d *lab.Deployment, name string) []int {
+	t.Helper()
+	var found []int
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", d.PID()))
 	if err != nil || len(tasks) == 0 {
 		t.Fatalf("%v, %v", tasks, err)
@@ -197,10 +203,12 @@ func enginesOf(t *testing.T, d *lab.Deployment) []int {
 			if err != nil {
 				t.Fatal(err)
 			}
-			engines = append(engines, pid)
+			if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(args), name) {
+				found = append(found, pid)
+			}
 		}
 	}
-	return engines
+	return found
 }
 
 func alive(pid int) bool {

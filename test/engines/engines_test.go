@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
+	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
@@ -28,7 +29,7 @@ import (
 // TestMain is the sandbox's shim first: an engine's process is this binary
 // until it has locked itself down.
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	sandbox.Main(enroll.Role())
 	m.Run()
 }
 
