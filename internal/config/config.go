@@ -46,8 +46,8 @@ type TLS struct {
 	Key         File    `yaml:"key" default:"" doc:"Its private key, PEM, if it stands in a file of its own; must not be readable by others. Empty: it stands in the certificate's file."`
 	CA          File    `yaml:"ca" default:"/etc/redoubt/tls/ca.crt" doc:"The deployment's CA, PEM; several while it is replaced. Its key is never needed here."`
 	CRL         File    `yaml:"crl" default:"" doc:"Lists of revoked certificates, PEM, one for each CA that has one; must exist. Empty: revoked.crl beside the certificate, if it is there."`
-	Identities  []Named `yaml:"identities" default:"[]" doc:"For certificates of another maker, whose they are, as {match: \"dns:*.web.clinic.example\", role: app} or {match: \"uri:spiffe://corp.example/cache\", role: gateway, name: cache-1}; a star stands for the host's name. Empty: a certificate carries spiffe://DEPLOYMENT/ROLE/NAME."`
-	WorkloadAPI string  `yaml:"workload_api" default:"" doc:"Address of a SPIFFE Workload API, such as unix:///run/spire/agent.sock: certificate, key and CA come from there, not from files. Only in builds with the tag spiffe; see docs/spiffe.md. Empty: files."`
+	Identities  []Named `yaml:"identities" default:"[]" restart:"whose a certificate is is decided when identities are loaded, at a start" doc:"For certificates of another maker, whose they are, as {match: \"dns:*.web.clinic.example\", role: app} or {match: \"uri:spiffe://corp.example/cache\", role: gateway, name: cache-1}; a star stands for the host's name. Empty: a certificate carries spiffe://DEPLOYMENT/ROLE/NAME."`
+	WorkloadAPI string  `yaml:"workload_api" default:"" restart:"where the identity comes from is decided at a start" doc:"Address of a SPIFFE Workload API, such as unix:///run/spire/agent.sock: certificate, key and CA come from there, not from files. Only in builds with the tag spiffe; see docs/spiffe.md. Empty: files."`
 }
 
 // Named says whose certificates with some name are.

@@ -19,6 +19,7 @@ func TestUnitsHoldAndComeBack(t *testing.T) {
 		t.Fatalf("SET: %s", got)
 	}
 	t.Run("a gateway that was taken over changes nothing that root runs by", s.confined)
+	t.Run("a changed file is taken in by systemctl reload", s.reloaded)
 	t.Run("signals that other services take for something else", s.signalled)
 	t.Run("a mistake in sidecar.yaml", s.mistaken)
 	t.Run("a mistake in gateway.yaml", func(t *testing.T) {
@@ -71,6 +72,39 @@ func writable(mounts string) (at []string) {
 		}
 	}
 	return at
+}
+
+// reloaded changes both roles' files: systemctl reload waits for the answer and fails with
+// it, no process is another one afterwards, and the cache is kept.
+func (s *served) reloaded(t *testing.T) {
+	if got := s.ask("SET", "kept", "value"); got != "OK" {
+		t.Fatalf("SET: %s", got)
+	}
+	for m, unit := range map[*lab.Machine]string{s.cache: "redoubt-gateway", s.web: "redoubt-sidecar"} {
+		file := "/etc/redoubt/" + strings.TrimPrefix(unit, "redoubt-") + ".yaml"
+		before := s.property(m, unit, "MainPID")
+		s.on(m, "cp -p "+file+" /root/before.yaml && echo 'limits: {connections: 777}' >> "+file+" && systemctl reload "+unit)
+		if got := s.on(m, "redoubt status --json"); !strings.Contains(got, `"connections_limit": 777`) {
+			t.Errorf("%s after a reload: %s", unit, got)
+		}
+		if got := s.on(m, "redoubt log"); !strings.Contains(got, "reload --config="+file) {
+			t.Errorf("on record: %s", got)
+		}
+		s.on(m, "echo 'lissten: x' >> "+file)
+		if out, code := lab.Run(t, m.Command("systemctl", "reload", unit)); code == 0 {
+			t.Errorf("%s takes a wrong file in: %s", unit, out)
+		}
+		if got := s.on(m, "journalctl --no-pager -u "+unit); !strings.Contains(got, "lissten is no key of ours") {
+			t.Errorf("its journal doesn't say what is wrong: %s", got)
+		}
+		s.on(m, "mv /root/before.yaml "+file+" && systemctl reload "+unit)
+		if now := s.property(m, unit, "MainPID"); now != before {
+			t.Errorf("%s is another process", unit)
+		}
+	}
+	if got := s.ask("GET", "kept"); got != "value" {
+		t.Errorf("the cache: %s", got)
+	}
 }
 
 // signalled sends both roles what means "read your configuration", and what systemd takes
