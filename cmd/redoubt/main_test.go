@@ -7,12 +7,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 // TestMain makes this test binary the command that the scripts run.
 func TestMain(m *testing.M) {
-	sandbox.Main(enroll.Role())
+	sandbox.Main(enroll.Role(), front.Role())
 	testscript.Main(m, map[string]func(){"redoubt": main})
 }
 

@@ -10,12 +10,13 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/cli"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main(enroll.Role())
+	sandbox.Main(enroll.Role(), front.Role())
 	os.Exit(lab.Main(m))
 }
 

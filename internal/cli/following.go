@@ -12,7 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/config"
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
-	"github.com/redoubt-cache/redoubt/internal/gateway"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/verify"
 )
@@ -132,7 +132,7 @@ func (p *plan) follows() bool {
 }
 
 // followGateway is a gateway's.
-func followGateway(file string, conf *config.Gateway, eng *engine.Engine, gw *gateway.Gateway, report *reporter, log *slog.Logger) *following {
+func followGateway(file string, conf *config.Gateway, eng *engine.Engine, gw *front.Front, report *reporter, log *slog.Logger) *following {
 	report.names(file, conf)
 	return &following{file: file, report: report, log: log, read: func() (*plan, error) {
 		after, err := loadGateway(file)

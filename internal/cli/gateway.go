@@ -12,7 +12,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/daemon"
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
-	"github.com/redoubt-cache/redoubt/internal/eventloop"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/secret"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -50,7 +50,7 @@ func (c *gatewayCmd) Run(e *env) error {
 		return err
 	}
 	eng, renewer, credentials := made.engine, made.renewer, made.renewer.Credentials
-	gw, err := gateway.New(made.options)
+	gw, err := front.New(front.Options{Options: made.options, Debug: slog.Level(c.Log.Level) <= slog.LevelDebug})
 	if err != nil {
 		return err
 	}
@@ -63,18 +63,17 @@ func (c *gatewayCmd) Run(e *env) error {
 	}
 	target.Cache.Own(eng)
 	report := &reporter{
-		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, gateway: gw,
+		role: "gateway", certificates: []*tunnel.Credentials{credentials}, engine: eng, front: gw,
 	}
 	if renewer.Server != nil {
 		report.signer = renewer.Server.Signer
 	}
 	report.watch(target, conf.Exceptions, log)
 	follow := followGateway(c.Config, conf, eng, gw, report, log)
-	eventloop.Room(gw.Loops())
 	return daemon.Run(e.ctx, log, ready,
 		keeping(renewer, conf.TLS.WorkloadAPI),
 		daemon.Part{Name: "engine", Run: eng.Run},
-		daemon.Part{Name: "gateway", Run: gw.Run, Alive: gw.Alive},
+		daemon.Part{Name: "gateway", Run: gw.Run},
 		adminPart(conf.Admin, defaultSocket("gateway", conf.Name), report, follow, log),
 		follow.part(),
 		report.checks.part())

@@ -19,6 +19,7 @@ import (
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
 	"github.com/redoubt-cache/redoubt/internal/explain"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/sidecar"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
@@ -39,6 +40,7 @@ type facts struct {
 	Engine       *engine.Status       `json:"engine,omitempty"`
 	Signer       *enroll.SignerStatus `json:"signer,omitempty"`
 	Gateway      *gateway.Status      `json:"gateway,omitempty"`
+	Front        *front.Status        `json:"front,omitempty"`
 	Sidecar      *sidecar.Status      `json:"sidecar,omitempty"`
 	Serving      *sidecar.Serving     `json:"serving,omitempty"`
 	Checks       *checkFacts          `json:"checks,omitempty"`
@@ -64,7 +66,7 @@ type reporter struct {
 	certificates []*tunnel.Credentials
 	engine       *engine.Engine
 	signer       *enroll.Signer // nil where the CA isn't
-	gateway      *gateway.Gateway
+	front        *front.Front
 	sidecar      *sidecar.Sidecar
 	file         string
 	fingerprint  atomic.Pointer[string] // nil: there is no file
@@ -130,9 +132,12 @@ func (r *reporter) report(ctx context.Context) admin.Report {
 			problem("the process that has the CA's key has ended and is being started again: until then no host enrols or renews (the log says why)")
 		}
 	}
-	if r.gateway != nil {
-		status := r.gateway.Status()
-		f.Gateway = &status
+	if r.front != nil {
+		status, process := r.front.Status(), r.front.Process()
+		f.Gateway, f.Front = &status, &process
+		if process.PID == 0 {
+			problem("the front, which takes connections, doesn't run (it is started again; the log says why it ended)")
+		}
 		if status.Connections >= status.Most {
 			problem("all %d connections are taken (limits.connections)", status.Most)
 		}
@@ -381,6 +386,9 @@ func printStatus(p *paper, found []answered) {
 		}
 		if s := f.Gateway; s != nil {
 			row("gateway", "%s, connections: %d of %d, of hosts: %d, refused: %d", s.Address, s.Connections, s.Most, s.Identities, s.Refused)
+		}
+		if s := f.Front; s != nil && s.PID != 0 {
+			row("front", "pid %d, since %s, restarts: %d", s.PID, since(s.Since), s.Restarts)
 		}
 		if s := f.Sidecar; s != nil {
 			row("sidecar", "%s, connections: %d of %d, shared lanes: %d, own: %d, commands: %d, wrong passwords: %d", s.Address, s.Connections, s.Most, s.SharedLanes, s.OwnLanes, s.Commands, s.WrongPasswords)

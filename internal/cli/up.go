@@ -91,9 +91,9 @@ func (c *upCmd) Run(e *env) error {
 		return err
 	}
 	target.Cache.Own(d.Engine)
-	report := &reporter{role: "up", certificates: d.Credentials(), engine: d.Engine, signer: d.Signer(), gateway: d.Gateway, sidecar: d.Sidecar}
+	report := &reporter{role: "up", certificates: d.Credentials(), engine: d.Engine, signer: d.Signer(), front: d.Gateway, sidecar: d.Sidecar}
 	report.watch(target, nil, log)
-	eventloop.Room(d.Gateway.Loops() + 1)
+	eventloop.Room(1)
 	return daemon.Run(e.ctx, log, ready,
 		daemon.Part{Name: "certificates", Run: func(ctx context.Context, ready func()) error {
 			ready()

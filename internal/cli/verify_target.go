@@ -134,6 +134,9 @@ func (c *verifyCmd) running(ctx context.Context, t *verify.Target, socket string
 func (f *facts) addTo(t *verify.Target) {
 	if f.Gateway != nil && t.Cache != nil {
 		t.Cache.PID, t.Cache.Running, t.Cache.Told = f.PID, f.Fingerprint, f.Gateway.Address
+		if f.Front != nil {
+			t.Cache.Front = f.Front.PID
+		}
 		t.Cache.Listen = settled(t.Cache.Listen, t.Cache.Told)
 		if t.Vantage == evidence.OneMachine {
 			t.Doors = []tunnel.Endpoint{up.GatewayEndpoint(dialable(f.Gateway.Address))}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -33,7 +32,7 @@ type Server struct {
 
 // Enroll serves one connection of a host without a certificate (tunnel.Enroll).
 // The caller closes it.
-func (s *Server) Enroll(_ context.Context, conn *tls.Conn) {
+func (s *Server) Enroll(_ context.Context, conn tunnel.Conn) {
 	source := tunnel.Source(conn)
 	var q enrollRequest // within the handshake's deadline: until then a stranger holds a place
 	if err := receive(conn, maxRequest, &q); err != nil {
@@ -64,7 +63,7 @@ func (a *answer) digest() []byte {
 
 // Renew serves a connection of a host that has a certificate (tunnel.Renew), one
 // request after the other, until the host or ctx ends it. The caller closes it.
-func (s *Server) Renew(ctx context.Context, conn *tls.Conn) {
+func (s *Server) Renew(ctx context.Context, conn tunnel.Conn) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) // long ago
 	defer stop()
 	for ctx.Err() == nil {
@@ -93,7 +92,7 @@ func (s *Server) Renew(ctx context.Context, conn *tls.Conn) {
 
 // answer serves one request. Whose connection it came on matters for news alone, which
 // are no secret: a renewal proves itself.
-func (s *Server) answer(ctx context.Context, peer identity.ID, q renewRequest, conn *tls.Conn) (*answer, error) {
+func (s *Server) answer(ctx context.Context, peer identity.ID, q renewRequest, conn tunnel.Conn) (*answer, error) {
 	switch {
 	case q.Challenge:
 		return s.Signer.ask(question{Challenge: true})

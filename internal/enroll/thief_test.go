@@ -35,7 +35,7 @@ func (th *thief) gateway(h *cahost, name string) *server {
 	return s
 }
 
-func (th *thief) enrol(_ context.Context, conn *tls.Conn) {
+func (th *thief) enrol(_ context.Context, conn tunnel.Conn) {
 	var q enrollRequest
 	switch err := receive(conn, maxRequest, &q); {
 	case err != nil:
@@ -46,7 +46,7 @@ func (th *thief) enrol(_ context.Context, conn *tls.Conn) {
 	}
 }
 
-func (th *thief) renew(ctx context.Context, conn *tls.Conn) {
+func (th *thief) renew(ctx context.Context, conn tunnel.Conn) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	for {
@@ -73,7 +73,7 @@ func (th *thief) renew(ctx context.Context, conn *tls.Conn) {
 
 func answerOf(challenge string) *answer { return &answer{Challenge: []byte(challenge)} }
 
-func (th *thief) answer(conn *tls.Conn, request []byte) error {
+func (th *thief) answer(conn tunnel.Conn, request []byte) error {
 	var a answer
 	for _, root := range th.roots {
 		a.Roots = append(a.Roots, root.Raw)
@@ -98,7 +98,7 @@ func (th *thief) answer(conn *tls.Conn, request []byte) error {
 
 // pass keeps to one connection, so that the challenge is that of the gateway which is
 // asked.
-func (th *thief) pass(conn *tls.Conn, q renewRequest) error {
+func (th *thief) pass(conn tunnel.Conn, q renewRequest) error {
 	if q.Challenge {
 		there, err := th.through.DialRenew(th.t.Context())
 		if err != nil {

@@ -36,7 +36,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,7 +55,10 @@ import (
 // required. What of them may change later is Settings.
 type Options struct {
 	Settings
-	Listen      string // HOST:PORT
+	Listen string // HOST:PORT
+	// Listener is what it accepts from, if it is set, instead of a port that it opens; it
+	// is one of tunnel.Listen's, or of the same socket in another process.
+	Listener    net.Listener
 	Credentials *tunnel.Credentials
 	// Dial connects to the engine. It must return a *net.UnixConn: the engine
 	// listens nowhere else.
@@ -68,7 +70,7 @@ type Options struct {
 	// must come within HandshakeTimeout, which is in force; Enroll sets a deadline for
 	// its answer only. Who renews is a proved peer and counts as one; Renew sets the
 	// deadlines.
-	Enroll, Renew func(context.Context, *tls.Conn)
+	Enroll, Renew func(context.Context, tunnel.Conn)
 	Log           *slog.Logger
 }
 
@@ -90,15 +92,15 @@ type Gateway struct {
 // New opens the port, so that one that is taken is known at once. Nothing is
 // accepted before Run.
 func New(o Options) (*Gateway, error) {
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("gateway: %w", err)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
-	listener, err := tunnel.Listen(context.Background(), o.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("gateway: %s is taken by another process (ss -ltnp shows it): %w", o.Listen, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("gateway: listen on %s: %w", o.Listen, err)
+	listener := o.Listener
+	if listener == nil {
+		var err error
+		if listener, err = Open(o.Listen); err != nil {
+			return nil, err
+		}
 	}
 	g := &Gateway{
 		options:    o,
@@ -108,12 +110,33 @@ func New(o Options) (*Gateway, error) {
 		refusals:   newRefusals(o.Log),
 		visitors:   visitors{all: map[net.Conn]netip.Addr{}},
 	}
+	var err error
 	if g.loops, err = newLoops(g.judge, g.farewell); err != nil {
 		listener.Close()
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g.put(o.Settings)
 	return g, nil
+}
+
+// Open opens a gateway's port.
+func Open(address string) (net.Listener, error) {
+	listener, err := tunnel.Listen(context.Background(), address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("gateway: %s is taken by another process (ss -ltnp shows it): %w", address, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gateway: listen on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// Check says what New would refuse, but for the port.
+func (o *Options) Check() error {
+	if err := o.check(); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
 }
 
 func (o *Options) check() error {

@@ -45,7 +45,7 @@ func (r *rig) until(what string, is func(gateway.Status) bool) {
 
 // renews has a gateway answer who renews with its own bytes, until that ends.
 func renews(o *gateway.Options) {
-	o.Renew = func(_ context.Context, conn *tls.Conn) {
+	o.Renew = func(_ context.Context, conn tunnel.Conn) {
 		b := make([]byte, 1)
 		for {
 			if _, err := conn.Read(b); err != nil {

@@ -10,10 +10,19 @@ import (
 )
 
 // sabotaged leaves out the step that the supervisor's environment names, as
-// REDOUBT_SABOTAGE="shim NAME", or of the exec the filter alone ("shim seccomp").
+// REDOUBT_SABOTAGE="shim NAME", or of the exec the filter alone ("shim seccomp"). For a
+// part of ours its name stands in the place of shim.
 func (s *shim) sabotaged(steps []step) []step {
+	of := "shim "
+	if s.Part != nil {
+		of = s.Part.Name + " "
+	}
 	for _, one := range told(os.Getppid()) {
-		switch name, _ := strings.CutPrefix(one, "shim "); name {
+		name, mine := strings.CutPrefix(one, of)
+		if !mine {
+			continue
+		}
+		switch name {
 		case "seccomp":
 			s.Layers.Seccomp = false
 		case "namespaces":

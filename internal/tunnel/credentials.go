@@ -60,6 +60,7 @@ type snapshot struct {
 	roots   []*x509.Certificate
 	pool    *x509.CertPool // of roots
 	revoked revocations
+	lists   []byte // revoked as it was read, PEM
 }
 
 // LoadCredentials reads a host's files and refuses what could not work: the
@@ -100,7 +101,7 @@ func load(files Files, rules []Rule) (*snapshot, error) {
 		return nil, fmt.Errorf("%s: %w", files.CA, err)
 	}
 	s.pool = poolOf(s.roots)
-	if s.revoked, err = readRevocations(files.CRL, s.roots); err != nil {
+	if s.revoked, s.lists, err = readRevocations(files.CRL, s.roots); err != nil {
 		return nil, err
 	}
 	if err := s.revoked.notOlder(files, s.roots); err != nil {

@@ -10,12 +10,13 @@ import (
 )
 
 // Handed is a host's identity that another program hands over, such as the
-// agent of a SPIFFE deployment. Revocation is that program's business: it lets
-// short lives end.
+// agent of a SPIFFE deployment, or a process of ours that reads the files. Without Lists
+// revocation is that program's business: it lets short lives end.
 type Handed struct {
 	Chain []*x509.Certificate // the host's certificate, then what stands between it and a root
 	Key   crypto.Signer
 	Roots []*x509.Certificate // every root that is believed
+	Lists []byte              // of what the roots revoked, PEM; nil: none
 }
 
 // HandedCredentials are credentials without files. Replace exchanges them; Watch
@@ -69,6 +70,12 @@ func (h Handed) snapshot(rules []Rule) (*snapshot, error) {
 	var err error
 	if s.id, err = s.identify(leaf); err != nil {
 		return nil, err
+	}
+	if len(h.Lists) > 0 {
+		if s.revoked, err = parseRevocations(h.Lists, h.Roots); err != nil {
+			return nil, err
+		}
+		s.lists = h.Lists
 	}
 	if err := s.usable(time.Now()); err != nil {
 		return nil, err

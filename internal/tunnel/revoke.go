@@ -105,23 +105,22 @@ func (s *snapshot) ownRevoked() error {
 	return nil
 }
 
-// readRevocations reads the lists of a file; a file that isn't there has none.
-func readRevocations(path string, roots []*x509.Certificate) (revocations, error) {
+// readRevocations reads the lists of a file, and its text; a file that isn't there has none.
+func readRevocations(path string, roots []*x509.Certificate) (lists revocations, text []byte, err error) {
 	if path == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
-	text, err := statedir.ReadFile(path, maxCRLFile, "file of revocation lists")
+	text, err = statedir.ReadFile(path, maxCRLFile, "file of revocation lists")
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	lists, err := parseRevocations(text, roots)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+	if lists, err = parseRevocations(text, roots); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return lists, nil
+	return lists, text, nil
 }
 
 // parseRevocations passes over the list of an issuer that the CA file doesn't

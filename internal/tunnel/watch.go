@@ -49,12 +49,12 @@ func (c *Credentials) Reload() error {
 // revoking is what is in force with the revocations that the file has now; nil
 // if those are no good or no news.
 func (c *Credentials) revoking(before *snapshot) *snapshot {
-	revoked, err := readRevocations(c.files.CRL, before.roots)
+	revoked, lists, err := readRevocations(c.files.CRL, before.roots)
 	if err != nil || revoked.equal(before.revoked) {
 		return nil
 	}
 	next := *before
-	next.revoked = revoked
+	next.revoked, next.lists = revoked, lists
 	return &next
 }
 

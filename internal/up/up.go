@@ -27,6 +27,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/explain"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/gateway"
 	"github.com/redoubt-cache/redoubt/internal/identity"
 	"github.com/redoubt-cache/redoubt/internal/secret"
@@ -50,7 +51,7 @@ type Options struct {
 // Deployment is an opened deployment whose ports are taken.
 type Deployment struct {
 	Engine  *engine.Engine
-	Gateway *gateway.Gateway
+	Gateway *front.Front
 	Sidecar *sidecar.Sidecar
 
 	certificates *certificates
@@ -87,11 +88,11 @@ func New(o Options) (_ *Deployment, err error) {
 		return nil, err
 	}
 	d.certificates = c
-	d.Gateway, err = gateway.New(gateway.Options{
+	d.Gateway, err = front.New(front.Options{Options: gateway.Options{
 		Settings: gateway.Settings{Limits: gateway.DefaultLimits(), Alone: o.Policy.Alone()},
 		Listen:   o.Gateway, Credentials: c.server.Credentials, Dial: d.Engine.Dial, Log: o.Log,
 		Enroll: c.ca.Enroll, Renew: c.ca.Renew,
-	})
+	}})
 	if err != nil {
 		return nil, taken("--gateway", o.Gateway, err)
 	}

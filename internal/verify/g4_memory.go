@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
@@ -48,7 +49,7 @@ var rolesLeaveNoDump = Check{
 				return f
 			}
 		}
-		for _, p := range t.roles() {
+		for _, p := range slices.Concat(t.roles(), t.front()) {
 			if f := noDump(p, n); f.outcome != evidence.Pass {
 				return f
 			}

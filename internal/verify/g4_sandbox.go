@@ -301,7 +301,7 @@ func refusals(list []sandbox.Attempt, kernel sandbox.Report, n *Notes) Finding {
 	return n.Pass("")
 }
 
-// sameMarks compares what the kernel shows of the engine with what it showed of the
+// sameMarks compares what the kernel shows of a process with what it showed of the
 // program that tried. Each has inherited filters from who started it.
 func sameMarks(p, parent process, tried map[string]string, n *Notes) Finding {
 	s, err := p.status()
@@ -309,9 +309,9 @@ func sameMarks(p, parent process, tried map[string]string, n *Notes) Finding {
 		return n.Skip("%v", err)
 	}
 	for _, field := range append([]string{"NoNewPrivs", "Seccomp", "Groups"}, capabilityFields...) {
-		n.Saw("%s: the engine's %q, the program's %q", field, s[field], tried[field])
+		n.Saw("%s: the %s's %q, the program's %q", field, p.name, s[field], tried[field])
 		if s[field] != tried[field] {
-			return n.Fail("the engine that runs is in another sandbox: its %s is %q, and that of the program that was refused %q", field, s[field], tried[field])
+			return n.Fail("the %s that runs is in another sandbox: its %s is %q, and that of the program that was refused %q", p.name, field, s[field], tried[field])
 		}
 	}
 	var added [2]int
@@ -321,17 +321,17 @@ func sameMarks(p, parent process, tried map[string]string, n *Notes) Finding {
 	}{{s, parent}, {tried, process{"verification", os.Getpid()}}} {
 		most, err := of.parent.mostFilters()
 		if err != nil {
-			return n.Skip("whether the engine has the sandbox's filter: %v", err)
+			return n.Skip("whether the %s has the sandbox's filter: %v", p.name, err)
 		}
 		own, err := filters(of.status)
 		if err != nil && most > 0 {
-			return n.Skip("whether the engine has the sandbox's filter: %v", err)
+			return n.Skip("whether the %s has the sandbox's filter: %v", p.name, err)
 		}
 		added[i] = own - most
 	}
-	n.Saw("filters beyond those that were inherited: the engine's %d, the program's %d", added[0], added[1])
+	n.Saw("filters beyond those that were inherited: the %s's %d, the program's %d", p.name, added[0], added[1])
 	if added[0] < added[1] {
-		return n.Fail("the engine that runs lacks the filter by which the program was refused")
+		return n.Fail("the %s that runs lacks the filter by which the program was refused", p.name)
 	}
 	return n.Pass("")
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,16 @@ func (t *Target) ours(ctx context.Context) (list []process) {
 	if a, err := t.audit(ctx); err == nil && a.PID > 0 {
 		list = append(list, process{"engine", a.PID})
 	}
-	return append(list, t.roles()...)
+	return slices.Concat(list, t.roles(), t.front())
+}
+
+// front is the process that faces the network on a cache host; the roles are those that
+// own files and sockets.
+func (t *Target) front() []process {
+	if t.Cache == nil || t.Cache.Front <= 0 {
+		return nil
+	}
+	return []process{{"front", t.Cache.Front}}
 }
 
 // roles are gateway and sidecar; in redoubt up they are one process.

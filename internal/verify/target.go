@@ -68,6 +68,7 @@ func (m *memo[T]) get(ask func() (T, error)) (T, error) {
 // Cache is a cache host.
 type Cache struct {
 	PID          int            // of the gateway's process
+	Front        int            // of the process that it started, which faces the network
 	Listen       string         // where the tunnel is to be, HOST:PORT
 	Told         string         // where the process says that it is; "": it wasn't asked
 	Metrics      string         // where the metrics are; "": nowhere

@@ -55,6 +55,7 @@ var storey = map[string]int{
 	"internal/tunnel": 2, "internal/engine": 2, "internal/config": 2, "internal/secret": 2, "internal/trail": 2, "internal/part": 2, // stand on statedir or sandbox
 	"internal/pki":     3, // stands on trail
 	"internal/sidecar": 3, "internal/gateway": 3,
+	"internal/front":     4, // a gateway in a process of its own
 	"internal/bench":     4,
 	"internal/enroll":    4, // stands on pki and tunnel; a gateway is handed what it needs of it
 	"internal/workload":  3, // stands on tunnel

@@ -76,20 +76,20 @@ func TestEverySecretBelongsToItsOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestTheEngineNeverOutlivesUp(t *testing.T) {
+func TestEngineAndFrontNeverOutliveUp(t *testing.T) {
 	for name, end := range map[string]syscall.Signal{"stopped": syscall.SIGTERM, "interrupted": syscall.SIGINT, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
 			d := lab.Up(t)
-			engines := enginesOf(t, d)
-			if len(engines) != 1 {
-				t.Fatalf("engines: %v", engines)
+			engines, fronts := enginesOf(t, d), childrenOf(t, d, "redoubt-front")
+			if len(engines) != 1 || len(fronts) != 1 {
+				t.Fatalf("engines: %v, fronts: %v", engines, fronts)
 			}
 			d.Signal(end)
 			code := d.Wait()
 			if end != syscall.SIGKILL && code != 0 {
 				t.Errorf("exit code %d", code)
 			}
-			within(t, time.Minute, "the engine to end", func() bool { return !alive(engines[0]) })
+			within(t, time.Minute, "the engine and the front to end", func() bool { return !alive(engines[0]) && !alive(fronts[0]) })
 			for _, address := range []string{d.Sidecar, d.Gateway} {
 				if conn, err := net.Dial("tcp", address); err == nil {
 					conn.Close()

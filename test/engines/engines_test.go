@@ -21,6 +21,7 @@ import (
 
 	"github.com/redoubt-cache/redoubt/internal/engine"
 	"github.com/redoubt-cache/redoubt/internal/enroll"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/passwords"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/test/lab"
@@ -29,7 +30,7 @@ import (
 // TestMain is the sandbox's shim first: an engine's process is this binary
 // until it has locked itself down.
 func TestMain(m *testing.M) {
-	sandbox.Main(enroll.Role())
+	sandbox.Main(enroll.Role(), front.Role())
 	m.Run()
 }
 

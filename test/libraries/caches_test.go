@@ -85,23 +85,35 @@ func (c *redoubt) run(role, config string) *lab.Process {
 func (c *redoubt) url() string             { return "redis://:" + c.Password + "@" + c.address }
 func (c *redoubt) aside() (string, string) { return c.second, c.Password }
 
-func (c *redoubt) start()  { c.gateway = c.run("gateway", c.Gateway()) }
-func (c *redoubt) stop()   { c.gateway.Stop() }
-func (c *redoubt) freeze() { c.gateway.Signal(syscall.SIGSTOP) }
-func (c *redoubt) thaw()   { c.gateway.Signal(syscall.SIGCONT) }
+func (c *redoubt) start() { c.gateway = c.run("gateway", c.Gateway()) }
+func (c *redoubt) stop()  { c.gateway.Stop() }
+func (c *redoubt) freeze() {
+	c.signal("redoubt-front", syscall.SIGSTOP)
+	c.gateway.Signal(syscall.SIGSTOP)
+}
+func (c *redoubt) thaw() {
+	c.signal("redoubt-front", syscall.SIGCONT)
+	c.gateway.Signal(syscall.SIGCONT)
+}
 
-// kill ends the gateway's child, which the gateway starts again.
-func (c *redoubt) kill() {
+// kill ends the engine, which the gateway starts again.
+func (c *redoubt) kill() { c.signal("redis-server", syscall.SIGKILL) }
+
+// signal signals the children of the gateway's that call themselves so.
+func (c *redoubt) signal(name string, signal syscall.Signal) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", c.gateway.PID()))
 	for _, task := range tasks {
 		children, _ := os.ReadFile(task)
 		for _, child := range strings.Fields(string(children)) {
+			if args, _ := os.ReadFile("/proc/" + child + "/cmdline"); !strings.HasPrefix(string(args), name) {
+				continue
+			}
 			pid, err := strconv.Atoi(child)
 			if err == nil {
-				err = syscall.Kill(pid, syscall.SIGKILL)
+				err = syscall.Kill(pid, signal)
 			}
 			if err != nil {
-				c.t.Errorf("kill %s: %v", child, err)
+				c.t.Errorf("signal %s: %v", child, err)
 			}
 		}
 	}

@@ -162,7 +162,7 @@ func byRPM(t *testing.T, older string) {
 		t.Error(out)
 	}
 	users, err := os.ReadFile(root + "/etc/passwd")
-	if err != nil || !strings.Contains(string(users), "redoubt-sidecar:") || !strings.Contains(string(users), "redoubt-engine:") {
+	if err != nil || !strings.Contains(string(users), "redoubt-sidecar:") || !strings.Contains(string(users), "redoubt-engine:") || !strings.Contains(string(users), "redoubt-front:") {
 		t.Errorf("%v\n%s", err, users)
 	}
 	mine := root + "/etc/redoubt/gateway.yaml"

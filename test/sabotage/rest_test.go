@@ -126,6 +126,18 @@ func restSabotages() []sabotage {
 		}},
 		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without Landlock", within: "shim landlock"},
 		{id: "RD-418", from: evidence.OneMachine, how: "the sandbox is without its filter of system calls", within: "shim seccomp"},
+		{id: "RD-421", from: cache, how: "the front has no filter of system calls", env: "front seccomp", also: []string{"RD-423"}},
+		{id: "RD-421", from: cache, how: "the front keeps its bounding set of capabilities", env: "front bounding set", also: []string{"RD-423"}},
+		{id: "RD-421", from: cache, how: "the front shares the host's network", env: "front namespaces"},
+		{id: "RD-422", from: cache, how: "the front has inherited a file that is open for writing", env: "front descriptors", holds: func(t *testing.T) *os.File {
+			left, err := os.Create(filepath.Join(t.TempDir(), "left"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return left
+		}},
+		{id: "RD-423", from: evidence.OneMachine, how: "the front's sandbox is without Landlock", within: "attempt landlock"},
+		{id: "RD-423", from: evidence.OneMachine, how: "the front's sandbox is without its filter of system calls", within: "attempt seccomp"},
 	}
 }
 

@@ -20,12 +20,14 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubt-cache/redoubt/internal/evidence"
+	network "github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 	"github.com/redoubt-cache/redoubt/internal/statedir"
 	"github.com/redoubt-cache/redoubt/internal/tunnel"
@@ -35,7 +37,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main() // of RD-418, which starts this very binary in the sandbox
+	sandbox.Main(network.Role()) // of RD-418 and RD-423, which start this very binary in the sandbox
 	beFiltered()
 	haveOwnNetwork()
 	flag.Parse()
@@ -389,7 +391,7 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 		t.Fatal(err)
 	}
 	d.target, target.Vantage = target, from
-	target.Cache.PID, target.App.PID = d.PID(), d.PID()
+	target.Cache.PID, target.App.PID, target.Cache.Front = d.PID(), d.PID(), frontOf(d.PID())
 	target.Cache.Listen = d.Gateway
 	target.App.Listen, target.App.Bound = d.Sidecar, d.Bound
 	target.Doors = []tunnel.Endpoint{up.GatewayEndpoint(d.Gateway)}
@@ -405,4 +407,20 @@ func (d *deployment) look(t *testing.T, from evidence.Vantage) {
 		target.Hosts, target.Reports = hostsAt("127.0.0.9"), reportsOf("127.0.0.9")
 		target.Controls = []string{otherHost(t)}
 	}
+}
+
+// frontOf is the process that faces the network, by its name among a keeper's children; 0
+// if there is none.
+func frontOf(keeper int) int {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", keeper))
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task)
+		for _, child := range strings.Fields(string(children)) {
+			args, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			if pid, err := strconv.Atoi(child); err == nil && strings.HasPrefix(string(args), "redoubt-front") {
+				return pid
+			}
+		}
+	}
+	return 0
 }

@@ -26,11 +26,12 @@ import (
 	"testing"
 
 	"github.com/redoubt-cache/redoubt/internal/cli"
+	"github.com/redoubt-cache/redoubt/internal/front"
 	"github.com/redoubt-cache/redoubt/internal/sandbox"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main() // an engine's process is this binary until it has locked itself down
+	sandbox.Main(front.Role()) // an engine's process is this binary until it has locked itself down
 	if err := allowFiles(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
