@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +37,9 @@ func (p Part) Command(files ...*os.File) (*exec.Cmd, error) {
 	if err := p.validate(files); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
+	if able && !slices.Contains(known, p.Name) {
+		return nil, fmt.Errorf("sandbox: this program has no part %q", p.Name)
+	}
 	cmd, err := command(p.order(len(files)))
 	if err != nil {
 		return nil, err
@@ -49,6 +53,9 @@ func (p Part) order(files int) order {
 }
 
 func command(o order) (*exec.Cmd, error) {
+	if !able {
+		return nil, errors.New("sandbox: this program can't start confined ones: its main doesn't begin with sandbox.Main")
+	}
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
@@ -104,10 +111,21 @@ func takeOver(f *os.File) (order, error) {
 	return o, o.validate()
 }
 
+// able says that this binary, started again, becomes what Command asks for; known are the
+// parts that it has. Where Main isn't called, it would start itself without end.
+var (
+	able  bool
+	known []string
+)
+
 // Main must be the first call of main, and of every TestMain whose tests start
 // confined programs. It returns at once, unless this process was started by
 // Command: then it does not return. roles are those that this binary has as parts.
 func Main(roles ...Role) {
+	able = true
+	for _, r := range roles {
+		known = append(known, r.Name)
+	}
 	if len(os.Args) > 0 && os.Args[0] == attemptName {
 		beAttempt()
 	}

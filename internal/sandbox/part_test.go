@@ -275,3 +275,20 @@ func TestAPartThatCantBeConfinedIsNotStarted(t *testing.T) {
 		t.Errorf("%v: %s", err, said.String())
 	}
 }
+
+// TestAProgramThatWouldOnlyStartItselfStartsNothing: without Main, or without the part, a
+// program would begin anew in each child, and start the next one.
+func TestAProgramThatWouldOnlyStartItselfStartsNothing(t *testing.T) {
+	spec := Spec{Path: "/bin/true", Args: []string{"true"}, Dir: t.TempDir(), UID: -1, GID: -1}
+	if _, err := Command(spec); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Part{Name: "absent", UID: -1, GID: -1}).Command(); err == nil {
+		t.Error("a part that this program doesn't have")
+	}
+	able = false
+	defer func() { able = true }()
+	if _, err := Command(spec); err == nil {
+		t.Error("a program without Main")
+	}
+}
