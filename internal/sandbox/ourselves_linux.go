@@ -64,12 +64,12 @@ func lockUnlimited() error {
 }
 
 // NoCoreFile has this process, and all that it starts, leave no core dump by the limit
-// for its size as well (see setLimits).
+// for its size as well (see limitCore).
 func NoCoreFile() error {
 	if ourselvesSabotaged() {
 		return nil
 	}
-	if err := unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}, nil); err != nil {
+	if err := limitCore(); err != nil {
 		return fmt.Errorf("sandbox: no core dumps: %w", err)
 	}
 	return nil

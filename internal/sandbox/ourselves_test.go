@@ -93,3 +93,21 @@ func TestWhoMayNotLockMemoryIsTold(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// TestWhereNoCoreFileIsAllowedAllStarts: hosts that were locked down say "hard core 0" to
+// everybody who logs in (limits.conf(5)), and only CAP_SYS_RESOURCE goes above that.
+func TestWhereNoCoreFileIsAllowedAllStarts(t *testing.T) {
+	if os.Getenv(oursVariable) == "no core" {
+		if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := limitCore(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	who := syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 61235, Gid: 61235}}
+	if out, err := ours("no core", who, "TestWhereNoCoreFileIsAllowedAllStarts"); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

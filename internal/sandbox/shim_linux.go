@@ -78,9 +78,20 @@ func standInLine() error {
 	return os.WriteFile(file, []byte("0"), 0)
 }
 
-// setLimits sets soft and hard limits. CORE is 1 and not 0: with a piped
-// core_pattern the kernel ignores 0 but refuses exactly 1 (fs/coredump.c), and
-// 1 byte is too little for a file.
+// limitCore sets the limit of core files. It is 1 and not 0: with a piped core_pattern the
+// kernel ignores 0 but refuses exactly 1 (fs/coredump.c), and 1 byte is too little for a
+// file. Where it is 0 already and can't be raised (limits.conf(5), without
+// CAP_SYS_RESOURCE) it stays so: no file can be, and verify names it (RD-403, RD-414).
+func limitCore() error {
+	err := unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}, nil)
+	var now unix.Rlimit
+	if errors.Is(err, unix.EPERM) && unix.Getrlimit(unix.RLIMIT_CORE, &now) == nil && now.Max == 0 {
+		return nil
+	}
+	return err
+}
+
+// setLimits sets soft and hard limits.
 func (s *shim) setLimits() error {
 	// A write past FSIZE raises SIGXFSZ, which kills; ignored it is EFBIG, and
 	// an ignored signal stays ignored over exec.
@@ -90,7 +101,10 @@ func (s *shim) setLimits() error {
 		resource int
 		value    uint64
 	}
-	limits := []limit{{"CORE", unix.RLIMIT_CORE, 1}, {"MSGQUEUE", unix.RLIMIT_MSGQUEUE, 0}}
+	if err := limitCore(); err != nil {
+		return fmt.Errorf("CORE: %w", err)
+	}
+	limits := []limit{{"MSGQUEUE", unix.RLIMIT_MSGQUEUE, 0}}
 	if s.Part == nil || len(s.Part.Write) == 0 {
 		limits = append(limits, limit{"FSIZE", unix.RLIMIT_FSIZE, 0})
 	}
