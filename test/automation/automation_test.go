@@ -299,12 +299,24 @@ func (h *hosts) byAnsibleChanged(play func(...string) (string, int)) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	changed := strings.Replace(deployment, "memory: 64mb", "memory: 65mb", 1) + "ssh_forwards: [tcp]\n"
-	if err := os.WriteFile(h.given.deployment+".changed", []byte(changed), 0o644); err != nil {
-		h.t.Fatal(err)
-	}
 	const gatewayIs = "systemctl show --value --property MainPID redoubt-gateway"
 	before := h.on(h.cache, gatewayIs)
+	change := func(to, more string) string {
+		h.t.Helper()
+		changed := strings.Replace(deployment, "memory: 64mb", to, 1) + more
+		if err := os.WriteFile(h.given.deployment+".changed", []byte(changed), 0o644); err != nil {
+			h.t.Fatal(err)
+		}
+		return changed
+	}
+	change("memory: 65mb, uses: [sessions]", "")
+	if out, code := play("--extra-vars", string(file), "--extra-vars", "redoubt_lock_down=false"); code != 0 {
+		h.t.Errorf("what can change in a gateway that runs: %d\n%s", code, out)
+	}
+	if now, told := h.on(h.cache, gatewayIs), h.on(h.cache, "redoubt status --json"); now != before || !strings.Contains(told, `"sessions"`) {
+		h.t.Errorf("process %s, before %s: %s", now, before, told)
+	}
+	changed := change("memory: 65mb, max_clients: 9000", "ssh_forwards: [tcp]\n")
 	out, code := play("--extra-vars", string(file), "--extra-vars", "redoubt_restart_gateway=false redoubt_lock_down=false")
 	if now := h.on(h.cache, gatewayIs); now != before {
 		h.t.Error("redoubt_restart_gateway=false restarts the gateway")

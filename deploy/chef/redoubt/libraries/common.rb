@@ -38,12 +38,29 @@ module RedoubtCookbook
       end
     end
 
-    def configure(path, &on_change)
+    def configure(path)
       render = "/usr/bin/redoubt render config --host #{new_resource.host} --name #{new_resource.certname}"
       execute "redoubt render config #{path}" do
         command "#{render} --out #{path}"
         not_if "#{render} | cmp --silent - #{path}"
-        instance_eval(&on_change) if on_change
+      end
+    end
+
+    # What a role that runs can take in of its changed configuration, it does.
+    def reload(role)
+      reload = "/usr/bin/redoubt reload --config /etc/redoubt/#{role}.yaml"
+      execute "redoubt reload #{role}" do
+        command reload
+        only_if "#{reload} --dry-run | grep --quiet '^would change'"
+      end
+    end
+
+    # For the rest; what would not start is not restarted. Also after a run that wasn't
+    # asked to.
+    def restart(role)
+      execute "restart redoubt-#{role}" do
+        command "systemctl restart redoubt-#{role}"
+        only_if "/usr/bin/redoubt #{role} --check | grep --quiet 'has read another'"
       end
     end
 

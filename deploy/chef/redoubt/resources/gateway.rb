@@ -12,7 +12,8 @@ property :ca, [true, false], default: false
 # The deployment's name, for a CA that is made.
 property :deployment_name, [String, nil]
 property :engine_package, String, default: 'redis-server'
-# Restart the gateway when its configuration changes, which empties the cache.
+# Restart the gateway when its configuration changes in what only a restart takes in,
+# which empties the cache.
 property :restart, [true, false], default: false
 
 action :create do
@@ -51,12 +52,7 @@ action :create do
   service 'redoubt-gateway' do
     action [:enable, :start]
   end
-  if new_resource.restart
-    # What would not start is not restarted; also after a run that wasn't asked to.
-    execute 'restart redoubt-gateway' do
-      command 'systemctl restart redoubt-gateway'
-      only_if "/usr/bin/redoubt gateway --check | grep --quiet 'has read another'"
-    end
-  end
+  reload('gateway')
+  restart('gateway') if new_resource.restart
   lock_down
 end

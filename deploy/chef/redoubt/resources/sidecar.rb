@@ -15,9 +15,7 @@ action :create do
   extend RedoubtCookbook::Steps
 
   install
-  configure('/etc/redoubt/sidecar.yaml') do
-    notifies :restart, 'service[redoubt-sidecar.service]'
-  end
+  configure('/etc/redoubt/sidecar.yaml')
   if new_resource.app_env
     file new_resource.app_env_path do
       content new_resource.app_env
@@ -34,5 +32,7 @@ action :create do
       action [:enable, :start]
     end
   end
+  reload('sidecar')
+  restart('sidecar')
   lock_down
 end

@@ -18,6 +18,7 @@ describe 'redoubt::gateway' do
     stub_command(/cmp --silent/).and_return(false)
     stub_command(/is-active redis-server/).and_return(true)
     stub_command(/redoubt gateway --check/).and_return(true)
+    stub_command(/redoubt reload .* --dry-run/).and_return(true)
   end
 
   it 'keeps the distribution\'s Redis from starting, and makes the CA' do
@@ -32,6 +33,7 @@ describe 'redoubt::gateway' do
   end
 
   it 'leaves the cache filled, unless told' do
+    expect(converged).to run_execute('redoubt reload gateway').with(command: '/usr/bin/redoubt reload --config /etc/redoubt/gateway.yaml')
     expect(converged).not_to run_execute('restart redoubt-gateway')
     expect(converged('restart_gateway' => true)).to run_execute('restart redoubt-gateway')
   end

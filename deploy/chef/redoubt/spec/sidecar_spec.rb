@@ -11,13 +11,16 @@ describe 'redoubt::sidecar' do
     stub_data_bag_item('redoubt', 'secrets').and_return('app_env' => 'REDIS_URL=x', 'join_token' => 'a token')
     stub_command(/redoubt host check/).and_return(false)
     stub_command(/cmp --silent/).and_return(false)
+    stub_command(/redoubt reload .* --dry-run/).and_return(true)
+    stub_command(/redoubt sidecar --check/).and_return(true)
   end
 
   it 'joins, serves, and locks the host down' do
     run = converged
     expect(run).to install_dpkg_package('redoubt').with(source: '/root/redoubt.deb')
     expect(run).to create_file('/etc/redoubt/app.env').with(mode: '0600', sensitive: true)
-    expect(run.execute('redoubt render config /etc/redoubt/sidecar.yaml')).to notify('service[redoubt-sidecar.service]').to(:restart)
+    expect(run).to run_execute('redoubt reload sidecar').with(command: '/usr/bin/redoubt reload --config /etc/redoubt/sidecar.yaml')
+    expect(run).to run_execute('restart redoubt-sidecar')
     expect(run).to run_execute('redoubt join worker-7').with(input: 'a token', sensitive: true)
     %w(redoubt-sidecar.socket redoubt-sidecar.service).each do |unit|
       expect(run).to enable_service(unit)

@@ -20,7 +20,8 @@
 # @param engine_package
 #   The distribution's package of the engine. Its own service is kept from starting.
 # @param restart
-#   Restart the gateway when its configuration changes, which empties the cache.
+#   Restart the gateway when its configuration changes in what only a restart takes in,
+#   which empties the cache.
 class redoubt::gateway (
   Redoubt::Secret $password_digests,
   Boolean $ca = false,
@@ -82,13 +83,17 @@ class redoubt::gateway (
     enable => true,
   }
 
+  redoubt::reload { 'gateway':
+    require => Service['redoubt-gateway'],
+  }
+
   if $restart {
     # What would not start is not restarted; also after a run that wasn't asked to.
     exec { 'restart redoubt-gateway':
       command => '/usr/bin/systemctl restart redoubt-gateway',
       onlyif  => "/usr/bin/redoubt gateway --check | grep --quiet 'has read another'",
       path    => ['/usr/bin', '/bin'],
-      require => Service['redoubt-gateway'],
+      require => Redoubt::Reload['gateway'],
     }
   }
   if $redoubt::lock_down {

@@ -35,8 +35,13 @@ class redoubt::sidecar (
     ensure => running,
     enable => true,
   }
-
-  Redoubt::Config['/etc/redoubt/sidecar.yaml'] ~> Service['redoubt-sidecar.service']
+  -> redoubt::reload { 'sidecar': }
+  # What would not start is not restarted; applications wait meanwhile.
+  -> exec { 'restart redoubt-sidecar':
+    command => '/usr/bin/systemctl restart redoubt-sidecar.service',
+    onlyif  => "/usr/bin/redoubt sidecar --check | grep --quiet 'has read another'",
+    path    => ['/usr/bin', '/bin'],
+  }
 
   if $app_env {
     file { $app_env_path:

@@ -10,12 +10,13 @@ describe 'redoubt::gateway' do
   it { is_expected.to contain_file('/etc/systemd/system/redis-server.service').with_target('/dev/null').that_comes_before('Package[redis-server]') }
   it { is_expected.to contain_file('/etc/redoubt/password.sha256').with_mode('0600').with_show_diff(false) }
   it { is_expected.to contain_service('redoubt-gateway').that_comes_before('Exec[redoubt host apply]') }
+  it { is_expected.to contain_exec('redoubt reload gateway').with_onlyif(%r{--dry-run}).that_requires('Service[redoubt-gateway]') }
   it { is_expected.not_to contain_exec('restart redoubt-gateway') }
 
   context 'that may empty its cache' do
     let(:params) { super().merge(restart: true) }
 
-    it { is_expected.to contain_exec('restart redoubt-gateway').with_onlyif(%r{redoubt gateway --check}).that_requires('Service[redoubt-gateway]') }
+    it { is_expected.to contain_exec('restart redoubt-gateway').with_onlyif(%r{redoubt gateway --check}).that_requires('Exec[redoubt reload gateway]') }
   end
 
   context 'beside the one with the CA' do
