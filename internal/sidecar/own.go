@@ -21,13 +21,13 @@ func (l *loop) leave(g *guest) outcome {
 		g.phase = barred
 		return again
 	}
-	if g.group.standby != nil {
-		l.adopt(g)
-		return again
-	}
 	if l.car.own.Load() >= int64(l.car.settingsNow().OwnLanes) {
 		g.answer(errorReply(errMaxClients))
 		g.end()
+		return again
+	}
+	if g.group.standby != nil {
+		l.adopt(g)
 		return again
 	}
 	if l.ownLanes() >= l.car.settingsNow().OwnLanes {
