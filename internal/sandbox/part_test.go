@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,8 +113,21 @@ func served(t *testing.T, p Part, e errand, look func(pid int)) outcome {
 	must(t, err)
 	var said strings.Builder
 	cmd.Stderr = &said
-	ended := make(chan error, 1)
-	go func() { ended <- runWithin(t.Context(), cmd) }()
+	started, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the part ends with the thread that has started it
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		for _, f := range cmd.ExtraFiles {
+			f.Close()
+		}
+		started <- err
+		if err == nil {
+			defer context.AfterFunc(t.Context(), func() { cmd.Process.Kill() })()
+			ended <- cmd.Wait()
+		}
+	}()
+	must(t, <-started)
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	must(t, err)
 	defer conn.Close()

@@ -186,24 +186,12 @@ for f in /etc/redoubt/*.yaml /etc/redoubt/nftables.conf /etc/redoubt/password.sh
 	stat --format '%n %a %U:%G' "$f"
 	case $f in */credstore.encrypted/*) ;; *) sha256sum <"$f" ;; esac
 done
-find /etc/redoubt -mindepth 1 -maxdepth 2 ! -name join-token -printf '%p %y %m %u:%g\n' | grep -v '/ca/' | sort
+find /etc/redoubt -mindepth 1 -maxdepth 2 ! -name join-token -printf '%p %y %m %u:%g\n' | grep -v -e '/ca/' -e '^/etc/redoubt/log' | sort # what was recorded is each tool's own
 find /etc/systemd/system -type l -printf '%p -> %l\n' | grep -v 'redis.service\|cloud-' | sort
 nft --stateless list table inet redoubt | sed -E ':a; /elements = \{[^}]*$/ { N; ba }; /elements = \{[^}]*limit rate/ d' # who came within the last minute
 sshd -T | sort
 for u in redoubt-gateway redoubt-sidecar.socket redoubt-sidecar redis-server; do echo "$u $(systemctl is-enabled $u) $(systemctl is-active $u)"; done || true`))
-	out, code := lab.Run(h.t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml --json /root/report.json "+flags))
-	if code != 0 {
-		h.t.Errorf("redoubt verify: %d\n%s", code, out)
-	}
-	text, err := os.ReadFile(m.Path("/root/report.json"))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	r, err := evidence.Decode(text)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, c := range r.Checks {
+	for _, c := range h.verified(m, flags).Checks {
 		fmt.Fprintf(&b, "%s %s\n", c.ID, c.Outcome)
 		var facts []string
 		for name, value := range c.Facts {
@@ -213,6 +201,31 @@ for u in redoubt-gateway redoubt-sidecar.socket redoubt-sidecar redis-server; do
 		b.WriteString(strings.Join(facts, ""))
 	}
 	return b.String()
+}
+
+// verified is what verify finds on a host. A search for the canary that a busy machine
+// lets come to no end is begun again.
+func (h *hosts) verified(m *lab.Machine, flags string) *evidence.Report {
+	for tries := 3; ; tries-- {
+		out, code := lab.Run(h.t, m.Command("sh", "-c", "redoubt verify --deployment /etc/redoubt/deployment.yaml --json /root/report.json "+flags))
+		if code != 0 {
+			h.t.Errorf("redoubt verify: %d\n%s", code, out)
+		}
+		text, err := os.ReadFile(m.Path("/root/report.json"))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		r, err := evidence.Decode(text)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		unended := slices.ContainsFunc(r.Checks, func(c evidence.Result) bool {
+			return (c.ID == "RD-401" || c.ID == "RD-405") && c.Outcome == evidence.Skip && strings.HasPrefix(c.Detail, "the search ")
+		})
+		if !unended || tries == 1 {
+			return r
+		}
+	}
 }
 
 // byHand is docs/operations.md.
