@@ -296,13 +296,14 @@ func TestWatchFollowsTheAgentAndKeepsWhatWorks(t *testing.T) {
 	log := &record{changed: make(chan struct{})}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); api.Watch(ctx, a.address, c, slog.New(slog.NewTextHandler(log, nil))) }()
 	defer func() { stop(); <-done }()
 
 	until := func(d time.Duration) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.NotAfter = time.Now().Add(d) }
 	}
-	exchanged(t, c, func() {}) // what it says at first, once more
+	exchanged(t, c, func() { // for what it says at first, once more
+		go func() { defer close(done); api.Watch(ctx, a.address, c, slog.New(slog.NewTextHandler(log, nil))) }()
+	})
 	exchanged(t, c, func() { a.say(says(ca.svid(web.String(), until(2*time.Hour)))) })
 	renewed := c.NotAfter()
 	if time.Until(renewed) < 90*time.Minute {
