@@ -80,6 +80,7 @@ func outOfFiles(t *testing.T, car *Sidecar, log *journal) {
 			t.Fatal(err)
 		}
 		lab.NewClient(t, conn).Want("+OK\r\n", "QUIT")
+		conn.Close() // hundreds may be made meanwhile
 	}
 	if f, a := strings.Count(log.String(), cantAccept), strings.Count(log.String(), acceptsAgain); f != a {
 		t.Errorf("%d times said that it fails, %d times that it works again", f, a)
