@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -57,7 +56,7 @@ var frontIsNobody = Check{
 		if len(others) > 0 {
 			return n.Fail("its user is not its own: %s", others[0])
 		}
-		if f := ownNetwork(front, gateway, n); f.outcome != evidence.Pass {
+		if f := ownNamespaces(front, gateway, n, "net"); f.outcome != evidence.Pass {
 			return f
 		}
 		if f := ownFilter(front, gateway, n); f.outcome != evidence.Pass {
@@ -65,48 +64,6 @@ var frontIsNobody = Check{
 		}
 		return n.Pass("uid %s, gid %s, which no other of %d processes has; no capability, no network, a filter of its own", uids[0], gids[0], all)
 	},
-}
-
-func ownNetwork(p, parent process, n *Notes) Finding {
-	its, err := os.Readlink(p.path("ns", "net"))
-	if err != nil {
-		return n.Skip("its namespaces can't be looked at: %v", err)
-	}
-	theirs, err := os.Readlink(parent.path("ns", "net"))
-	if err != nil {
-		return n.Skip("the gateway's namespaces can't be looked at: %v", err)
-	}
-	n.Saw("net: the %s's %s, the %s's %s", p.name, its, parent.name, theirs)
-	if its == theirs {
-		return n.Fail("it shares the gateway's network")
-	}
-	return n.Pass("")
-}
-
-// ownFilter looks for a filter on each thread beyond those that were inherited.
-func ownFilter(p, parent process, n *Notes) Finding {
-	inherited, err := parent.mostFilters()
-	if err != nil {
-		return n.Skip("the filters that it has inherited can't be counted: %v", err)
-	}
-	threads, err := p.threads()
-	if err != nil {
-		return n.Skip("its threads can't be looked at: %v", err)
-	}
-	for _, s := range threads {
-		who := fmt.Sprintf("thread %s (%s)", s["Pid"], s["Name"])
-		n.Saw("%s: Seccomp %s, filters %s, NoNewPrivs %s; inherited %d", who, s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"], inherited)
-		if s["Seccomp"] != modeFilter || s["NoNewPrivs"] != "1" {
-			return n.Fail("%s has Seccomp %s, NoNewPrivs %s", who, s["Seccomp"], s["NoNewPrivs"])
-		}
-		switch own, err := filters(s); {
-		case err != nil && inherited > 0:
-			return n.Skip("whether the filter is its own: %v", err)
-		case err == nil && own <= inherited:
-			return n.Fail("%s has %d filters, and the %s that started it %d: none is its own", who, own, parent.name, inherited)
-		}
-	}
-	return n.Pass("")
 }
 
 var frontHoldsNoFile = Check{

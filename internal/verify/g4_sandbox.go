@@ -38,30 +38,54 @@ var callsAreFiltered = Check{
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		inherited, err := process{"gateway", t.Cache.PID}.mostFilters()
-		if err != nil {
-			return n.Skip("the filters that the engine has inherited can't be counted: %v", err)
-		}
-		n.Saw("gateway, process %d: at most %d filters on a thread", t.Cache.PID, inherited)
-		threads, err := process{"engine", a.PID}.threads()
-		if err != nil {
-			return n.Skip("its threads can't be looked at: %v", err)
-		}
-		for _, s := range threads {
-			who := fmt.Sprintf("thread %s (%s)", s["Pid"], s["Name"])
-			n.Saw("%s: Seccomp %s, filters %s, NoNewPrivs %s", who, s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"])
-			if s["Seccomp"] != modeFilter || s["NoNewPrivs"] != "1" {
-				return n.Fail("%s has Seccomp %s, NoNewPrivs %s", who, s["Seccomp"], s["NoNewPrivs"])
-			}
-			switch own, err := filters(s); {
-			case err != nil && inherited > 0:
-				return n.Skip("whether the filter is its own: %v", err)
-			case err == nil && own <= inherited:
-				return n.Fail("%s has %d filters, and the gateway that started it %d: none is its own", who, own, inherited)
-			}
-		}
-		return n.Pass("a filter of its own on each of its threads: %d", len(threads))
+		return ownFilter(process{"engine", a.PID}, process{"gateway", t.Cache.PID}, n)
 	},
+}
+
+// ownFilter looks for a filter on each thread beyond those that were inherited.
+func ownFilter(p, parent process, n *Notes) Finding {
+	inherited, err := parent.mostFilters()
+	if err != nil {
+		return n.Skip("the filters that the %s has inherited can't be counted: %v", p.name, err)
+	}
+	n.Saw("%s, process %d: at most %d filters on a thread", parent.name, parent.pid, inherited)
+	threads, err := p.threads()
+	if err != nil {
+		return n.Skip("its threads can't be looked at: %v", err)
+	}
+	for _, s := range threads {
+		who := fmt.Sprintf("thread %s (%s)", s["Pid"], s["Name"])
+		n.Saw("%s: Seccomp %s, filters %s, NoNewPrivs %s", who, s["Seccomp"], s["Seccomp_filters"], s["NoNewPrivs"])
+		if s["Seccomp"] != modeFilter || s["NoNewPrivs"] != "1" {
+			return n.Fail("%s has Seccomp %s, NoNewPrivs %s", who, s["Seccomp"], s["NoNewPrivs"])
+		}
+		switch own, err := filters(s); {
+		case err != nil && inherited > 0:
+			return n.Skip("whether the filter is its own: %v", err)
+		case err == nil && own <= inherited:
+			return n.Fail("%s has %d filters, and the %s that started it %d: none is its own", who, own, parent.name, inherited)
+		}
+	}
+	return n.Pass("a filter of its own on each of its threads: %d", len(threads))
+}
+
+// ownNamespaces looks whether it shares one of these with the process that started it.
+func ownNamespaces(p, parent process, n *Notes, names ...string) Finding {
+	for _, name := range names {
+		its, err := os.Readlink(p.path("ns", name))
+		if err != nil {
+			return n.Skip("its namespaces can't be looked at: %v", err)
+		}
+		theirs, err := os.Readlink(parent.path("ns", name))
+		if err != nil {
+			return n.Skip("the %s's namespaces can't be looked at: %v", parent.name, err)
+		}
+		n.Saw("%s: the %s's %s, the %s's %s", name, p.name, its, parent.name, theirs)
+		if its == theirs {
+			return n.Fail("it shares the %s's %s namespace", parent.name, name)
+		}
+	}
+	return n.Pass("each is its own")
 }
 
 var engineIsApart = Check{
@@ -76,21 +100,7 @@ var engineIsApart = Check{
 		if err != nil {
 			return n.Skip("%v", err)
 		}
-		for _, name := range namespacesOfItsOwn {
-			engines, err := os.Readlink(process{"engine", a.PID}.path("ns", name))
-			if err != nil {
-				return n.Skip("its namespaces can't be looked at: %v", err)
-			}
-			gateways, err := os.Readlink(process{"gateway", t.Cache.PID}.path("ns", name))
-			if err != nil {
-				return n.Skip("the gateway's namespaces can't be looked at: %v", err)
-			}
-			n.Saw("%s: the engine's %s, the gateway's %s", name, engines, gateways)
-			if engines == gateways {
-				return n.Fail("it shares the gateway's %s namespace", name)
-			}
-		}
-		return n.Pass("each is its own")
+		return ownNamespaces(process{"engine", a.PID}, process{"gateway", t.Cache.PID}, n, namespacesOfItsOwn...)
 	},
 }
 
